@@ -1,0 +1,1 @@
+"""Wiring: settings to adapters to processes. The only code that names concrete classes."""

@@ -1,0 +1,186 @@
+"""What a client asked for (JobSpec) and what became of it (JobRecord). Frozen, no behaviour that does I/O.
+
+Times are seconds since the epoch, as float; durations carry `_s`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from attributor.jobs.model import OutputScale, Tensors
+from attributor.jobs.state import JobState
+
+
+class JobKind(StrEnum):
+    """Attributions along a path, or the model's outputs only."""
+
+    ATTRIBUTION = "attribution"
+    PREDICTION = "prediction"
+
+
+class RuleName(StrEnum):
+    """How the path integral is approximated; `ADAPTIVE` picks its nodes by exact residuals."""
+
+    ADAPTIVE = "adaptive"
+    RIGHT_RIEMANN = "right_riemann"
+    MIDPOINT = "midpoint"
+    TRAPEZOID = "trapezoid"
+    GAUSS_LEGENDRE = "gauss_legendre"
+
+
+class Polarity(StrEnum):
+    """Which signs a picture shows."""
+
+    BOTH = "both"
+    POSITIVE = "positive"
+    NEGATIVE = "negative"
+
+
+class VisualizationKind(StrEnum):
+    """What can be drawn."""
+
+    HEATMAP = "heatmap"
+    OVERLAY = "overlay"
+    BARS = "bars"
+
+
+class OverlayStyle(StrEnum):
+    """`TINT`: the grey picture under a signed tint; `INTENSITY`: the picture scaled by |attribution|."""
+
+    TINT = "tint"
+    INTENSITY = "intensity"
+
+
+class ColorMap(StrEnum):
+    """Named palettes: ours (colour-blind safe) and the papers' green for positive, red for negative."""
+
+    BLUE_ORANGE = "blue_orange"
+    GREEN_RED = "green_red"
+
+
+@dataclass(frozen=True, slots=True)
+class Visualization:
+    """A picture asked for. `clip_percentile`: this percentile of |attribution| gets full strength.
+
+    `scale_px`: the longer side of an image picture is at least so many pixels, by whole-number enlargement.
+    """
+
+    kind: VisualizationKind
+    polarity: Polarity = Polarity.BOTH
+    clip_percentile: float = 99.0
+    color_map: ColorMap = ColorMap.BLUE_ORANGE
+    style: OverlayStyle = OverlayStyle.TINT
+    scale_px: int = 256
+    max_bars: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The differentiable scalar F of the model's output. `class_index` None: the class predicted at x."""
+
+    class_index: int | None = None
+    scale: OutputScale = OutputScale.PROBABILITY
+
+
+@dataclass(frozen=True, slots=True)
+class Quadrature:
+    """How, and how exactly, to integrate. `n_steps` is for fixed rules, the tolerances for the adaptive one.
+
+    `tolerance` is relative to |F(x) - F(x')|; `absolute_tolerance` is in units of the score, and governs where it
+    is the larger.
+    """
+
+    rule: RuleName = RuleName.ADAPTIVE
+    tolerance: float = 0.01
+    absolute_tolerance: float = 1e-5
+    max_evaluations: int = 500
+    n_steps: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """One request. `inputs` has one entry per result; `baseline` is x' for all of them.
+
+    `fingerprint` is the sha256 of what the client sent, for idempotent retries.
+    """
+
+    kind: JobKind
+    model: str
+    version: str
+    digest: str
+    inputs: tuple[Tensors, ...]
+    fingerprint: str
+    baseline_name: str | None = None
+    baseline: Tensors | None = None
+    target: Target = Target()
+    quadrature: Quadrature = Quadrature()
+    visualizations: tuple[Visualization, ...] = ()
+    tenant: str = "default"
+    priority: int = 1
+
+    @property
+    def ref(self) -> str:
+        """`name@version`."""
+        return f"{self.model}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a running job is. The error is the largest over its inputs, relative; None while it is unknown."""
+
+    evaluations: int
+    completeness_error: float | None
+    inputs_done: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a job failed: a code of `attributor.errors` and a sentence."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """Where a job stands. `revision` grows with every change that a client can see."""
+
+    id: str
+    kind: JobKind
+    state: JobState
+    tenant: str
+    model: str
+    version: str
+    n_inputs: int
+    revision: int
+    attempts: int
+    created_at: float
+    started_at: float | None = None
+    finished_at: float | None = None
+    expires_at: float | None = None
+    cancelling: bool = False
+    progress: Progress | None = None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to finish a job: `token` changes with every claim, so a late worker is refused."""
+
+    job_id: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedJob:
+    """A job handed to a worker."""
+
+    lease: Lease
+    spec: JobSpec
+    created_at: float
+    started_at: float
+
+
+#: A JSON object.
+Document = Mapping[str, Any]

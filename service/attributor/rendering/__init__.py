@@ -1,0 +1,1 @@
+"""Results to pictures and drawable payloads. Pure functions of arrays."""

@@ -1,0 +1,1 @@
+"""The only code that speaks Redis: queue, results, events, the embedded server."""

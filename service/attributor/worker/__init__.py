@@ -1,0 +1,1 @@
+"""Moves jobs between the queue and the engine."""
