@@ -1,0 +1,83 @@
+"""From a finished path to the answer: weighted sum, completeness, attribution error, warnings."""
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attributor.core.completeness import completeness
+from attributor.core.integrator import Integral
+from attributor.engine.active_job import ActivePath
+from attributor.engine.cautions import cautions
+from attributor.errors import NonFiniteGradient, NonFiniteScore
+from attributor.jobs.job import JobSpec
+from attributor.jobs.model import ModelInfo
+from attributor.jobs.result import Nodes, PathResult, PredictionResult, ResolvedTarget
+from attributor.ports import GradientModel
+
+
+def path_result(
+    info: ModelInfo, model: GradientModel, spec: JobSpec, i: int, path: ActivePath, computing_s: float
+) -> PathResult:
+    """The answer for input number `i`, whose path is done. Raises NonFiniteGradient if the sum overflows."""
+    integral = path.integrator.result()
+    exact = model.attributions(path.id, integral.weights)
+    total = float(sum(values.sum() for values in exact.values()))
+    if not isfinite(total):
+        raise NonFiniteGradient("the gradients on the path are too large to add up")
+    first, last = integral.nodes[0], integral.nodes[-1]
+    complete = completeness(total, last.score, first.score)
+    class_index, predicted = model.target_class(path.id)
+    quadrature = spec.quadrature
+    return PathResult(
+        target=ResolvedTarget(class_index, info.output.labels[class_index], spec.target.scale, predicted),
+        score=last.score,
+        baseline_score=first.score,
+        attribution_sum=total,
+        completeness_error=complete.error,
+        relative_completeness_error=complete.relative,
+        tolerance=quadrature.tolerance,
+        absolute_tolerance=quadrature.absolute_tolerance,
+        converged=integral.converged,
+        stop_reason=integral.stop_reason.value,
+        attribution_error=_attribution_error(model, path.id, integral, exact),
+        rule=quadrature.rule.value,
+        evaluations=path.backwards,
+        forwards=path.forwards,
+        backwards=path.backwards,
+        nodes=_nodes(integral),
+        attributions={name: values.astype(np.float32) for name, values in exact.items()},
+        warnings=cautions(info, spec, spec.inputs[i], integral),
+        computing_s=computing_s,
+    )
+
+
+def prediction_result(info: ModelInfo, model: GradientModel, paths: Sequence[ActivePath]) -> PredictionResult:
+    """The outputs of every input of a prediction. Raises NonFiniteScore, naming the input."""
+    rows = [model.outputs(path.id) for path in paths]
+    for i, row in enumerate(rows):
+        if not np.isfinite(row).all():
+            raise NonFiniteScore(f"the model's output for inputs.{i} is not finite")
+    return PredictionResult({info.output.name: np.stack(rows)})
+
+
+def _attribution_error(
+    model: GradientModel, path_id: str, integral: Integral, exact: Mapping[str, NDArray[np.float64]]
+) -> float | None:
+    """||A - A_half||_1 / ||A||_1, with A_half from the same rule on every other node; None where undefined."""
+    size = float(sum(np.abs(values).sum() for values in exact.values()))
+    if integral.coarse_weights is None or size == 0:
+        return None
+    coarse = model.attributions(path_id, integral.coarse_weights)
+    return float(sum(np.abs(exact[name] - coarse[name]).sum() for name in exact)) / size
+
+
+def _nodes(integral: Integral) -> Nodes:
+    told = integral.nodes
+    return Nodes(
+        alpha=tuple(t.alpha for t in told),
+        weight=tuple(integral.weights.get(t.index, 0.0) for t in told),
+        score=tuple(t.score for t in told),
+        slope=tuple(t.slope for t in told),
+    )
