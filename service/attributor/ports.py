@@ -3,7 +3,7 @@
 Named in the caller's words. Adapters live in `storage`, `registry` and `runtimes`; `bootstrap` joins them.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -83,11 +83,18 @@ class JobStore(Protocol):
         """Delete a finished job's input, result and record; False if there is none or it is not finished."""
 
 
+class Changes(Protocol):
+    """One subscriber's view of one job."""
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return when the job may have changed since the last call, or after `timeout_s`. Read the record then."""
+
+
 class JobEvents(Protocol):
     """Changes of jobs, as they happen."""
 
-    def subscribe(self, job_id: str) -> AbstractAsyncContextManager[AsyncIterator[None]]:
-        """Within the context, the iterator yields each time the job may have changed. Read the record then."""
+    def subscribe(self, job_id: str) -> AbstractAsyncContextManager[Changes]:
+        """Changes from now on, within the context."""
 
 
 class Fleet(Protocol):

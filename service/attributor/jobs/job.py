@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from attributor.jobs.model import OutputScale, Tensors
+from attributor.jobs.model import InputSpec, OutputScale, Tensors
 from attributor.jobs.state import JobState
 
 
@@ -102,6 +102,7 @@ class Quadrature:
 class JobSpec:
     """One request. `inputs` has one entry per result; `baseline` is x' for all of them.
 
+    `declared` says what the inputs are, so that an answer can be named and drawn without the model's bundle.
     `fingerprint` is the sha256 of what the client sent, for idempotent retries.
     """
 
@@ -109,6 +110,7 @@ class JobSpec:
     model: str
     version: str
     digest: str
+    declared: tuple[InputSpec, ...]
     inputs: tuple[Tensors, ...]
     fingerprint: str
     baseline_name: str | None = None
@@ -152,6 +154,7 @@ class JobRecord:
     tenant: str
     model: str
     version: str
+    digest: str
     n_inputs: int
     revision: int
     attempts: int

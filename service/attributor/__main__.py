@@ -1,0 +1,166 @@
+"""The command line, and nothing else: options to settings, settings to `bootstrap`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from attributor.errors import AttributorError
+from attributor.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Integrated gradients over HTTP.")
+models = typer.Typer(no_args_is_help=True, help="Look after the bundles in the model folder.")
+app.add_typer(models, name="models")
+
+Models = Annotated[Path | None, typer.Option("--models", help="The folder of bundles [default: models].")]
+Host = Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on [default: 8080].")]
+DataDir = Annotated[Path | None, typer.Option(help="Where the embedded Valkey keeps jobs [default: attributor-data].")]
+RedisUrl = Annotated[str | None, typer.Option(help="A Redis or Valkey of yours, in place of the embedded one.")]
+LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or error [default: info].")]
+
+
+def _settings(
+    models_dir: Path | None,
+    log_level: str | None,
+    api: dict[str, Any] | None = None,
+    store: dict[str, Any] | None = None,
+) -> Settings:
+    """The environment's settings, with what the command line gives on top."""
+    given: dict[str, Any] = {
+        "models_dir": models_dir,
+        "log_level": log_level,
+        "api": {name: value for name, value in (api or {}).items() if value is not None} or None,
+        "store": {name: value for name, value in (store or {}).items() if value is not None} or None,
+    }
+    overriding: Any = {name: value for name, value in given.items() if value is not None}
+    settings = Settings(**overriding)
+    if not settings.models_dir.is_dir():
+        raise typer.BadParameter(f"there is no model folder at {settings.models_dir}; pass --models DIR")
+    return settings
+
+
+def _required_url(settings: Settings) -> str:
+    if settings.store.redis_url is None:
+        raise typer.BadParameter("pass --redis-url, or use `attributor serve`, which brings its own store")
+    return settings.store.redis_url
+
+
+@app.command()
+def serve(
+    models: Models = None,
+    host: Host = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    redis_url: RedisUrl = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Run everything on this machine: embedded store, API and one worker. Ctrl-C stops all."""
+    from attributor.bootstrap.serve import run_serve
+
+    store = {"data_dir": data_dir, "redis_url": redis_url}
+    raise typer.Exit(run_serve(_settings(models, log_level, {"host": host, "port": port}, store)))
+
+
+@app.command()
+def api(
+    models: Models = None,
+    host: Host = None,
+    port: Port = None,
+    redis_url: RedisUrl = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Run one API process on a Redis or Valkey of yours. Needs no torch."""
+    from attributor.bootstrap.api import run_api
+
+    settings = _settings(models, log_level, {"host": host, "port": port}, {"redis_url": redis_url})
+    run_api(settings, _required_url(settings))
+
+
+@app.command()
+def worker(models: Models = None, redis_url: RedisUrl = None, log_level: LogLevel = None) -> None:
+    """Run one worker process on a Redis or Valkey of yours."""
+    settings = _settings(models, log_level, store={"redis_url": redis_url})
+    run_worker = _with_torch().run_worker
+    run_worker(settings, _required_url(settings))
+
+
+@app.command()
+def openapi(
+    output: Annotated[Path, typer.Option(help="Where the document is kept.")] = Path("openapi/openapi.json"),
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if the file differs.")] = False,
+) -> None:
+    """Write the OpenAPI document of this version, or check the one on disk against it."""
+    from attributor.bootstrap.openapi import openapi_bytes
+
+    document = openapi_bytes()
+    if not check:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_bytes(document)
+        typer.echo(f"wrote {output}")
+    elif not output.is_file() or output.read_bytes() != document:
+        typer.echo(f"{output} differs from the application: run `attributor openapi`", err=True)
+        raise typer.Exit(1)
+
+
+@models.command("list")
+def list_models(models: Models = None) -> None:
+    """List the bundles, and what is wrong with those that cannot be read."""
+    from attributor.registry.catalog import FolderCatalog
+
+    catalog = FolderCatalog(_settings(models, None).models_dir)
+    for info in catalog.all():
+        typer.echo(f"{info.ref:<24} {info.title}")
+    for ref, problem in catalog.problems.items():
+        typer.echo(f"{ref:<24} cannot be read: {problem}", err=True)
+
+
+@models.command("check")
+def check_models(models: Models = None) -> None:
+    """Verify every bundle: file hashes, proof at load, golden example. Fails if one fails."""
+    _with_torch()
+    from attributor.registry.registry import check_bundles
+
+    reports = check_bundles(_settings(models, None).models_dir)
+    for report in reports:
+        typer.echo(f"{report.ref:<24} {report.readiness}" + (f": {report.reason}" if report.reason else ""))
+        for name, finding in report.checks.items():
+            typer.echo(f"    {name:<20} {finding}")
+    if not reports or any(report.reason for report in reports):
+        raise typer.Exit(1)
+
+
+@models.command("seal")
+def seal_models(bundle: Annotated[Path, typer.Argument(help="The folder of one version.")]) -> None:
+    """Write the sizes and hashes of a bundle's files, as they are now, into its manifest."""
+    from attributor.registry.seal import seal
+
+    manifest = seal(bundle)
+    typer.echo(f"sealed {manifest.info.ref}")
+
+
+def _with_torch() -> Any:
+    """`bootstrap.worker`, or a sentence on what to install."""
+    try:
+        from attributor.bootstrap import worker as module
+    except ModuleNotFoundError as error:
+        typer.echo(f"this needs {error.name}: pip install 'attributor[worker]'", err=True)
+        raise typer.Exit(78) from error
+    return module
+
+
+def main() -> None:
+    """Run the command line; a stated error is a sentence, not a trace."""
+    try:
+        app()
+    except AttributorError as error:
+        sys.exit(f"attributor: {error.detail}")
+    except ValidationError as error:
+        found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        sys.exit(f"attributor: a setting is wrong: {found}")
+
+
+if __name__ == "__main__":
+    main()

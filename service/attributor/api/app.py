@@ -1,0 +1,57 @@
+"""The HTTP application: routers, error handlers, limits and the interactive docs, given the ports."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi_swagger import patch_fastapi
+
+from attributor import __version__
+from attributor.api import problems
+from attributor.api.body_limit import BodyLimit
+from attributor.api.dependencies import Deps
+from attributor.api.routes import attributions, health, models, problem_pages
+
+DESCRIPTION = """Integrated gradients over HTTP: how much each feature of an input contributed to a model's score, with
+the completeness error of that very answer.
+
+Create a job with `POST /v1/attributions`, then poll its `Location`, watch its events, or wait with `Prefer: wait=10`.
+Every error is an RFC 9457 problem document with a stable `code`."""
+
+
+def create_app(deps: Deps) -> FastAPI:
+    """The application. It opens and closes nothing: whoever made the ports does."""
+    app = FastAPI(
+        title="Attributor",
+        version=__version__,
+        description=DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        docs_url=None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+    )
+    app.state.deps = deps
+    for router in (attributions.router, models.router, health.router, problem_pages.router):
+        app.include_router(router)
+    problems.install(app)
+    app.add_middleware(BodyLimit, max_bytes=deps.limits.max_body_bytes)
+    # Swagger UI from the installed package: the docs work where no other host can be reached.
+    patch_fastapi(app, docs_url="/docs", redirect_from_root_to_docs=True)
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        return _with_problem_media_type(plain())
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    return app
+
+
+def _with_problem_media_type(document: dict[str, Any]) -> dict[str, Any]:
+    """FastAPI writes every documented body as application/json; ours for errors is application/problem+json."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for status, response in operation["responses"].items():
+                content = response.get("content", {})
+                reference = content.get("application/json", {}).get("schema", {}).get("$ref", "")
+                if int(status) >= 400 and reference.endswith("/Problem"):
+                    content[problems.MEDIA_TYPE] = content.pop("application/json")
+    return document

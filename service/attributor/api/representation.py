@@ -1,0 +1,117 @@
+"""A job as the client wants to see it: JSON, the npy bytes of one attribution, or a picture of it."""
+
+from typing import Any
+
+import orjson
+from fastapi import Request, Response
+
+from attributor.api.answers import job_document, npy, result_document, subject
+from attributor.api.dependencies import Deps
+from attributor.api.negotiation import JSON, NPY, PNG, SVG, negotiate, unchanged
+from attributor.errors import InvalidRequest, JobNotFinished, JobNotFound, NoResult, NotAcceptable
+from attributor.jobs.job import JobKind, JobRecord, JobSpec, Visualization
+from attributor.jobs.result import AttributionResult, PathResult
+from attributor.jobs.state import TERMINAL, JobState
+from attributor.rendering.draw import draw, drawable_kinds
+
+#: When to poll again: a job takes milliseconds to seconds.
+POLL_AFTER_S = 1
+
+
+async def known_job(deps: Deps, job_id: str, tenant: str) -> JobRecord:
+    """The record of an attribution job. Raises JobNotFound."""
+    record = await deps.store.record(job_id, tenant=tenant)
+    if record is None or record.kind is not JobKind.ATTRIBUTION:
+        raise not_found(job_id)
+    return record
+
+
+def not_found(job_id: str) -> JobNotFound:
+    """The error for a job that is not there."""
+    return JobNotFound(f"there is no job '{job_id}': it never was, has expired, or was erased")
+
+
+def as_json(body: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A JSON response; arrays of numpy are written as nested numbers."""
+    return Response(
+        orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY), status_code=status, media_type=JSON, headers=headers
+    )
+
+
+async def finished(deps: Deps, record: JobRecord) -> tuple[AttributionResult, JobSpec]:
+    """What a succeeded job answered and was asked. Raises JobNotFinished, NoResult, JobNotFound (erased meanwhile)."""
+    if record.state not in TERMINAL:
+        raise JobNotFinished(f"job '{record.id}' is {record.state}; wait for its end")
+    if record.state is not JobState.SUCCEEDED:
+        why = f": {record.failure.detail}" if record.failure else ""
+        raise NoResult(f"job '{record.id}' was {record.state}{why}")
+    result, spec = await deps.store.result(record.id), await deps.store.spec(record.id)
+    if not isinstance(result, AttributionResult) or spec is None:
+        raise not_found(record.id)
+    return result, spec
+
+
+def chosen(result: AttributionResult, number: int | None) -> tuple[PathResult, int]:
+    """One of the results; the only one if no number is given. Raises InvalidRequest."""
+    count = len(result.results)
+    if number is None and count > 1:
+        raise InvalidRequest(f"the job has {count} results; say which, 0 to {count - 1}", field="result")
+    number = number or 0
+    if number >= count:
+        raise InvalidRequest(f"the job has results 0 to {count - 1}", field="result")
+    return result.results[number], number
+
+
+async def job_response(
+    deps: Deps, request: Request, record: JobRecord, *, number: int | None = None, encoding: str = "auto"
+) -> Response:
+    """The job by the request's Accept header, with its ETag; 304 if the client has it."""
+    media_type = negotiate(request.headers.get("accept"), (JSON, NPY, PNG))
+    position = await deps.store.position(record.id) if record.state is JobState.QUEUED else None
+    etag = f'W/"{record.revision}.{position}.{media_type}.{encoding}.{number}"'
+    headers = {"ETag": etag, "Vary": "Accept", "Cache-Control": "private, no-cache"}
+    if record.state not in TERMINAL:
+        headers["Retry-After"] = str(POLL_AFTER_S)
+    if request.method == "GET" and unchanged(request.headers.get("if-none-match"), etag):
+        return Response(status_code=304, headers=headers)
+    if media_type == JSON:
+        document = job_document(record, position, await _results(deps, record, encoding))
+        return as_json(document, headers=headers)
+    result, spec = await finished(deps, record)
+    path, i = chosen(result, number)
+    if media_type == NPY:
+        return Response(npy(path.attributions[spec.declared[0].name]), media_type=NPY, headers=headers)
+    view = _default_view(spec)
+    return Response(draw(view, subject(path, spec, i)).png(), media_type=PNG, headers=headers)
+
+
+async def _results(deps: Deps, record: JobRecord, encoding: str) -> list[dict[str, Any]] | None:
+    if record.state is not JobState.SUCCEEDED:
+        return None
+    result, spec = await finished(deps, record)
+    return [result_document(path, spec, i, encoding) for i, path in enumerate(result.results)]
+
+
+def _default_view(spec: JobSpec) -> Visualization:
+    """The first picture asked for, else the last kind that can be drawn: the overlay, or the bars."""
+    if spec.visualizations:
+        return spec.visualizations[0]
+    kinds = drawable_kinds(spec.declared[0])
+    if not kinds:
+        raise NotAcceptable("this kind of input cannot be drawn; ask for application/json", field="Accept")
+    return Visualization(kinds[-1])
+
+
+async def picture_response(
+    deps: Deps, request: Request, record: JobRecord, view: Visualization, number: int | None
+) -> Response:
+    """A picture of a stored result, by the request's Accept header. The model does not run again."""
+    media_type = negotiate(request.headers.get("accept"), (JSON, PNG, SVG))
+    result, spec = await finished(deps, record)
+    path, i = chosen(result, number)
+    drawing = draw(view, subject(path, spec, i))
+    headers = {"Vary": "Accept", "Cache-Control": "private, no-cache"}
+    if media_type == JSON:
+        return as_json(drawing.payload(), headers=headers)
+    content = drawing.png() if media_type == PNG else drawing.svg()
+    return Response(content, media_type=media_type, headers=headers)

@@ -1,0 +1,204 @@
+"""/v1/attributions: create, list, poll, watch, draw, cancel and erase jobs."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from attributor.api.answers import job_document, summary
+from attributor.api.dependencies import Provided, Tenant
+from attributor.api.documents import JobDocument, JobPageDocument
+from attributor.api.mapping import attribution_spec
+from attributor.api.negotiation import JSON, NPY, PNG, SVG, wanted_wait_s
+from attributor.api.problems import documented
+from attributor.api.progress import event_stream, wait_until_ended
+from attributor.api.readiness import require_servable
+from attributor.api.representation import (
+    as_json,
+    job_response,
+    known_job,
+    not_found,
+    picture_response,
+)
+from attributor.api.schemas import AttributionBody, PictureOptions
+from attributor.errors import InvalidRequest
+from attributor.jobs.job import JobRecord, Visualization, VisualizationKind
+from attributor.jobs.state import TERMINAL, JobState
+
+router = APIRouter(prefix="/v1/attributions", tags=["attributions"])
+
+#: IETF draft "The Idempotency-Key HTTP Header Field" leaves it open; 255 is what services in use take.
+LONGEST_KEY = 255
+_BINARY: dict[str, Any] = {NPY: {"schema": {"type": "string", "format": "binary"}}}
+_PICTURE: dict[str, Any] = {PNG: {"schema": {"type": "string", "format": "binary"}}}
+_SVG: dict[str, Any] = {SVG: {"schema": {"type": "string"}}}
+
+Encoding = Annotated[
+    Literal["auto", "numbers", "npy"],
+    Query(description="How attributions stand in the JSON; auto: numbers up to 10,000 values, base64 npy above."),
+]
+ResultNumber = Annotated[int | None, Query(ge=0, description="Which result, for npy and pictures of several inputs.")]
+
+
+@router.post(
+    "",
+    status_code=202,
+    summary="Create a job",
+    responses={
+        200: {"model": JobDocument, "description": "Finished within `Prefer: wait`."},
+        202: {"model": JobDocument, "description": "Accepted; poll `Location`."},
+        **documented(400, 404, 413, 415, 422, 503),
+    },
+)
+async def create_attribution(
+    body: AttributionBody,
+    request: Request,
+    deps: Provided,
+    tenant: Tenant,
+    prefer: Annotated[str | None, Header(description="`wait=N`: answer 200 if done within N seconds.")] = None,
+    idempotency_key: Annotated[
+        str | None, Header(max_length=LONGEST_KEY, description="A retry with the same key and body is the same job.")
+    ] = None,
+) -> Response:
+    """Queue one job that explains every input of the body."""
+    wait_s = wanted_wait_s(prefer, deps.limits.max_wait_s)
+    if len(body.inputs) > deps.limits.max_inputs:
+        raise InvalidRequest(f"at most {deps.limits.max_inputs} in one request", field="inputs")
+    info = deps.catalog.get(body.model)
+    await require_servable(deps, info.ref, info.digest)
+    enqueued = await deps.queue.enqueue(
+        attribution_spec(body, info, tenant=tenant), idempotency_key=idempotency_key or None
+    )
+    record: JobRecord | None
+    if wait_s is None:
+        record = await deps.store.record(enqueued.job_id, tenant=tenant)
+    else:
+        record = await wait_until_ended(deps, enqueued.job_id, tenant, wait_s)
+    if record is None:
+        raise not_found(enqueued.job_id)
+    response = await job_response(deps, request, record)
+    response.headers["Location"] = f"/v1/attributions/{record.id}"
+    if enqueued.replayed:
+        response.headers["Idempotency-Replayed"] = "true"
+    if wait_s is not None:
+        response.headers["Preference-Applied"] = f"wait={wait_s:g}"
+    if wait_s is None or record.state not in TERMINAL:
+        response.status_code = 202
+    return response
+
+
+@router.get(
+    "",
+    summary="List jobs, newest first",
+    responses={200: {"model": JobPageDocument}, **documented(422, 503)},
+)
+async def list_attributions(
+    deps: Provided,
+    tenant: Tenant,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+    state: Annotated[JobState | None, Query(description="Only jobs in this state.")] = None,
+    model: Annotated[str | None, Query(description="Only jobs of this `name` or `name@version`.")] = None,
+) -> Response:
+    """Jobs without their results."""
+    page = await deps.store.page(tenant=tenant, limit=limit, cursor=cursor, state=state, model=model)
+    return as_json({"attributions": [summary(r, None) for r in page.records], "next_cursor": page.next_cursor})
+
+
+@router.get(
+    "/{job_id}",
+    summary="Poll a job",
+    responses={
+        200: {"model": JobDocument, "content": _BINARY | _PICTURE},
+        304: {"description": "Nothing has changed since the ETag in If-None-Match."},
+        **documented(404, 406, 409, 422, 503),
+    },
+)
+async def get_attribution(
+    job_id: str,
+    request: Request,
+    deps: Provided,
+    tenant: Tenant,
+    result: ResultNumber = None,
+    encoding: Encoding = "auto",
+    prefer: Annotated[str | None, Header(description="`wait=N`: answer when done, after N seconds at most.")] = None,
+) -> Response:
+    """The job, with its results once it succeeded; by Accept the npy bytes or a PNG of one result."""
+    record = await known_job(deps, job_id, tenant)
+    wait_s = wanted_wait_s(prefer, deps.limits.max_wait_s)
+    if wait_s is not None and record.state not in TERMINAL:
+        waited = await wait_until_ended(deps, job_id, tenant, wait_s)
+        if waited is None:
+            raise not_found(job_id)
+        record = waited
+    return await job_response(deps, request, record, number=result, encoding=encoding)
+
+
+@router.get(
+    "/{job_id}/events",
+    summary="Watch a job",
+    responses={
+        200: {
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "description": "Server-sent events `state`, `progress` and, last, `end`.",
+        },
+        **documented(404, 503),
+    },
+)
+async def watch_attribution(job_id: str, deps: Provided, tenant: Tenant) -> StreamingResponse:
+    """Evaluations done, running completeness error and queue position, as they change."""
+    await known_job(deps, job_id, tenant)
+    return StreamingResponse(
+        event_stream(deps, job_id, tenant),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+@router.get(
+    "/{job_id}/visualizations/{kind}",
+    summary="Draw a stored result",
+    responses={
+        200: {"content": {JSON: {"schema": {"type": "object"}}} | _PICTURE | _SVG},
+        **documented(404, 406, 409, 422, 503),
+    },
+)
+async def draw_attribution(
+    job_id: str,
+    kind: VisualizationKind,
+    request: Request,
+    deps: Provided,
+    tenant: Tenant,
+    options: Annotated[PictureOptions, Query()],
+    result: ResultNumber = None,
+) -> Response:
+    """A picture with any options, as JSON, PNG or SVG by Accept; the model does not run again."""
+    record = await known_job(deps, job_id, tenant)
+    view = Visualization(kind, **options.model_dump())
+    return await picture_response(deps, request, record, view, result)
+
+
+@router.delete(
+    "/{job_id}",
+    summary="Cancel or erase a job",
+    responses={
+        200: {"model": JobDocument, "description": "It was queued, and is cancelled."},
+        202: {"model": JobDocument, "description": "It is running, and will be cancelled."},
+        204: {"description": "It had ended; its input, result and pictures are erased."},
+        **documented(404, 503),
+    },
+)
+async def delete_attribution(job_id: str, deps: Provided, tenant: Tenant) -> Response:
+    """Cancel a job that is queued or running; erase one that has ended."""
+    record = await known_job(deps, job_id, tenant)
+    state = record.state
+    if state not in TERMINAL:
+        state = await deps.queue.cancel(job_id, tenant=tenant) or state
+        if state in (JobState.CANCELLED, JobState.RUNNING):
+            record = await known_job(deps, job_id, tenant)
+            document = job_document(record, None, None)
+            return as_json(document, 200 if state is JobState.CANCELLED else 202)
+    # It had ended, perhaps a moment ago: then the same request erases it.
+    if not await deps.store.erase(job_id, tenant=tenant):
+        raise not_found(job_id)
+    return Response(status_code=204)

@@ -1,0 +1,39 @@
+"""/health: whether the process lives, and whether the service can serve."""
+
+from fastapi import APIRouter, Response
+
+from attributor.api.dependencies import Provided
+from attributor.api.documents import HealthDocument
+from attributor.api.representation import as_json
+from attributor.errors import StoreUnavailable
+from attributor.jobs.model import Readiness
+
+router = APIRouter(prefix="/health", tags=["health"])
+
+
+@router.get("/live", summary="Liveness")
+async def live() -> dict[str, str]:
+    """Answers while the process can answer at all."""
+    return {"status": "alive"}
+
+
+@router.get(
+    "/ready",
+    summary="Readiness",
+    responses={200: {"model": HealthDocument}, 503: {"model": HealthDocument, "description": "Not ready."}},
+)
+async def ready(deps: Provided) -> Response:
+    """200 when the job store answers, a worker beats, and a model is ready; 503 with the same body otherwise."""
+    try:
+        workers = await deps.fleet.workers_alive()
+        reports = await deps.fleet.model_reports()
+    except StoreUnavailable:
+        return as_json({"ready": False, "store": False, "workers": 0, "models": {}}, 503)
+    models = {}
+    for info in deps.catalog.all():
+        report = reports.get(info.ref)
+        current = report is not None and report.digest == info.digest
+        models[info.ref] = report.readiness if report and current else Readiness.LOADING
+    is_ready = workers > 0 and Readiness.READY in models.values() and not deps.draining.is_set()
+    body = {"ready": is_ready, "store": True, "workers": workers, "models": models}
+    return as_json(body, 200 if is_ready else 503)

@@ -1,0 +1,133 @@
+"""Request bodies, with examples. Validation of form only: what needs the model is checked in `mapping.py`."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, field_validator
+
+from attributor.jobs.job import ColorMap, OverlayStyle, Polarity, RuleName, VisualizationKind
+from attributor.jobs.model import OutputScale
+
+#: Below this, float32 cannot tell a completeness error from rounding.
+TIGHTEST_TOLERANCE = 1e-6
+#: The adaptive rule's first nodes; fewer evaluations than that are no integration.
+FEWEST_EVALUATIONS = 5
+#: Ours: twenty times the default, an hour of a large net on a CPU.
+MOST_EVALUATIONS = 10_000
+#: More nodes of a fixed rule than anyone used in the papers (20 to 1,000).
+MOST_STEPS = 2_000
+#: A picture's longer side, pixels: the answer must fit in a few megabytes.
+LARGEST_SIDE_PX = 2_048
+
+Strict = ConfigDict(extra="forbid")
+PositiveNumber = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+
+
+class TargetBody(BaseModel):
+    """Which output to explain."""
+
+    model_config = Strict
+
+    class_: StrictInt | StrictStr | None = Field(
+        None, alias="class", description="Index or label; absent: the class predicted at the input."
+    )
+    scale: OutputScale = Field(OutputScale.PROBABILITY, description="The scale on which the class is scored.")
+
+
+class PictureOptions(BaseModel):
+    """How to draw."""
+
+    model_config = Strict
+
+    polarity: Polarity = Field(Polarity.BOTH, description="Which signs are shown.")
+    clip_percentile: float = Field(
+        99.0, gt=0, le=100, description="This percentile of |attribution| and above get full strength."
+    )
+    color_map: ColorMap = Field(ColorMap.BLUE_ORANGE, description="green_red as in the papers; hard for some to tell.")
+    style: OverlayStyle = Field(OverlayStyle.TINT, description="For overlays; intensity as in the papers.")
+    scale_px: int = Field(
+        256,
+        ge=1,
+        le=LARGEST_SIDE_PX,
+        description="Enlarge a picture, by a whole number, until its longer side has so many pixels.",
+    )
+    max_bars: int = Field(10, ge=1, le=100, description="For bars: the rest are summed.")
+
+
+class VisualizationBody(PictureOptions):
+    """A picture to draw."""
+
+    kind: VisualizationKind
+
+    @field_validator("clip_percentile", "scale_px", "max_bars", mode="before")
+    @classmethod
+    def _is_number(cls, value: object) -> object:
+        """A body has numbers where a query string has text."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError("must be a number")
+        return value
+
+
+InputItem = Annotated[
+    dict[str, Any],
+    Field(
+        description="One input to explain, by the names of the model's inputs. A value is what the model declares: an "
+        "object of named features, a base64 PNG or JPEG, or, always, a tensor in Open Inference Protocol form: "
+        '`{"shape": [...], "datatype": "FP32", "data": [...]}`.'
+    ),
+]
+
+
+class AttributionBody(BaseModel):
+    """A request for attributions."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "digits",
+                    "inputs": [{"image": {"shape": [1, 8, 8], "datatype": "FP32", "data": [0.5] * 64}}],
+                    "target": {"class": "3", "scale": "probability"},
+                    "baseline": "black",
+                    "tolerance": 0.01,
+                    "visualizations": [{"kind": "overlay"}],
+                }
+            ]
+        },
+    )
+
+    model: StrictStr = Field(description="`name`, its default version, or `name@version`.")
+    inputs: list[InputItem] = Field(min_length=1, description="One result each.")
+    target: TargetBody = TargetBody.model_validate({})
+    baseline: StrictStr | dict[str, Any] | None = Field(
+        None,
+        description="A baseline that the model names, or an input of the same form as `inputs`; absent: its default.",
+    )
+    method: Literal["integrated_gradients"] = "integrated_gradients"
+    rule: RuleName = Field(RuleName.ADAPTIVE, description="adaptive picks its nodes by error; the others are fixed.")
+    tolerance: PositiveNumber = Field(
+        0.01, ge=TIGHTEST_TOLERANCE, le=1, description="Completeness error allowed, relative to the score difference."
+    )
+    absolute_tolerance: PositiveNumber = Field(
+        1e-5, description="Completeness error allowed in any case, in units of the score."
+    )
+    max_evaluations: Annotated[int, Field(strict=True, ge=FEWEST_EVALUATIONS, le=MOST_EVALUATIONS)] = Field(
+        500, description="Gradient evaluations per input, at most; for the adaptive rule."
+    )
+    n_steps: Annotated[int, Field(strict=True, ge=1, le=MOST_STEPS)] | None = Field(
+        None, description="Nodes of a fixed rule; 50 if absent."
+    )
+    visualizations: list[VisualizationBody] = Field(default=[], max_length=16, description="Pictures in the answer.")
+
+
+class PredictionBody(BaseModel):
+    """A request for a model's outputs."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"inputs": [{"image": {"shape": [1, 8, 8], "datatype": "FP32", "data": [0.5] * 64}}]}]
+        },
+    )
+
+    inputs: list[InputItem] = Field(min_length=1, description="One prediction each.")

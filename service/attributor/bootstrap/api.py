@@ -1,0 +1,84 @@
+"""Settings to the API process: store, catalog, application, server."""
+
+import asyncio
+import logging
+import sys
+from types import FrameType
+
+import uvicorn
+
+from attributor.api.app import create_app
+from attributor.api.dependencies import Deps, Limits
+from attributor.bootstrap.store import open_store, queue_policy
+from attributor.registry.catalog import FolderCatalog
+from attributor.settings import Settings
+from attributor.storage.connection import RedisStore
+from attributor.storage.redis_events import RedisJobEvents
+from attributor.storage.redis_fleet import RedisFleet
+from attributor.storage.redis_jobs import RedisJobStore
+from attributor.storage.redis_queue import RedisJobQueue
+from attributor.telemetry import configure_logging
+
+log = logging.getLogger(__name__)
+
+#: sysexits.h EX_CONFIG: starting again will not help.
+EXIT_CONFIG = 78
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server; at a signal it first lets open event streams end, which it would else wait for in vain."""
+
+    def __init__(self, config: uvicorn.Config, draining: asyncio.Event) -> None:
+        super().__init__(config)
+        self._draining = draining
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Called by uvicorn in the signal handler."""
+        self._draining.set()
+        super().handle_exit(sig, frame)
+
+
+def run_api(settings: Settings, redis_url: str) -> None:
+    """Serve HTTP until told to stop. Exits with EXIT_CONFIG if the address cannot be had."""
+    configure_logging(settings.log_level, "api")
+    asyncio.run(_serve(settings, redis_url))
+
+
+async def _serve(settings: Settings, redis_url: str) -> None:
+    async with open_store(settings, redis_url) as store, RedisJobEvents(store) as events:
+        catalog = FolderCatalog(settings.models_dir)
+        for ref, problem in catalog.problems.items():
+            log.warning("model %s is left out: %s", ref, problem)
+        deps = wire(settings, store, events, catalog)
+        config = uvicorn.Config(
+            create_app(deps),
+            host=settings.api.host,
+            port=settings.api.port,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=int(settings.api.shutdown_grace_s),
+        )
+        server = _Server(config, deps.draining)
+        try:
+            await server.serve()
+        except SystemExit:  # uvicorn's way of saying that it could not bind; it has logged why
+            sys.exit(EXIT_CONFIG)
+
+
+def wire(settings: Settings, store: RedisStore, events: RedisJobEvents, catalog: FolderCatalog) -> Deps:
+    """The adapters behind the API's ports."""
+    api = settings.api
+    return Deps(
+        queue=RedisJobQueue(store, queue_policy(settings)),
+        store=RedisJobStore(store),
+        events=events,
+        fleet=RedisFleet(store),
+        catalog=catalog,
+        limits=Limits(
+            max_body_bytes=api.max_body_bytes,
+            max_inputs=api.max_inputs,
+            max_wait_s=api.max_wait_s,
+            predict_timeout_s=api.predict_timeout_s,
+        ),
+    )

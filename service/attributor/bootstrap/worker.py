@@ -1,0 +1,51 @@
+"""Settings to a worker process: store, registry, engine, loop."""
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+import time
+
+from attributor.bootstrap.store import open_store, queue_policy
+from attributor.engine.engine import Engine
+from attributor.registry.catalog import FolderCatalog
+from attributor.registry.registry import Registry
+from attributor.runtimes.torch_runtime import configure_threads
+from attributor.settings import Settings
+from attributor.storage.redis_fleet import RedisFleet
+from attributor.storage.redis_queue import RedisJobQueue
+from attributor.telemetry import configure_logging
+from attributor.worker.loop import WorkerLoop, WorkerPolicy
+from attributor.worker.process import end_hung, run_until_signalled
+
+log = logging.getLogger(__name__)
+
+
+def run_worker(settings: Settings, redis_url: str) -> None:
+    """Load every model, put each to the proof, then work until told to stop."""
+    configure_logging(settings.log_level, "worker")
+    configure_threads(settings.worker.threads)
+    registry = Registry(device=settings.worker.device, max_points=settings.worker.max_points)
+    reports = registry.load_all(FolderCatalog(settings.models_dir))
+    for report in reports:
+        log.info("model %s: %s%s", report.ref, report.readiness, f" ({report.reason})" if report.reason else "")
+    worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+
+    async def work(stop: asyncio.Event) -> None:
+        async with open_store(settings, redis_url) as store:
+            fleet = RedisFleet(store)
+            for report in reports:
+                await fleet.report_model(report)
+            queue = RedisJobQueue(store, queue_policy(settings), worker_id)
+            policy = WorkerPolicy(
+                max_active_jobs=settings.worker.max_active_jobs,
+                beat_s=settings.worker.beat_s,
+                step_timeout_s=settings.worker.step_timeout_s,
+                drain_s=settings.worker.drain_s,
+            )
+            engine = Engine(registry, time.monotonic)
+            log.info("ready as %s", worker_id)
+            await WorkerLoop(worker_id, (queue, fleet), engine, policy, time.monotonic, end_hung).run(stop)
+
+    run_until_signalled(work)

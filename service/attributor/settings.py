@@ -1,0 +1,81 @@
+"""Every setting, once: its unit, its default and the reason for it. Only `bootstrap` and the CLI read this.
+
+Set by environment (`ATTRIBUTOR_API__PORT=9000`) or by the CLI's options, which win. Manifests never come here.
+"""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_FROZEN = ConfigDict(frozen=True, extra="forbid")
+
+
+class ApiSettings(BaseModel):
+    """The HTTP process."""
+
+    model_config = _FROZEN
+
+    host: str = Field("127.0.0.1", description="Address to listen on. Loopback: there are no API keys yet.")
+    port: int = Field(8080, ge=0, le=65535, description="TCP port to listen on.")
+    max_body_bytes: int = Field(
+        10_000_000, ge=1_000, description="Largest request body, bytes. A 3x224x224 tensor as JSON is about 3 MB."
+    )
+    max_inputs: int = Field(64, ge=1, description="Most inputs in one request.")
+    max_wait_s: float = Field(60.0, ge=0, description="Longest `Prefer: wait`, seconds: proxies cut idle requests.")
+    predict_timeout_s: float = Field(30.0, gt=0, description="How long `:predict` waits for a worker, seconds.")
+    shutdown_grace_s: float = Field(5.0, gt=0, description="Time that open requests get at shutdown, seconds.")
+
+
+class StoreSettings(BaseModel):
+    """Redis or Valkey, and the queue in it."""
+
+    model_config = _FROZEN
+
+    redis_url: str | None = Field(None, description="redis://, rediss:// or unix://; unset: the embedded Valkey.")
+    data_dir: Path = Field(Path("attributor-data"), description="Where the embedded Valkey keeps its append-only file.")
+    namespace: str = Field("attributor", pattern=r"^[A-Za-z0-9_.-]+$", description="Prefix and hash tag of every key.")
+    result_ttl_s: int = Field(
+        86_400, ge=60, description="How long results are kept, seconds: a day, as batch services do."
+    )
+    lease_s: float = Field(5.0, ge=1, description="A job whose worker is silent for so long goes to another, seconds.")
+    max_attempts: int = Field(3, ge=1, description="A job that lost so many workers fails: it may be what kills them.")
+    max_queued: int = Field(10_000, ge=1, description="Jobs that may wait; above that, 503: a bound on memory.")
+
+
+class WorkerSettings(BaseModel):
+    """The computing process."""
+
+    model_config = _FROZEN
+
+    device: str = Field("cpu", description="A torch device.")
+    threads: int = Field(1, ge=1, description="Threads of torch. One: spinning threads lose beside any busy process.")
+    max_points: int = Field(
+        256, ge=1, description="Most path points in one pass; best measured for small nets, 200 to 800."
+    )
+    max_active_jobs: int = Field(64, ge=1, description="Jobs computed together: enough to fill a pass with short ones.")
+    beat_s: float = Field(0.5, gt=0, description="Interval of lease renewal, progress and cancellation, seconds.")
+    step_timeout_s: float = Field(
+        120.0, gt=0, description="A pass longer than this is taken for hung: the worker restarts."
+    )
+    drain_s: float = Field(
+        10.0, gt=0, description="Time that running jobs get at shutdown, seconds; then they are requeued."
+    )
+
+
+class Settings(BaseSettings):
+    """The whole tree."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ATTRIBUTOR_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        nested_model_default_partial_update=True,
+    )
+
+    models_dir: Path = Field(Path("models"), description="The folder of bundles: <name>/<version>/manifest.toml.")
+    log_level: str = Field("info", pattern=r"^(debug|info|warning|error)$", description="What the log shows.")
+    api: ApiSettings = ApiSettings()
+    store: StoreSettings = StoreSettings()
+    worker: WorkerSettings = WorkerSettings()

@@ -1,0 +1,30 @@
+"""One worker process: signals, and the end that a hung pass forces."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable
+
+log = logging.getLogger(__name__)
+
+#: sysexits.h EX_SOFTWARE: the supervisor starts another.
+EXIT_HUNG = 70
+
+
+def end_hung() -> None:
+    """End this process at once: a thread that hangs in a pass cannot be stopped in any other way."""
+    os._exit(EXIT_HUNG)
+
+
+def run_until_signalled(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    """Run `work`; SIGTERM or SIGINT sets the event it is given."""
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, stop.set)
+        await work(stop)
+
+    asyncio.run(main())
