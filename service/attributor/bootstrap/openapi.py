@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from attributor.api.app import create_app
 from attributor.bootstrap.api import wire
@@ -14,5 +15,6 @@ from attributor.storage.redis_events import RedisJobEvents
 def openapi_bytes() -> bytes:
     """The document as it is kept in the repository: indented, one line at the end."""
     store = RedisStore("redis://unused.invalid")  # connects at its first command, and there is none
-    deps = wire(Settings(), store, RedisJobEvents(store), FolderCatalog(Path("no-models")))
+    with TemporaryDirectory() as no_models:
+        deps = wire(Settings(), store, RedisJobEvents(store), FolderCatalog(Path(no_models)))
     return (json.dumps(create_app(deps).openapi(), indent=2, ensure_ascii=False) + "\n").encode()

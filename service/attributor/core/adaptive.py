@@ -6,7 +6,7 @@ weights are recomputed from all nodes, which stay.
 """
 
 import bisect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +82,7 @@ class AdaptiveIntegrator:
         ends = (self._told[0], self._told[-1])
         return Integral(
             nodes=tuple(self._told),
-            weights={t.index: float(w) for t, w in zip(self._told, self._fit.weights, strict=True)},
+            weights=_by_index(self._told, self._fit.weights),
             coarse_weights=self._coarse_weights(),
             stop_reason=self._stop,
             converged=self._stop is StopReason.TOLERANCE,
@@ -109,7 +109,7 @@ class AdaptiveIntegrator:
         if not len(kept):
             return None
         weights = mesh.fit(alpha[kept], score[kept], slope[kept]).weights
-        return {self._told[i].index: float(w) for i, w in zip(kept, weights, strict=True)}
+        return _by_index([self._told[i] for i in kept], weights)
 
     def _advance(self) -> None:
         """All wanted nodes are known: stop, or want the middles of the panels that carry the error."""
@@ -123,13 +123,12 @@ class AdaptiveIntegrator:
         self._count_splits_without_gain(panels, fit)
         jumped = np.array([self._stuck[panel] >= JUMP_SPLITS for panel in panels])
         self._jumps = [(a + b) / 2 for (a, b), jump in zip(panels, jumped, strict=True) if jump]
-        above_noise = np.maximum(np.abs(fit.residual), np.abs(fit.trapezoid_residual)) > fit.noise
-        splittable = above_noise & ~jumped & (np.diff(alpha) > NARROWEST_PANEL)
+        splittable = ~fit.at_rounding & ~jumped & (np.diff(alpha) > NARROWEST_PANEL)
         chosen = _choose(np.where(splittable, fit.indicator, 0.0), limit)
-        if self._jumps and (not len(chosen) or fit.indicator[~jumped].sum() <= limit):
-            self._stop = StopReason.DISCONTINUITY
-        elif not len(chosen):
-            self._stop = StopReason.FLOAT_NOISE
+        # Jumps and noise alone may exceed the limit: then the rest is brought within it, and no more is spent.
+        hopeless = fit.indicator[~splittable].sum() > limit and fit.indicator[splittable].sum() <= limit
+        if hopeless or not len(chosen):
+            self._stop = StopReason.DISCONTINUITY if self._jumps else StopReason.FLOAT_NOISE
         elif len(self._told) >= self._max_evaluations:
             self._stop = StopReason.MAX_EVALUATIONS
         else:
@@ -155,6 +154,11 @@ class AdaptiveIntegrator:
             else:
                 stuck[panel] = self._stuck.get(panel, 0)
         self._stuck = stuck
+
+
+def _by_index(nodes: Sequence[Told], weights: mesh.Floats) -> dict[int, float]:
+    """Weights by node index, without the open ends: zero times a vector that is not finite would be NaN."""
+    return {t.index: float(w) for t, w in zip(nodes, weights, strict=True) if t.slope is not None}
 
 
 def _choose(indicator: NDArray[np.float64], limit: float) -> NDArray[np.intp]:

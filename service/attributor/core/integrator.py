@@ -58,7 +58,8 @@ class Told:
 class Integral:
     """An integration that ended. `nodes` ascend in alpha; `weights` by node index.
 
-    `coarse_weights`: the same rule on every other node, for the attribution error; None with too few nodes.
+    A node without a slope has none. `coarse_weights`: the same rule on every other node, for the attribution error;
+    None with too few nodes.
     `discontinuous_at`: the alpha of a jump in F, `open_ends` the ends at which the gradient was not finite.
     """
 
@@ -82,7 +83,8 @@ class Integrator(Protocol):
         """The nodes wanted now, each handed out once; alpha 1 comes first. Empty while told ones are awaited."""
 
     def tell(self, index: int, score: float, slope: float | None) -> None:
-        """The score and the slope at a node. Raises NonFiniteScore, NonFiniteGradient with the alpha."""
+        """The score and the slope at a node, once. Raises NonFiniteScore, NonFiniteGradient with the alpha, and
+        KeyError for a node that is not awaited (a bug)."""
 
     def error(self) -> float | None:
         """Relative completeness error as far as it is known."""
@@ -113,15 +115,15 @@ class FixedIntegrator:
         self._tolerance = tolerance
         ends = [Node(len(rule.nodes) + i, end, False) for i, end in enumerate((1.0, 0.0)) if end not in rule.nodes]
         nodes = [Node(i, alpha, True) for i, alpha in enumerate(rule.nodes)]
-        self._nodes = {node.index: node for node in (*ends, *nodes)}
         # Alpha 1 first: the predicted class is resolved there.
-        self._wanted = sorted(self._nodes.values(), key=lambda node: node.alpha != 1.0)
+        self._wanted = sorted((*ends, *nodes), key=lambda node: node.alpha != 1.0)
+        self._pending = {node.index: node for node in self._wanted}
         self._told: dict[int, Told] = {}
 
     @property
     def done(self) -> bool:
         """Whether every node was told."""
-        return len(self._told) == len(self._nodes)
+        return not self._pending
 
     def ask(self) -> tuple[Node, ...]:
         """All nodes, the first time."""
@@ -130,7 +132,7 @@ class FixedIntegrator:
 
     def tell(self, index: int, score: float, slope: float | None) -> None:
         """See Integrator."""
-        self._told[index] = checked(self._nodes[index], score, slope, open_end_allowed=False)
+        self._told[index] = checked(self._pending.pop(index), score, slope, open_end_allowed=False)
 
     def error(self) -> float | None:
         """None until every node was told: a part of a fixed rule says nothing."""

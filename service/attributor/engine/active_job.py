@@ -1,4 +1,4 @@
-"""A job while it is computed: one path per input, each with its integrator. No tensors of gradients, no I/O."""
+"""A job while it is computed: its model, and one path per input, each with its integrator. No tensors of gradients."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -8,11 +8,13 @@ from attributor.core.integrator import FixedIntegrator, Integrator, Node, Tolera
 from attributor.core.rules import FIXED_RULES
 from attributor.engine.prediction import PredictionProbe
 from attributor.jobs.job import JobKind, JobSpec, Progress, Quadrature, RuleName
+from attributor.jobs.model import ModelInfo
 from attributor.jobs.result import PathResult
+from attributor.ports import GradientModel, PathSpec
 
 
 def integrator_for(quadrature: Quadrature) -> Integrator:
-    """The integrator that a request's quadrature names."""
+    """The integrator that a request's quadrature names. Raises ValueError for counts that it cannot work with."""
     tolerance = Tolerance(quadrature.tolerance, quadrature.absolute_tolerance)
     if quadrature.rule is RuleName.ADAPTIVE:
         return AdaptiveIntegrator(tolerance, quadrature.max_evaluations)
@@ -41,23 +43,48 @@ class ActivePath:
 
 @dataclass(slots=True, eq=False)
 class ActiveJob:
-    """One admitted job; `started_s` on the engine's clock. `results` fills in the order of the inputs."""
+    """One admitted job; `started_s` on the engine's clock. `results` fills by number of the input.
+
+    It keeps the very model that holds its vectors, whatever becomes of the name in the meantime.
+    """
 
     id: str
     spec: JobSpec
+    model: GradientModel
+    info: ModelInfo
     started_s: float
     paths: list[ActivePath]
     results: dict[int, PathResult] = field(default_factory=dict)
+    _opened: set[str] = field(default_factory=set)
 
     @classmethod
-    def start(cls, job_id: str, spec: JobSpec, now_s: float) -> "ActiveJob":
-        """A job with one fresh path per input."""
+    def start(cls, job_id: str, spec: JobSpec, model: GradientModel, info: ModelInfo, now_s: float) -> "ActiveJob":
+        """A job with one fresh path per input. Raises ValueError if the specification makes no sense."""
+        if not spec.inputs:
+            raise ValueError("a job needs at least one input")
         paths = []
         for i in range(len(spec.inputs)):
             prediction = spec.kind is JobKind.PREDICTION
             integrator = PredictionProbe() if prediction else integrator_for(spec.quadrature)
             paths.append(ActivePath(f"{job_id}/{i}", integrator, deque(integrator.ask())))
-        return cls(job_id, spec, now_s, paths)
+        return cls(job_id, spec, model, info, now_s, paths)
+
+    def open(self) -> None:
+        """Place every path's ends on the device. Raises whatever the model raises; `close` then frees the others."""
+        for path, example in zip(self.paths, self.spec.inputs, strict=True):
+            self.model.open(path.id, PathSpec(example, self.spec.baseline, self.spec.target))
+            self._opened.add(path.id)
+
+    def close_path(self, path: ActivePath) -> None:
+        """Free a path's vectors, if it has any still."""
+        if path.id in self._opened:
+            self._opened.remove(path.id)
+            self.model.close(path.id)
+
+    def close(self) -> None:
+        """Free all vectors."""
+        for path in self.paths:
+            self.close_path(path)
 
     @property
     def done(self) -> bool:

@@ -1,37 +1,36 @@
 """From a finished path to the answer: weighted sum, completeness, attribution error, warnings."""
 
-from collections.abc import Mapping, Sequence
-from math import isfinite
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attributor.core.completeness import completeness
 from attributor.core.integrator import Integral
-from attributor.engine.active_job import ActivePath
+from attributor.engine.active_job import ActiveJob
 from attributor.engine.cautions import cautions
 from attributor.errors import NonFiniteGradient, NonFiniteScore
-from attributor.jobs.job import JobSpec
-from attributor.jobs.model import ModelInfo
 from attributor.jobs.result import Nodes, PathResult, PredictionResult, ResolvedTarget
 from attributor.ports import GradientModel
 
+#: Attributions are answered as float32.
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
-def path_result(
-    info: ModelInfo, model: GradientModel, spec: JobSpec, i: int, path: ActivePath, computing_s: float
-) -> PathResult:
-    """The answer for input number `i`, whose path is done. Raises NonFiniteGradient if the sum overflows."""
+
+def path_result(job: ActiveJob, i: int, computing_s: float) -> PathResult:
+    """The answer for input number `i`, whose path is done. Raises NonFiniteGradient if it overflows float32."""
+    spec, path = job.spec, job.paths[i]
     integral = path.integrator.result()
-    exact = model.attributions(path.id, integral.weights)
-    total = float(sum(values.sum() for values in exact.values()))
-    if not isfinite(total):
+    exact = job.model.attributions(path.id, integral.weights)
+    if any(not (np.abs(values) <= LARGEST_FLOAT32).all() for values in exact.values()):
         raise NonFiniteGradient("the gradients on the path are too large to add up")
+    total = float(sum(values.sum() for values in exact.values()))
     first, last = integral.nodes[0], integral.nodes[-1]
     complete = completeness(total, last.score, first.score)
-    class_index, predicted = model.target_class(path.id)
+    class_index, predicted = job.model.target_class(path.id)
     quadrature = spec.quadrature
     return PathResult(
-        target=ResolvedTarget(class_index, info.output.labels[class_index], spec.target.scale, predicted),
+        target=ResolvedTarget(class_index, job.info.output.labels[class_index], spec.target.scale, predicted),
         score=last.score,
         baseline_score=first.score,
         attribution_sum=total,
@@ -41,25 +40,25 @@ def path_result(
         absolute_tolerance=quadrature.absolute_tolerance,
         converged=integral.converged,
         stop_reason=integral.stop_reason.value,
-        attribution_error=_attribution_error(model, path.id, integral, exact),
+        attribution_error=_attribution_error(job.model, path.id, integral, exact),
         rule=quadrature.rule.value,
         evaluations=path.backwards,
         forwards=path.forwards,
         backwards=path.backwards,
         nodes=_nodes(integral),
         attributions={name: values.astype(np.float32) for name, values in exact.items()},
-        warnings=cautions(info, spec, spec.inputs[i], integral),
+        warnings=cautions(job.info, spec, spec.inputs[i], integral),
         computing_s=computing_s,
     )
 
 
-def prediction_result(info: ModelInfo, model: GradientModel, paths: Sequence[ActivePath]) -> PredictionResult:
+def prediction_result(job: ActiveJob) -> PredictionResult:
     """The outputs of every input of a prediction. Raises NonFiniteScore, naming the input."""
-    rows = [model.outputs(path.id) for path in paths]
+    rows = [job.model.outputs(path.id) for path in job.paths]
     for i, row in enumerate(rows):
         if not np.isfinite(row).all():
             raise NonFiniteScore(f"the model's output for inputs.{i} is not finite")
-    return PredictionResult({info.output.name: np.stack(rows)})
+    return PredictionResult({job.info.output.name: np.stack(rows)})
 
 
 def _attribution_error(

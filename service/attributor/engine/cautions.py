@@ -21,11 +21,17 @@ EQUAL_SHARE = 0.1
 #: So many features outside their domain are named; the rest are counted.
 NAMED_FEATURES = 5
 
+#: The adaptive rule asks that the errors of the path's parts add up to less than the tolerance, so that they cannot
+#: cancel by luck: the completeness error itself may be small all the same.
 _STOPPED = {
-    StopReason.MAX_EVALUATIONS: "the budget of evaluations was used up; raise max_evaluations or the tolerance",
-    StopReason.FLOAT_NOISE: "rounding errors of the model are as large as what is left; raise the tolerance",
-    StopReason.FIXED_RULE: "the fixed rule has too few nodes; raise n_steps or use the adaptive rule",
-    StopReason.DISCONTINUITY: "the score jumps on the path, where no gradient explains it",
+    StopReason.MAX_EVALUATIONS: "the errors along the path add up to more than the tolerance, and the budget of "
+    "evaluations was used up; raise max_evaluations or the tolerance",
+    StopReason.FLOAT_NOISE: "the errors along the path add up to more than the tolerance, and what is left is as small "
+    "as the model's rounding errors; raise the tolerance",
+    StopReason.FIXED_RULE: "the completeness error is above the tolerance: the fixed rule has too few nodes; raise "
+    "n_steps or use the adaptive rule",
+    StopReason.DISCONTINUITY: "the errors along the path add up to more than the tolerance: the score jumps on it, "
+    "where no gradient explains it",
 }
 
 
@@ -38,8 +44,7 @@ def cautions(info: ModelInfo, spec: JobSpec, example: Tensors, integral: Integra
 def _convergence(spec: JobSpec, integral: Integral) -> Iterator[tuple[str, str]]:
     quadrature = spec.quadrature
     if not integral.converged:
-        reason = _STOPPED.get(integral.stop_reason, integral.stop_reason.value)
-        yield "not_converged", f"the completeness error is above the tolerance: {reason}"
+        yield "not_converged", _STOPPED[integral.stop_reason]
     if integral.discontinuous_at is not None:
         yield "discontinuous", f"the score jumps near alpha = {integral.discontinuous_at:.6g} of the path"
     for end in integral.open_ends:

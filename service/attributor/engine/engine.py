@@ -7,13 +7,13 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from attributor.engine.active_job import ActiveJob
+from attributor.engine.active_job import ActiveJob, ActivePath
 from attributor.engine.answer import path_result, prediction_result
 from attributor.engine.scheduler import Batch, plan
 from attributor.errors import AttributorError, InternalError, ModelError
 from attributor.jobs.job import Failure, JobKind, JobSpec, Progress
 from attributor.jobs.result import AttributionResult, JobResult
-from attributor.ports import Clock, Evaluation, GradientModel, ModelProvider, PathSpec
+from attributor.ports import Clock, Evaluation, ModelProvider
 
 log = logging.getLogger(__name__)
 
@@ -23,10 +23,10 @@ MESSAGE_CHARACTERS = 200
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A job that ended, and how."""
+    """A job that ended, and how; None: it was cancelled."""
 
     job_id: str
-    outcome: JobResult | Failure
+    outcome: JobResult | Failure | None
 
 
 class Engine:
@@ -50,21 +50,27 @@ class Engine:
         return not self._active and not self._finished
 
     def admit(self, job_id: str, spec: JobSpec) -> None:
-        """Take a job in. One whose model cannot serve it ends at the next step, with the reason."""
-        job = ActiveJob.start(job_id, spec, self._clock())
+        """Take a job in. One that cannot be served ends at the next step, with the reason.
+
+        A job that is active already starts afresh: it was claimed again because its earlier lease ran out.
+        """
+        self.cancel(job_id)
         try:
             model = self._models.get(spec.ref, spec.digest)
-            for path, example in zip(job.paths, spec.inputs, strict=True):
-                model.open(path.id, PathSpec(example, spec.baseline, spec.target))
+            job = ActiveJob.start(job_id, spec, model, self._models.info(spec.ref), self._clock())
         except Exception as error:
             self._finished.append(Finished(job_id, failure(error)))
             return
         self._active[job_id] = job
+        try:
+            job.open()
+        except Exception as error:
+            self._end(job, failure(error))
 
     def cancel(self, job_id: str) -> None:
         """Forget a job; nothing is returned for it. Unknown ids are ignored: it may just have ended."""
         if job := self._active.pop(job_id, None):
-            self._close(job)
+            job.close()
 
     def progress(self) -> Mapping[str, Progress]:
         """How far each active job is."""
@@ -72,20 +78,17 @@ class Engine:
 
     def step(self) -> list[Finished]:
         """One pass of one model over nodes of as many jobs as fit; returns the jobs that ended."""
-        batch = plan(self._active.values(), lambda job: self._model(job).max_points)
+        batch = plan(self._active.values())
         if batch is not None:
             self._run(batch)
         finished, self._finished = self._finished, []
         return finished
 
-    def _model(self, job: ActiveJob) -> GradientModel:
-        return self._models.get(job.spec.ref, job.spec.digest)
-
     def _run(self, batch: Batch) -> None:
         """Evaluate a batch and absorb it; if the model raises, each of its jobs alone, to find whose fault it is."""
-        jobs = list({job.id: job for job, _ in batch.owners}.values())
+        jobs = batch.jobs
         try:
-            evaluations = self._model(jobs[0]).evaluate(batch.points)
+            evaluations = batch.model.evaluate(batch.points)
         except Exception as error:
             if len(jobs) == 1:
                 self._end(jobs[0], model_failure(error))
@@ -99,41 +102,35 @@ class Engine:
                 self._active[job.id] = self._active.pop(job.id)
 
     def _absorb(self, batch: Batch, evaluations: list[Evaluation]) -> None:
-        for (job, path), node, evaluation in zip(batch.owners, batch.nodes, evaluations, strict=True):
-            if job.id not in self._active:
+        for pick, evaluation in zip(batch.picks, evaluations, strict=True):
+            if pick.job.id not in self._active:
                 continue  # failed at an earlier node of this very batch
             try:
-                path.tell(node, evaluation.score, evaluation.slope)
-                if path.integrator.done:
-                    self._answer(job, job.paths.index(path))
+                pick.path.tell(pick.node, evaluation.score, evaluation.slope)
+                if pick.path.integrator.done:
+                    self._answer(pick.job, pick.path)
             except Exception as error:
-                self._end(job, failure(error))
+                self._end(pick.job, failure(error))
 
-    def _answer(self, job: ActiveJob, i: int) -> None:
+    def _answer(self, job: ActiveJob, path: ActivePath) -> None:
         """A path of the job is done: compute its result, free its vectors, and end the job after its last one."""
-        model = self._model(job)
         if job.spec.kind is JobKind.ATTRIBUTION:
-            info = self._models.info(job.spec.ref)
-            job.results[i] = path_result(info, model, job.spec, i, job.paths[i], self._clock() - job.started_s)
-            model.close(job.paths[i].id)
+            i = job.paths.index(path)
+            job.results[i] = path_result(job, i, self._clock() - job.started_s)
+            job.close_path(path)
         if not job.done:
             return
         outcome: JobResult
         if job.spec.kind is JobKind.ATTRIBUTION:
             outcome = AttributionResult(tuple(job.results[k] for k in range(len(job.paths))))
         else:
-            outcome = prediction_result(self._models.info(job.spec.ref), model, job.paths)
+            outcome = prediction_result(job)
         self._end(job, outcome)
 
     def _end(self, job: ActiveJob, outcome: JobResult | Failure) -> None:
-        self._close(job)
+        job.close()
         del self._active[job.id]
         self._finished.append(Finished(job.id, outcome))
-
-    def _close(self, job: ActiveJob) -> None:
-        model = self._model(job)
-        for path in job.paths:
-            model.close(path.id)
 
 
 def failure(error: Exception) -> Failure:

@@ -137,12 +137,13 @@ async def get_attribution(
 @router.get(
     "/{job_id}/events",
     summary="Watch a job",
+    response_class=StreamingResponse,
     responses={
         200: {
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
             "description": "Server-sent events `state`, `progress` and, last, `end`.",
         },
-        **documented(404, 503),
+        **documented(404, 422, 503),
     },
 )
 async def watch_attribution(job_id: str, deps: Provided, tenant: Tenant) -> StreamingResponse:
@@ -185,7 +186,7 @@ async def draw_attribution(
         200: {"model": JobDocument, "description": "It was queued, and is cancelled."},
         202: {"model": JobDocument, "description": "It is running, and will be cancelled."},
         204: {"description": "It had ended; its input, result and pictures are erased."},
-        **documented(404, 503),
+        **documented(404, 422, 503),
     },
 )
 async def delete_attribution(job_id: str, deps: Provided, tenant: Tenant) -> Response:

@@ -14,7 +14,7 @@ async def list_problems() -> dict[str, dict[str, int | str]]:
     return {code: {"status": status, "title": title} for code, (status, title) in STATUS.items()}
 
 
-@router.get("/{code}", summary="Explain a problem code", responses=documented(404))
+@router.get("/{code}", summary="Explain a problem code", responses=documented(404, 422))
 async def get_problem(code: str) -> Response:
     """The status and the title of one code."""
     if code not in STATUS:

@@ -1,0 +1,82 @@
+"""What a picture is about, and the sentences and figures that every picture carries. Knows no pixels and no SVG."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attributor.jobs.job import Polarity, Visualization
+from attributor.jobs.model import InputSpec
+from attributor.rendering.figures import number, percent, rounded
+
+_TITLES = {
+    Polarity.BOTH: "Effects on the score of",
+    Polarity.POSITIVE: "What raises the score of",
+    Polarity.NEGATIVE: "What lowers the score of",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One input of one result. `example`, `baseline` and `attributions` have the shape of `input_spec`."""
+
+    input_spec: InputSpec
+    example: NDArray[np.float32]
+    baseline: NDArray[np.float32]
+    attributions: NDArray[np.float32]
+    target_label: str
+    score: float
+    baseline_score: float
+    completeness_error: float
+    relative_completeness_error: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """`full_strength`: the |attribution|, in units of the score, from which on a colour or a bar is at its fullest.
+
+    It is the `clip_percentile` of |attribution|; 0 where every attribution is zero.
+    """
+
+    full_strength: float
+    clip_percentile: float
+
+
+def title(view: Visualization, subject: Subject) -> str:
+    """The head of a picture."""
+    return f'{_TITLES[view.polarity]} "{subject.target_label}"'
+
+
+def facts(subject: Subject) -> tuple[str, str]:
+    """What the model said, and how far the attributions add up to it: two short lines."""
+    error = f"completeness error {number(subject.completeness_error)}"
+    if subject.relative_completeness_error is not None:
+        error += f" ({percent(subject.relative_completeness_error)} of the difference)"
+    return f"score {number(subject.score)}, at the baseline {number(subject.baseline_score)}", error
+
+
+def common_payload(view: Visualization, subject: Subject, scale: Scale) -> dict[str, Any]:
+    """The part of a payload that every kind of picture has; numbers to four significant digits."""
+    relative = subject.relative_completeness_error
+    return {
+        "kind": view.kind.value,
+        "input": subject.input_spec.name,
+        "title": title(view, subject),
+        "target_label": subject.target_label,
+        "score": rounded(subject.score),
+        "baseline_score": rounded(subject.baseline_score),
+        "completeness_error": rounded(subject.completeness_error),
+        "relative_completeness_error": None if relative is None else rounded(relative),
+        "scale": {
+            "full_strength": rounded(scale.full_strength),
+            "units": "score",
+            "clip_percentile": scale.clip_percentile,
+        },
+    }
+
+
+def legend_entry(sign: str, colour: str | None, meaning: str) -> Mapping[str, Any]:
+    """One entry of a legend. `sign`: lowers, none, raises or either; `colour` None: that of the picture below."""
+    return {"sign": sign, "color": colour, "meaning": meaning}

@@ -1,0 +1,85 @@
+"""Every Redis key and lifetime, in one place; the Lua scripts get them from here.
+
+All keys carry one hash tag, `{namespace}`, so they share a slot and a script may touch any of them, also on a
+cluster. Knows no commands. Tenant names must hold no colon: it separates the parts of a key.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+#: Key names; what follows a colon is written in angle brackets.
+NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "job": "job:",  # <id>: hash, the record
+        "payload": "payload:",  # <id>: bytes, the spec
+        "result": "result:",  # <id>: bytes
+        "ready": "t:",  # <priority>:<tenant>: zset of queued ids by seq
+        "ring": "ring:",  # <priority>: zset of tenants with queued jobs, by the seq of their first one
+        "index": "index:",  # <tenant>: zset of the attribution jobs' ids by seq, for listing
+        "idem": "idem:",  # <tenant>:<idempotency key>: hash of id and fingerprint
+        "claim": "claim:",  # <nonce>: list of the ids that one claim took, for its repetition
+        "leases": "leases",  # zset of running ids by lease end, ms
+        "expiring": "expiring",  # zset of <tenant>:<id> by expiry, ms: index entries to prune
+        "seq": "seq",  # the last number given to a job
+        "counters": "counters",  # hash: queued, running
+        "bell": "bell",  # list of wake tokens; each wakes one waiting worker
+        "events": "ev",  # stream: id and state, one entry per change of a job
+        "workers": "workers",  # zset of worker ids by last beat, ms
+        "models": "models",  # hash of name@version to the newest report
+    }
+)
+
+#: Served in this order.
+PRIORITIES = (0, 1, 2)
+
+#: A retry under the same key finds its job for so long; 24 h is what clients of payment APIs are used to.
+IDEMPOTENCY_TTL_S = 86_400.0
+
+#: Finished attribution jobs stay for a day: ours, so that a link sent in the morning still opens next morning.
+RESULT_TTL_S = 86_400.0
+
+#: Predictions are awaited by the request that made them; ours, ten times its longest sensible wait.
+PREDICTION_TTL_S = 300.0
+
+#: A worker that has not beaten for so long counts as gone: ours, ten missed beats of one a second.
+WORKER_ALIVE_S = 10.0
+
+#: Entries kept in the stream, about: ours, a minute of the 150 changes a second of a busy GPU worker.
+EVENTS_KEPT = 10_000
+
+#: Wake tokens kept: more than this many workers never wait at once; they also wake by themselves.
+BELL_MAX = 64
+
+_NAMESPACE = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of one namespace. Raises ValueError for a namespace that would break the hash tag."""
+
+    namespace: str
+
+    def __post_init__(self) -> None:
+        if not _NAMESPACE.fullmatch(self.namespace):
+            raise ValueError(f"namespace {self.namespace!r} may hold letters, digits, '_', '.' and '-' only")
+
+    @property
+    def prefix(self) -> str:
+        """What all keys begin with."""
+        return f"{{{self.namespace}}}:"
+
+    def key(self, name: str, *parts: str) -> str:
+        """The key of that name in NAMES, with its parts."""
+        return self.prefix + NAMES[name] + ":".join(parts)
+
+
+def lua_constants() -> str:
+    """NAMES and the limits as Lua locals, to stand before each script."""
+    names = ", ".join(f"{name} = '{text}'" for name, text in NAMES.items())
+    return (
+        f"local NAMES = {{ {names} }}\n"
+        f"local PRIORITIES = {{ {', '.join(map(str, PRIORITIES))} }}\n"
+        f"local EVENTS_KEPT, BELL_MAX, WORKER_ALIVE_MS = {EVENTS_KEPT}, {BELL_MAX}, {round(WORKER_ALIVE_S * 1000)}\n"
+    )

@@ -1,0 +1,144 @@
+"""Reading and erasing jobs on Redis: the record's hash as a JobRecord, the listing by cursor.
+
+Knows the hash's fields as the Lua scripts write them; must not change a job other than by erasing it.
+"""
+
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+
+from attributor.errors import InvalidRequest
+from attributor.jobs.codec import decode, decode_result
+from attributor.jobs.job import Failure, JobKind, JobRecord, JobSpec, Progress
+from attributor.jobs.result import JobResult
+from attributor.jobs.state import JobState
+from attributor.ports import JobPage
+from attributor.storage.connection import RedisStore
+
+#: Records read by one call of the script: ours, so that it holds the server for a millisecond or two.
+_BATCH = 200
+#: Batches read for one page: ours; a filter that matches nothing in 10,000 jobs gets a short page and a cursor.
+_MAX_BATCHES = 50
+
+_SEQ = re.compile(r"[0-9]{1,16}")
+
+_Fields = Mapping[bytes, bytes]
+
+
+class RedisJobStore:
+    """Port JobStore."""
+
+    def __init__(self, store: RedisStore) -> None:
+        self._store = store
+
+    async def record(self, job_id: str, *, tenant: str) -> JobRecord | None:
+        """See the port."""
+        fields = await self._store.call("HGETALL", self._store.keys.key("job", job_id))
+        if not fields or fields[b"tenant"].decode() != tenant:
+            return None
+        return _record(job_id, fields)
+
+    async def position(self, job_id: str) -> int | None:
+        """See the port."""
+        ahead = await self._store.run("position", job_id)
+        return None if ahead is None else int(ahead)
+
+    async def spec(self, job_id: str) -> JobSpec | None:
+        """See the port. Raises ValueError if another release wrote it."""
+        data = await self._store.call("GET", self._store.keys.key("payload", job_id))
+        return None if data is None else decode(data, JobSpec)
+
+    async def result(self, job_id: str) -> JobResult | None:
+        """See the port. Raises ValueError if another release wrote it."""
+        data = await self._store.call("GET", self._store.keys.key("result", job_id))
+        return None if data is None else decode_result(data)
+
+    async def page(
+        self, *, tenant: str, limit: int, cursor: str | None, state: JobState | None, model: str | None
+    ) -> JobPage:
+        """See the port. `model` is a name or `name@version`. Full pages, unless 10,000 jobs were read for one."""
+        before = None if cursor is None else _read_cursor(cursor)
+        kept: list[tuple[int, JobRecord]] = []
+        for _ in range(_MAX_BATCHES):
+            batch = await self._batch(tenant, before)
+            for seq, record in batch:
+                if record is None or not _wanted(record, state, model):
+                    continue
+                if len(kept) == limit:
+                    return _page(kept, kept[-1][0])
+                kept.append((seq, record))
+            if len(batch) < _BATCH:
+                return _page(kept, None)
+            before = batch[-1][0]
+        return _page(kept, before)
+
+    async def erase(self, job_id: str, *, tenant: str) -> bool:
+        """See the port."""
+        return bool(await self._store.run("erase", job_id, tenant))
+
+    async def _batch(self, tenant: str, before: int | None) -> list[tuple[int, JobRecord | None]]:
+        """The next index entries by falling seq; None for jobs that have expired."""
+        upper = "+inf" if before is None else f"({before}"
+        rows = await self._store.run("page", tenant, upper, _BATCH)
+        return [(int(seq), _listed(job_id.decode(), flat)) for seq, job_id, flat in rows]
+
+
+def _page(kept: list[tuple[int, JobRecord]], last_seq: int | None) -> JobPage:
+    records = tuple(record for _, record in kept)
+    return JobPage(records, None if last_seq is None else _cursor(last_seq))
+
+
+def _listed(job_id: str, flat: list[bytes]) -> JobRecord | None:
+    return _record(job_id, dict(zip(flat[::2], flat[1::2], strict=True))) if flat else None
+
+
+def _wanted(record: JobRecord, state: JobState | None, model: str | None) -> bool:
+    named = model is None or model in (record.model, f"{record.model}@{record.version}")
+    return named and (state is None or record.state is state)
+
+
+def _cursor(seq: int) -> str:
+    return urlsafe_b64encode(str(seq).encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> int:
+    try:
+        text = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode("ascii")
+    except ValueError:
+        text = ""
+    if not _SEQ.fullmatch(text) or _cursor(int(text)) != cursor:
+        raise InvalidRequest("not a cursor of this listing; use `next_cursor` of the page before", field="cursor")
+    return int(text)
+
+
+def _record(job_id: str, fields: _Fields) -> JobRecord:
+    return JobRecord(
+        id=job_id,
+        kind=JobKind(fields[b"kind"].decode()),
+        state=JobState(fields[b"state"].decode()),
+        tenant=fields[b"tenant"].decode(),
+        model=fields[b"model"].decode(),
+        version=fields[b"version"].decode(),
+        digest=fields[b"digest"].decode(),
+        n_inputs=int(fields[b"n_inputs"]),
+        revision=int(fields[b"revision"]),
+        attempts=int(fields[b"attempts"]),
+        created_at=int(fields[b"created_ms"]) / 1000,
+        started_at=_seconds(fields.get(b"started_ms")),
+        finished_at=_seconds(fields.get(b"finished_ms")),
+        expires_at=_seconds(fields.get(b"expires_ms")),
+        cancelling=b"cancel" in fields,
+        progress=_progress(fields),
+        failure=decode(fields[b"failure"], Failure) if b"failure" in fields else None,
+    )
+
+
+def _seconds(ms: bytes | None) -> float | None:
+    return None if ms is None else int(ms) / 1000
+
+
+def _progress(fields: _Fields) -> Progress | None:
+    if b"evaluations" not in fields:
+        return None
+    error = fields[b"completeness_error"]
+    return Progress(int(fields[b"evaluations"]), float(error) if error else None, int(fields[b"inputs_done"]))
