@@ -86,8 +86,8 @@ class JobStore(Protocol):
 class Changes(Protocol):
     """One subscriber's view of one job."""
 
-    async def wait(self, timeout_s: float) -> None:
-        """Return when the job may have changed since the last call, or after `timeout_s`. Read the record then."""
+    async def wait(self, timeout_s: float) -> bool:
+        """Return when the job may have changed since the last call (True), or after `timeout_s` (False)."""
 
 
 class JobEvents(Protocol):

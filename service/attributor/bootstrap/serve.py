@@ -88,7 +88,7 @@ class Supervisor:
 
     def _watch(self) -> int:
         """Look after everything once; a non-zero status ends the service."""
-        if self._store is not None and not self._store.alive():
+        if self._store is not None and self._store.ended():
             log.warning("the embedded store ended; starting it again")
             self._store.start()
         for child in self._children:

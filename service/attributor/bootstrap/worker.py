@@ -37,7 +37,7 @@ def run_worker(settings: Settings, redis_url: str) -> None:
             fleet = RedisFleet(store)
             for report in reports:
                 await fleet.report_model(report)
-            queue = RedisJobQueue(store, queue_policy(settings), worker_id)
+            queue = RedisJobQueue(store, queue_policy(settings))
             policy = WorkerPolicy(
                 max_active_jobs=settings.worker.max_active_jobs,
                 beat_s=settings.worker.beat_s,

@@ -69,6 +69,7 @@ class Engine:
 
     def cancel(self, job_id: str) -> None:
         """Forget a job; nothing is returned for it. Unknown ids are ignored: it may just have ended."""
+        self._finished = [finished for finished in self._finished if finished.job_id != job_id]
         if job := self._active.pop(job_id, None):
             job.close()
 

@@ -50,7 +50,9 @@ class _Run:
     gradient: Tensor
 
     def difference(self, other: "_Run") -> float:
-        return max(_relative_l1(self.logits, other.logits), _relative_l1(self.gradient, other.gradient))
+        """The larger relative L1 difference of the two; NaN if there is one in either."""
+        parts = _relative_l1(self.logits, other.logits), _relative_l1(self.gradient, other.gradient)
+        return float(np.max(parts))
 
 
 def prove(module: nn.Module, info: ModelInfo, device: str = "cpu") -> Proof:
@@ -94,44 +96,54 @@ def _bounds(feature: Feature, low: float, high: float) -> tuple[float, float]:
 
 def _checks(module: nn.Module, info: ModelInfo, rows: Tensor) -> Iterator[str]:
     """Yields the name of each check that passed; each rests on those before it. Raises _Failed."""
-    _require(not any(part.training for part in module.modules()), "eval_mode", "A submodule stays in training mode.")
+    if any(part.training for part in module.modules()):
+        raise _Failed("eval_mode", "A submodule stays in training mode.")
     yield "eval_mode"
     _require_shape(module(rows.clone()), (_ROWS, len(info.output.labels)))
     yield "shapes"
     together = _run(module, rows)
-    _require(_finite(together.logits), "finite_outputs", "The model returns NaN or infinity for finite inputs.")
+    if not together.logits.isfinite().all():
+        raise _Failed("finite_outputs", "The model returns NaN or infinity for finite inputs.")
     yield "finite_outputs"
-    _require(_finite(together.gradient), "gradients", "The gradient has NaN or infinity at finite inputs.")
+    if not together.gradient.isfinite().all():
+        raise _Failed("gradients", "The gradient has NaN or infinity at finite inputs.")
     yield "gradients"
-    change = together.difference(_run(module, rows))
-    _require(
-        change <= _ROW_TOLERANCE,
-        "deterministic",
-        f"The same batch, run twice, gave outputs or gradients that differ by {change:.1e} (relative): the model is "
-        "not deterministic. Look for dropout that stays on, or noise.",
-    )
+    _require_deterministic(together.difference(_run(module, rows)))
     yield "deterministic"
-    change = max(_run(module, rows[row : row + 1]).difference(_row(together, row)) for row in range(_ROWS))
-    _require(
-        change <= _ROW_TOLERANCE,
-        "rows_independent",
-        f"A row in a batch of {_ROWS} and the same row alone gave outputs or gradients that differ by {change:.1e} "
-        "(relative): the rows of a batch influence each other, so requests could not share a batch. Look for "
-        "statistics over the batch axis.",
-    )
+    for row in range(_ROWS):
+        alone = _run(module, rows[row : row + 1])
+        _require_independent(alone.difference(_Run(together.logits[[row]], together.gradient[[row]])))
     yield "rows_independent"
 
 
 def _require_shape(output: object, shape: tuple[int, int]) -> None:
     if not isinstance(output, Tensor):
         raise _Failed("shapes", f"The model returns {type(output).__name__}, not one tensor of logits.")
-    found = list(output.shape)
-    _require(
-        found == list(shape),
-        "shapes",
-        f"For a batch of {shape[0]} the model returns shape {found}; {list(shape)} is needed, one logit per label.",
-    )
-    _require(output.is_floating_point(), "shapes", f"The model returns {output.dtype}; logits are floating point.")
+    if output.shape != shape:
+        found, needed = list(output.shape), list(shape)
+        detail = f"For a batch of {_ROWS} the model returns shape {found}; {needed} is needed, one logit per label."
+        raise _Failed("shapes", detail)
+    if not output.is_floating_point():
+        raise _Failed("shapes", f"The model returns {output.dtype}; logits are floating point.")
+
+
+def _require_deterministic(change: float) -> None:
+    if not change <= _ROW_TOLERANCE:
+        raise _Failed(
+            "deterministic",
+            f"The same batch, run twice, gave outputs or gradients that differ by {change:.1e} (relative): the model "
+            "is not deterministic. Look for dropout that stays on, or noise.",
+        )
+
+
+def _require_independent(change: float) -> None:
+    if not change <= _ROW_TOLERANCE:
+        raise _Failed(
+            "rows_independent",
+            f"A row in a batch of {_ROWS} and the same row alone gave outputs or gradients that differ by {change:.1e} "
+            "(relative): the rows of a batch influence each other, so requests could not share a batch. Look for "
+            "statistics over the batch axis.",
+        )
 
 
 def _run(module: nn.Module, rows: Tensor) -> _Run:
@@ -147,20 +159,7 @@ def _run(module: nn.Module, rows: Tensor) -> _Run:
     return _Run(logits.detach(), gradient)
 
 
-def _row(run: _Run, row: int) -> _Run:
-    return _Run(run.logits[row : row + 1], run.gradient[row : row + 1])
-
-
 def _relative_l1(one: Tensor, other: Tensor) -> float:
     """||one - other||_1 / ||other||_1; 0 where both vanish."""
     difference, norm = (one - other).double().abs().sum().item(), other.double().abs().sum().item()
     return difference / max(norm, torch.finfo(torch.float32).tiny)
-
-
-def _finite(values: Tensor) -> bool:
-    return bool(values.isfinite().all())
-
-
-def _require(holds: bool, check: str, problem: str) -> None:
-    if not holds:
-        raise _Failed(check, problem)

@@ -3,17 +3,13 @@
 Knows how to find, start and stop the server; must not know what is kept in it. POSIX only.
 """
 
-import ctypes
 import fcntl
 import hashlib
 import os
 import shutil
-import signal
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable
 from enum import Enum, auto
 from pathlib import Path
 
@@ -21,6 +17,7 @@ from redis import Redis, exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from attributor.children import spawn, stop
 from attributor.errors import StoreUnavailable
 
 #: Ours: room for 10,000 queued jobs of a few hundred kB each; beyond it, writes are refused and nothing is lost.
@@ -38,8 +35,6 @@ _PROBE_TIMEOUT_S = 2.0
 #: The server acts on SIGTERM at its next tick (10 a second), and answers until then; so one that still answers
 #: after two and a half ticks was not just told to stop by its owner's death.
 _DYING_S = 0.25
-#: prctl(2): the signal a process gets when the thread that started it ends.
-_PR_SET_PDEATHSIG = 1
 _LOG_TAIL_CHARS = 600
 
 
@@ -81,6 +76,10 @@ class EmbeddedStore:
         """Whether the server answers."""
         return self._probe() is _Answer.READY
 
+    def ended(self) -> bool:
+        """Whether the server was ours and has ended by itself; `start` then starts another on the same data."""
+        return self._process is not None and self._process.poll() is not None
+
     def start(self) -> bool:
         """Use the running server of the data directory, or start one: True if it belongs to this object.
 
@@ -99,14 +98,8 @@ class EmbeddedStore:
     def stop(self) -> None:
         """Stop the server if it is ours; what it holds stays on disk."""
         process, self._process = self._process, None
-        if process is None:
-            return
-        process.terminate()
-        try:
-            process.wait(_STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if process is not None:
+            stop(process, _STOP_TIMEOUT_S)
 
     def _start_locked(self) -> bool:
         if self._process is not None and self._still_serves(self._process):
@@ -115,7 +108,7 @@ class EmbeddedStore:
             self._await_ready(None)
             return False
         self._socket.unlink(missing_ok=True)
-        self._process = _spawn(self._command(), self._data_dir)
+        self._process = spawn(self._command(), cwd=self._data_dir, quiet=True)
         try:
             self._await_ready(self._process)
         except StoreUnavailable:
@@ -221,28 +214,3 @@ def _make_private(folder: Path) -> None:
     folder.mkdir(exist_ok=True, mode=0o700)
     if folder.lstat().st_uid != os.getuid():
         raise StoreUnavailable(f"{folder} belongs to another user: choose a data directory with a shorter path")
-
-
-def _spawn(command: list[str], data_dir: Path) -> subprocess.Popen[bytes]:
-    """In a process group of its own, so that Ctrl-C reaches its owner first, who stops it last."""
-    return subprocess.Popen(
-        command,
-        cwd=data_dir,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        process_group=0,
-        preexec_fn=_dies_with_owner() if sys.platform == "linux" else None,
-    )
-
-
-def _dies_with_owner() -> Callable[[], None]:
-    """To run in the child before the server: made here, because after a fork nothing may be imported or loaded."""
-    prctl, owner = ctypes.CDLL(None).prctl, os.getpid()
-
-    def arm() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != owner:  # died in between
-            os._exit(1)
-
-    return arm

@@ -7,7 +7,7 @@ harm, and wake-ups that pile up become one.
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Self
 
 from attributor.errors import StoreUnavailable
@@ -18,31 +18,29 @@ _BATCH = 1000
 #: Pause before the reader connects again: ours, a few tries during a server's restart (0.1 to 0.6 s, measured).
 _RECONNECT_S = 0.1
 
+#: Pause before a cancellation that was dropped is sent again: ours, a write takes far less.
+_RECANCEL_S = 0.05
+
 _log = logging.getLogger(__name__)
 
 
 class _Subscription:
-    """Yields once for all changes since it yielded last; ends when the events are stopped."""
+    """Port Changes: wakes once for all changes since it woke last."""
 
     def __init__(self) -> None:
         self._changed = asyncio.Event()
-        self._ended = False
 
     def wake(self) -> None:
         self._changed.set()
 
-    def end(self) -> None:
-        self._ended = True
-        self._changed.set()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> None:
-        await self._changed.wait()
-        if self._ended:
-            raise StopAsyncIteration
+    async def wait(self, timeout_s: float) -> bool:
+        """See the port."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._changed.wait()
+        changed = self._changed.is_set()
         self._changed.clear()
+        return changed
 
 
 class RedisJobEvents:
@@ -61,11 +59,14 @@ class RedisJobEvents:
         self._reader = asyncio.create_task(self._read_from(last), name="attributor-events")
 
     async def stop(self) -> None:
-        """End all subscriptions' iterators and the reader."""
+        """End the reader, after waking all subscribers."""
         reader, self._reader = self._reader, None
         if reader is not None:
-            reader.cancel()
-            await asyncio.wait([reader])
+            while not reader.done():
+                # Again and again: redis-py writes under asyncio.wait_for, which in Python 3.11 drops a cancellation
+                # that arrives as its own wait ends.
+                reader.cancel()
+                await asyncio.wait([reader], timeout=_RECANCEL_S)
             if not reader.cancelled():
                 reader.result()  # a reader that ended by itself died of a defect: let it be seen
         await self._store.close()
@@ -78,8 +79,8 @@ class RedisJobEvents:
         await self.stop()
 
     @asynccontextmanager
-    async def subscribe(self, job_id: str) -> AsyncIterator[AsyncIterator[None]]:
-        """See the port. The iterator ends at stop(). Raises RuntimeError outside start() and stop()."""
+    async def subscribe(self, job_id: str) -> AsyncIterator[_Subscription]:
+        """See the port. Raises RuntimeError outside start() and stop()."""
         if self._reader is None or self._reader.done():
             raise RuntimeError("the events are not started, or their reader has died; see the log")
         subscription = _Subscription()
@@ -104,7 +105,7 @@ class RedisJobEvents:
             raise
         finally:
             for subscription in self._all():
-                subscription.end()
+                subscription.wake()
 
     async def _pass_on(self, last: str) -> str:
         """Wake the subscribers of what comes after `last`; returns the id of the entry passed on last.

@@ -28,7 +28,9 @@ async def list_models(deps: Provided) -> Response:
     return as_json({"models": models})
 
 
-@router.get("/{name}", summary="Describe a model", responses={200: {"model": ModelDocument}, **documented(404, 422, 503)})
+@router.get(
+    "/{name}", summary="Describe a model", responses={200: {"model": ModelDocument}, **documented(404, 422, 503)}
+)
 async def get_model(name: str, deps: Provided) -> Response:
     """Inputs, outputs, labels, layers, baselines, and whether it is ready. `name` or `name@version`."""
     info = deps.catalog.get(name)

@@ -26,8 +26,7 @@ end
 
 local seq = redis.call('INCR', key('seq'))
 redis.call('HSET', job, 'state', 'queued', 'kind', ARGV[8], 'tenant', tenant, 'priority', priority,
-  'model', ARGV[11], 'version', ARGV[12],
-  'digest', ARGV[13], 'n_inputs', ARGV[14], 'seq', seq, 'attempts', 0,
+  'model', ARGV[11], 'version', ARGV[12], 'digest', ARGV[13], 'n_inputs', ARGV[14], 'seq', seq, 'attempts', 0,
   'created_ms', now_ms(), 'ttl_ms', ARGV[3], 'idem', ARGV[5])
 redis.call('SET', key('payload', id), ARGV[2])
 if ARGV[5] ~= '' then

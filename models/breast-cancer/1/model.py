@@ -1,0 +1,33 @@
+"""A tumour from 30 measured features: malignant or benign. Takes raw units; standardises inside."""
+
+import torch
+from torch import Tensor, nn
+
+N_FEATURES = 30
+N_LABELS = 2
+HIDDEN = 64
+
+
+class TumourNet(nn.Module):
+    """Features (rows, 30) in raw units to logits (rows, 2)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(N_FEATURES))
+        self.register_buffer("deviation", torch.ones(N_FEATURES))
+        self.layers = nn.Sequential(
+            nn.Linear(N_FEATURES, HIDDEN),
+            nn.ReLU(),
+            nn.Linear(HIDDEN, HIDDEN),
+            nn.ReLU(),
+            nn.Linear(HIDDEN, N_LABELS),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits of malignant and benign."""
+        return self.layers((features - self.mean) / self.deviation)
+
+
+def build() -> nn.Module:
+    """The module, without its weights."""
+    return TumourNet()

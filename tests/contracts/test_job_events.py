@@ -1,0 +1,147 @@
+"""The behaviour of port JobEvents, against a real server."""
+
+import asyncio
+import os
+import signal
+
+import pytest
+from attributor.errors import StoreUnavailable
+from attributor.jobs.job import Progress
+from attributor.storage.connection import RedisStore
+from attributor.storage.embedded import EmbeddedStore
+from attributor.storage.redis_events import RedisJobEvents
+from attributor.storage.redis_queue import RedisJobQueue
+
+#: Far longer than an event takes (milliseconds), far shorter than the reader's own waits.
+SOON_S = 1.0
+
+
+@pytest.fixture
+async def events(store):
+    async with RedisJobEvents(store) as events:
+        yield events
+
+
+async def _next(changes):
+    assert await changes.wait(SOON_S)
+
+
+async def _passed():
+    """Time for the events of what was done so far, which may wake later subscribers too, to pass."""
+    await asyncio.sleep(0.05)
+
+
+async def _is_quiet(changes):
+    return not await changes.wait(0.05)
+
+
+async def test_every_change_of_a_job_wakes_its_subscriber(events, queue, jobs, make_spec, answer):
+    job_id = (await queue.enqueue(make_spec())).job_id
+    await _passed()
+    async with events.subscribe(job_id) as changes:
+        [claimed] = await queue.claim(1)
+        await _next(changes)
+        await queue.beat({claimed.lease: Progress(3, 0.1, 0)})
+        await _next(changes)
+        await queue.cancel(job_id, tenant="default")
+        await _next(changes)
+        await queue.finish(claimed.lease, answer)
+        await _next(changes)
+        await jobs.erase(job_id, tenant="default")
+        await _next(changes)
+        assert await _is_quiet(changes)
+
+
+async def test_a_change_wakes_all_subscribers_of_its_job_and_no_others(events, queue, make_spec):
+    first, second = [(await queue.enqueue(make_spec())).job_id for _ in range(2)]
+    await _passed()
+    async with events.subscribe(first) as a, events.subscribe(first) as b, events.subscribe(second) as other:
+        await queue.cancel(first, tenant="default")
+        await _next(a)
+        await _next(b)
+        assert await _is_quiet(other)
+
+
+async def test_changes_that_pile_up_become_one(events, queue, make_spec):
+    job_id = (await queue.enqueue(make_spec())).job_id
+    [claimed] = await queue.claim(1)
+    async with events.subscribe(job_id) as changes, events.subscribe(job_id) as witness:
+        for i in range(20):
+            await queue.beat({claimed.lease: Progress(i, None, 0)})
+        while not await _is_quiet(witness):
+            pass
+        await _next(changes)
+        assert await _is_quiet(changes)
+
+
+async def test_a_change_right_after_the_start_is_not_missed(store, queue, make_spec):
+    job_id = (await queue.enqueue(make_spec())).job_id
+    for _ in range(5):
+        async with RedisJobEvents(store) as events, events.subscribe(job_id) as changes:
+            [claimed] = await queue.claim(1)
+            await _next(changes)
+            await queue.finish(claimed.lease, None)
+            job_id = (await queue.enqueue(make_spec())).job_id
+
+
+async def test_a_subscription_leaves_nothing_behind(events, queue, make_spec):
+    job_id = (await queue.enqueue(make_spec())).job_id
+    async with events.subscribe(job_id):
+        async with events.subscribe(job_id):
+            pass
+        assert list(events._subscriptions) == [job_id]
+    assert events._subscriptions == {}
+
+
+async def test_stopping_wakes_open_subscriptions(store):
+    events = RedisJobEvents(store)
+    await events.start()
+    async with events.subscribe("job_a") as changes:
+        waiting = asyncio.create_task(changes.wait(10 * SOON_S))
+        await asyncio.sleep(0.01)
+        await asyncio.wait_for(events.stop(), SOON_S)
+        assert await asyncio.wait_for(waiting, SOON_S)
+    with pytest.raises(RuntimeError, match="not started"):
+        async with events.subscribe("job_a"):
+            pass
+
+
+async def test_a_reader_that_is_stopped_while_it_begins_stops_too(store):
+    for turns in range(6):
+        events = RedisJobEvents(store)
+        await events.start()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await asyncio.wait_for(events.stop(), SOON_S)
+
+
+async def test_stopping_what_was_never_started_does_nothing(store):
+    await RedisJobEvents(store).stop()
+
+
+async def test_starting_without_a_server_is_stated(tmp_path):
+    async with RedisStore(f"unix://{tmp_path}/none.sock") as store:
+        events = RedisJobEvents(store)
+        with pytest.raises(StoreUnavailable):
+            await events.start()
+        await events.stop()
+
+
+async def test_after_a_lost_connection_everyone_is_woken_and_events_go_on(tmp_path, make_spec):
+    server = EmbeddedStore(tmp_path)
+    server.start()
+    try:
+        async with RedisStore(server.url) as store, RedisJobEvents(store) as events:
+            queue = RedisJobQueue(store)
+            job_id = (await queue.enqueue(make_spec())).job_id
+            async with events.subscribe(job_id) as changes, events.subscribe("job_other") as others:
+                await _passed()
+                os.kill(server.pid, signal.SIGKILL)
+                await asyncio.sleep(0.2)
+                assert server.start()
+                await _next(changes)
+                await _next(others)
+                await queue.cancel(job_id, tenant="default")
+                await _next(changes)
+    finally:
+        server.stop()

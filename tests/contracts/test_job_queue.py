@@ -1,0 +1,430 @@
+"""The behaviour of port JobQueue, against a real server."""
+
+import asyncio
+import random
+import time
+
+import numpy as np
+import pytest
+from attributor.errors import IdempotencyConflict, QueueFull, StoreUnavailable
+from attributor.jobs.codec import encode
+from attributor.jobs.job import Failure, JobKind, Lease, Progress
+from attributor.jobs.state import TERMINAL, JobState
+from attributor.storage.connection import RedisStore
+from attributor.storage.redis_queue import QueuePolicy, RedisJobQueue
+
+
+async def _record(jobs, job_id):
+    record = await jobs.record(job_id, tenant="default")
+    assert record is not None
+    return record
+
+
+async def _lapse():
+    """Longer than the lease of the impatient queue."""
+    await asyncio.sleep(0.003)
+
+
+async def test_a_queued_job_is_handed_out_whole_with_its_times(queue, jobs, make_spec):
+    before = time.time()
+    enqueued = await queue.enqueue(make_spec())
+    assert enqueued.job_id.startswith("job_")
+    assert not enqueued.replayed
+    assert (await _record(jobs, enqueued.job_id)).state is JobState.QUEUED
+    [claimed] = await queue.claim(4)
+    assert claimed.lease.job_id == enqueued.job_id
+    assert claimed.spec.ref == "tumour@1"
+    np.testing.assert_array_equal(claimed.spec.inputs[0]["features"], [0, 1, 2])
+    assert before - 1 <= claimed.created_at <= claimed.started_at <= time.time() + 1
+    assert await queue.claim(4) == []
+
+
+async def test_jobs_are_claimed_by_priority_then_in_order(queue, make_spec):
+    ids = [(await queue.enqueue(make_spec(priority=priority))).job_id for priority in (2, 1, 0, 2, 1, 0)]
+    claimed = await queue.claim(5) + await queue.claim(5)
+    assert [job.lease.job_id for job in claimed] == [ids[i] for i in (2, 5, 1, 4, 0, 3)]
+
+
+async def test_tenants_of_one_priority_are_claimed_in_order_of_arrival(queue, make_spec):
+    ids = [(await queue.enqueue(make_spec(tenant=tenant))).job_id for tenant in ("b", "a", "b", "a")]
+    assert [job.lease.job_id for job in await queue.claim(9)] == ids
+
+
+async def test_a_priority_that_nobody_serves_is_refused(queue, make_spec):
+    with pytest.raises(ValueError, match="priority 3"):
+        await queue.enqueue(make_spec(priority=3))
+
+
+async def test_a_retry_under_the_same_key_finds_the_first_job(queue, make_spec, counters):
+    first = await queue.enqueue(make_spec(), idempotency_key="k:1")
+    again = await queue.enqueue(make_spec(), idempotency_key="k:1")
+    assert (again.job_id, again.replayed) == (first.job_id, True)
+    assert (await counters())["queued"] == 1
+    other_tenant = await queue.enqueue(make_spec(tenant="other"), idempotency_key="k:1")
+    assert not other_tenant.replayed
+
+
+async def test_the_same_key_with_another_body_is_a_conflict(queue, make_spec):
+    await queue.enqueue(make_spec(), idempotency_key="k")
+    with pytest.raises(IdempotencyConflict) as caught:
+        await queue.enqueue(make_spec(fingerprint="0" * 64), idempotency_key="k")
+    assert caught.value.field == "Idempotency-Key"
+
+
+async def test_a_key_whose_job_has_expired_makes_a_new_job(store, make_spec):
+    queue = RedisJobQueue(store, QueuePolicy(result_ttl_s=0.001))
+    first = await queue.enqueue(make_spec(), idempotency_key="k")
+    await queue.cancel(first.job_id, tenant="default")
+    await asyncio.sleep(0.01)
+    again = await queue.enqueue(make_spec(), idempotency_key="k")
+    assert not again.replayed
+    assert again.job_id != first.job_id
+
+
+async def test_a_full_queue_refuses_new_jobs_but_still_answers_retries(store, make_spec):
+    queue = RedisJobQueue(store, QueuePolicy(max_queued=2))
+    first = await queue.enqueue(make_spec(), idempotency_key="k")
+    await queue.enqueue(make_spec())
+    with pytest.raises(QueueFull, match="2 jobs are waiting"):
+        await queue.enqueue(make_spec())
+    assert (await queue.enqueue(make_spec(), idempotency_key="k")).job_id == first.job_id
+    await queue.claim(1)
+    await queue.enqueue(make_spec())
+
+
+async def test_an_enqueue_sent_twice_makes_one_job(store, queue, make_spec, counters):
+    spec = make_spec()
+    arguments = ("job_a", encode(spec), 1000, 9, "key", 1000, spec.fingerprint)
+    arguments += ("attribution", "default", 1, "tumour", "1", spec.digest, 1)
+    assert await store.run("enqueue", *arguments) == [b"created", b"job_a"]
+    assert await store.run("enqueue", *arguments) == [b"created", b"job_a"]
+    assert (await counters())["queued"] == 1
+    assert len(await queue.claim(9)) == 1
+
+
+async def test_a_claim_sent_twice_takes_the_same_jobs_once(store, queue, make_spec, counters):
+    for _ in range(3):
+        await queue.enqueue(make_spec())
+    first = await store.run("claim", 2, 60_000, "nonce")
+    assert await store.run("claim", 2, 60_000, "nonce") == first
+    assert len(first) == 2
+    assert await counters() == {"queued": 1, "running": 2}
+
+
+async def test_a_result_ends_the_job_and_sets_its_expiry(queue, jobs, make_spec, answer, store):
+    job_id = (await queue.enqueue(make_spec())).job_id
+    [claimed] = await queue.claim(1)
+    assert await queue.finish(claimed.lease, answer)
+    record = await _record(jobs, job_id)
+    assert record.state is JobState.SUCCEEDED
+    assert record.finished_at is not None
+    assert record.expires_at == pytest.approx(record.finished_at + 86_400)
+    for name in ("job", "payload", "result"):
+        left_s = await store.call("TTL", store.keys.key(name, job_id))
+        assert 86_390 <= left_s <= 86_400
+
+
+async def test_a_finish_sent_twice_is_recorded_once_and_said_so(queue, jobs, make_spec, answer):
+    job_id = (await queue.enqueue(make_spec())).job_id
+    [claimed] = await queue.claim(1)
+    assert await queue.finish(claimed.lease, answer)
+    revision = (await _record(jobs, job_id)).revision
+    assert await queue.finish(claimed.lease, answer)
+    assert (await _record(jobs, job_id)).revision == revision
+
+
+async def test_a_failure_is_kept_in_the_record(queue, jobs, make_spec):
+    job_id = (await queue.enqueue(make_spec())).job_id
+    [claimed] = await queue.claim(1)
+    failure = Failure("model_error", "it raised: Überlauf")
+    assert await queue.finish(claimed.lease, failure)
+    record = await _record(jobs, job_id)
+    assert (record.state, record.failure) == (JobState.FAILED, failure)
+    assert await jobs.result(job_id) is None
+
+
+async def test_predictions_expire_sooner(queue, jobs, make_spec, answer):
+    job_id = (await queue.enqueue(make_spec(kind=JobKind.PREDICTION))).job_id
+    [claimed] = await queue.claim(1)
+    await queue.finish(claimed.lease, answer)
+    record = await _record(jobs, job_id)
+    assert record.expires_at == pytest.approx(record.finished_at + 300)
+
+
+async def test_a_late_worker_is_refused_and_nothing_is_written(queue, impatient, jobs, make_spec, answer):
+    job_id = (await queue.enqueue(make_spec())).job_id
+    [late] = await impatient.claim(1)
+    await _lapse()
+    assert await queue.reap() == [job_id]
+    [current] = await queue.claim(1)
+    assert not await queue.finish(late.lease, answer)
+    assert (await _record(jobs, job_id)).state is JobState.RUNNING
+    assert await jobs.result(job_id) is None
+    assert await queue.beat({late.lease: None}) == {job_id}
+    assert await queue.finish(current.lease, answer)
+    assert not await queue.finish(late.lease, Failure("x", "y"))
+    assert (await _record(jobs, job_id)).state is JobState.SUCCEEDED
+
+
+async def test_a_made_up_lease_is_refused(queue, answer):
+    assert not await queue.finish(Lease("job_none", "token"), answer)
+    assert await queue.beat({Lease("job_none", "token"): None}) == {"job_none"}
+
+
+async def test_an_expired_lease_puts_the_job_before_all_others_as_if_new(queue, impatient, jobs, make_spec):
+    ids = [(await queue.enqueue(make_spec())).job_id for _ in range(3)]
+    [claimed] = await impatient.claim(1)
+    await impatient.beat({claimed.lease: Progress(5, 0.5, 0)})
+    await _lapse()
+    assert await queue.reap() == [ids[0]]
+    record = await _record(jobs, ids[0])
+    assert (record.state, record.attempts, record.started_at, record.progress) == (JobState.QUEUED, 1, None, None)
+    assert [job.lease.job_id for job in await queue.claim(3)] == ids
+    assert await queue.reap() == []
+
+
+async def test_a_job_that_loses_its_workers_too_often_fails(impatient, jobs, make_spec, counters):
+    job_id = (await impatient.enqueue(make_spec())).job_id
+    for _ in range(2):
+        assert len(await impatient.claim(1)) == 1
+        await _lapse()
+        assert await impatient.reap() == [job_id]
+    record = await _record(jobs, job_id)
+    assert record.state is JobState.FAILED
+    assert record.failure.code == "worker_lost"
+    assert "2 times" in record.failure.detail
+    assert record.expires_at is not None
+    assert set((await counters()).values()) == {0}
+
+
+async def test_beats_keep_a_lease_alive(store, make_spec):
+    queue = RedisJobQueue(store, QueuePolicy(lease_s=0.2))
+    await queue.enqueue(make_spec())
+    [claimed] = await queue.claim(1)
+    for _ in range(6):
+        await asyncio.sleep(0.05)
+        assert await queue.beat({claimed.lease: None}) == set()
+        assert await queue.reap() == []
+    await asyncio.sleep(0.25)
+    assert await queue.reap() == [claimed.lease.job_id]
+
+
+async def test_progress_reaches_the_record_and_only_news_counts_as_change(queue, jobs, make_spec):
+    job_id = (await queue.enqueue(make_spec())).job_id
+    [claimed] = await queue.claim(1)
+    for progress in (Progress(5, None, 0), Progress(9, 0.1 + 0.2, 1)):
+        await queue.beat({claimed.lease: progress})
+        assert (await _record(jobs, job_id)).progress == progress
+    revision = (await _record(jobs, job_id)).revision
+    await queue.beat({claimed.lease: progress})
+    await queue.beat({claimed.lease: None})
+    assert (await _record(jobs, job_id)).revision == revision
+    assert await queue.beat({}) == set()
+
+
+async def test_a_queued_job_is_cancelled_at_once(queue, jobs, make_spec, counters):
+    job_id = (await queue.enqueue(make_spec())).job_id
+    assert await queue.cancel(job_id, tenant="default") is JobState.CANCELLED
+    record = await _record(jobs, job_id)
+    assert record.state is JobState.CANCELLED
+    assert record.expires_at is not None
+    assert not record.cancelling
+    assert await queue.claim(1) == []
+    assert set((await counters()).values()) == {0}
+    assert await queue.cancel(job_id, tenant="default") is JobState.CANCELLED
+
+
+async def test_a_running_job_is_told_to_stop_at_the_next_beat(queue, jobs, make_spec):
+    job_id = (await queue.enqueue(make_spec())).job_id
+    [claimed] = await queue.claim(1)
+    assert await queue.beat({claimed.lease: None}) == set()
+    assert await queue.cancel(job_id, tenant="default") is JobState.RUNNING
+    record = await _record(jobs, job_id)
+    assert (record.state, record.cancelling) == (JobState.RUNNING, True)
+    assert await queue.beat({claimed.lease: None}) == {job_id}
+    assert await queue.finish(claimed.lease, None)
+    record = await _record(jobs, job_id)
+    assert (record.state, record.cancelling) == (JobState.CANCELLED, False)
+
+
+@pytest.mark.parametrize("failed", [False, True])
+async def test_what_a_cancelled_job_finishes_with_is_dropped(queue, jobs, make_spec, answer, failed):
+    job_id = (await queue.enqueue(make_spec())).job_id
+    [claimed] = await queue.claim(1)
+    await queue.cancel(job_id, tenant="default")
+    assert await queue.finish(claimed.lease, Failure("model_error", "x") if failed else answer)
+    record = await _record(jobs, job_id)
+    assert (record.state, record.failure) == (JobState.CANCELLED, None)
+    assert await jobs.result(job_id) is None
+
+
+async def test_a_cancelled_job_ends_even_if_its_worker_only_beats_on(store, jobs, make_spec):
+    queue = RedisJobQueue(store, QueuePolicy(lease_s=0.1))
+    job_id = (await queue.enqueue(make_spec())).job_id
+    [claimed] = await queue.claim(1)
+    await queue.cancel(job_id, tenant="default")
+    for _ in range(3):
+        await asyncio.sleep(0.04)
+        await queue.beat({claimed.lease: None})
+    assert await queue.reap() == [job_id]
+    assert (await _record(jobs, job_id)).state is JobState.CANCELLED
+
+
+async def test_another_tenants_job_or_an_unknown_one_is_not_cancelled(queue, jobs, make_spec):
+    job_id = (await queue.enqueue(make_spec())).job_id
+    assert await queue.cancel(job_id, tenant="other") is None
+    assert await queue.cancel("job_none", tenant="default") is None
+    assert (await _record(jobs, job_id)).state is JobState.QUEUED
+
+
+async def test_a_finished_job_answers_a_cancel_with_its_state(queue, make_spec, answer):
+    job_id = (await queue.enqueue(make_spec())).job_id
+    [claimed] = await queue.claim(1)
+    await queue.finish(claimed.lease, answer)
+    assert await queue.cancel(job_id, tenant="default") is JobState.SUCCEEDED
+
+
+async def test_every_visible_change_raises_the_revision_by_one_and_has_one_event(
+    queue, impatient, jobs, make_spec, store, answer
+):
+    job_id = (await queue.enqueue(make_spec())).job_id
+    revisions = [(await _record(jobs, job_id)).revision]
+
+    async def note():
+        revisions.append((await _record(jobs, job_id)).revision)
+
+    await impatient.claim(1)
+    await note()
+    await _lapse()
+    await queue.reap()
+    await note()
+    [claimed] = await queue.claim(1)
+    await note()
+    await queue.beat({claimed.lease: Progress(1, None, 0)})
+    await note()
+    await queue.cancel(job_id, tenant="default")
+    await note()
+    await queue.cancel(job_id, tenant="default")
+    await queue.finish(claimed.lease, answer)
+    await note()
+    assert revisions == [1, 2, 3, 4, 5, 6, 7]
+    events = await store.call("XRANGE", store.keys.key("events"), "-", "+")
+    states = [fields[b"state"].decode() for _, fields in events]
+    assert states == ["queued", "running", "queued", "running", "running", "running", "cancelled"]
+    assert {fields[b"id"].decode() for _, fields in events} == {job_id}
+
+
+async def test_a_spec_that_cannot_be_read_fails_its_job_and_no_other(queue, jobs, make_spec, store, caplog):
+    bad, good = [(await queue.enqueue(make_spec())).job_id for _ in range(2)]
+    await store.call("SETRANGE", store.keys.key("payload", bad), 3, b"\xff")
+    assert [job.lease.job_id for job in await queue.claim(5)] == [good]
+    record = await _record(jobs, bad)
+    assert (record.state, record.failure.code) == (JobState.FAILED, "internal_error")
+    assert "version 255" in record.failure.detail
+
+
+async def test_waiting_ends_when_a_job_is_queued(queue, make_spec):
+    waiting = asyncio.create_task(queue.wait_for_work(10))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    await queue.enqueue(make_spec())
+    await asyncio.wait_for(waiting, 1)
+
+
+async def test_waiting_ends_after_its_time(queue):
+    start = time.monotonic()
+    await queue.wait_for_work(0.1)
+    assert 0.09 <= time.monotonic() - start < 1
+    await queue.wait_for_work(0)
+
+
+async def test_one_queued_job_wakes_one_of_several_waiting_workers(queue, make_spec):
+    waiting = [asyncio.create_task(queue.wait_for_work(0.5)) for _ in range(3)]
+    await asyncio.sleep(0.05)
+    await queue.enqueue(make_spec())
+    await asyncio.sleep(0.1)
+    assert sum(task.done() for task in waiting) == 1
+    await asyncio.gather(*waiting)
+
+
+class _Traffic:
+    """Random, but repeatable, clients and workers of one store; some workers lose their leases."""
+
+    def __init__(self, seed, queues, jobs, make_spec, outcomes):
+        self._choose = random.Random(seed)
+        self._queues, self._jobs, self._make_spec, self._outcomes = queues, jobs, make_spec, outcomes
+        self.ids, self.leases = [], []
+
+    async def enqueue(self):
+        spec = self._make_spec(priority=self._choose.randrange(3))
+        self.ids.append((await self._queues[0].enqueue(spec)).job_id)
+
+    async def claim(self):
+        taken = await self._choose.choice(self._queues).claim(self._choose.randrange(1, 4))
+        self.leases.extend(job.lease for job in taken)
+
+    async def cancel(self):
+        await self._queues[0].cancel(self._choose.choice(self.ids), tenant="default")
+
+    async def finish(self):
+        if self.leases:
+            await self._queues[0].finish(self._choose.choice(self.leases), self._choose.choice(self._outcomes))
+
+    async def reap(self):
+        await self._queues[1].reap()
+
+    async def erase(self):
+        await self._jobs.erase(self._choose.choice(self.ids), tenant="default")
+
+    async def run(self, steps):
+        await self.enqueue()
+        actions = [self.enqueue, self.enqueue, self.claim, self.cancel, self.finish, self.reap, self.erase]
+        for _ in range(steps):
+            await self._choose.choice(actions)()
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_after_any_mix_of_events_all_counters_are_zero(
+    queue, impatient, jobs, make_spec, counters, store, answer, seed
+):
+    traffic = _Traffic(seed, [queue, impatient], jobs, make_spec, [answer, None, Failure("x", "y")])
+    await traffic.run(150)
+    while taken := await impatient.claim(50):
+        traffic.leases.extend(job.lease for job in taken)
+        await _lapse()
+        await impatient.reap()
+    for lease in traffic.leases:
+        await queue.finish(lease, None)
+    states = [record.state for job_id in traffic.ids if (record := await jobs.record(job_id, tenant="default"))]
+    assert len(states) > 10
+    assert set(states) <= TERMINAL
+    assert await counters() == {"queued": 0, "running": 0}
+    keys = await store.call("KEYS", f"{store.keys.prefix}*")
+    left = {key.removeprefix(store.keys.prefix.encode()).split(b":")[0] for key in keys}
+    assert left <= {b"job", b"payload", b"result", b"claim", b"counters", b"seq", b"ev", b"bell", b"expiring", b"index"}
+
+
+async def test_concurrent_workers_never_hold_the_same_job(queue, make_spec):
+    ids = [(await queue.enqueue(make_spec())).job_id for _ in range(60)]
+    claims = await asyncio.gather(*(queue.claim(7) for _ in range(12)))
+    taken = [job.lease.job_id for claimed in claims for job in claimed]
+    assert sorted(taken) == sorted(ids)
+
+
+async def test_a_server_that_is_not_there_is_stated(tmp_path):
+    async with RedisStore(f"unix://{tmp_path}/none.sock") as store:
+        with pytest.raises(StoreUnavailable) as caught:
+            await RedisJobQueue(store).claim(1)
+    assert str(tmp_path) not in caught.value.detail
+
+
+async def test_every_key_carries_the_hash_tag(store, queue, make_spec):
+    await queue.enqueue(make_spec(), idempotency_key="{other}")
+    keys = await store.call("KEYS", f"*{store.keys.namespace}*")
+    assert len(keys) > 8
+    assert all(key.startswith(store.keys.prefix.encode()) for key in keys)
+
+
+def test_a_namespace_that_breaks_the_hash_tag_is_refused():
+    with pytest.raises(ValueError, match="namespace"):
+        RedisStore("unix:///x", namespace="a}b")

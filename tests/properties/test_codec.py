@@ -1,0 +1,165 @@
+"""Whatever is encoded comes back equal, and nothing else is read."""
+
+import dataclasses
+import json
+import struct
+from collections.abc import Mapping
+from enum import Enum
+
+import numpy as np
+import pytest
+from attributor.jobs.codec import VERSION, decode, decode_result, encode
+from attributor.jobs.job import Failure, JobKind, JobSpec, Quadrature, Target, Visualization
+from attributor.jobs.model import ModelReport, Readiness
+from attributor.jobs.result import AttributionResult, Nodes, PathResult, PredictionResult
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+# The types say what a field holds, so Hypothesis can build the small ones itself; floats must be finite.
+st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
+
+_arrays = hnp.arrays(
+    np.float32, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4), elements=st.floats(width=32)
+)
+_tensors = st.dictionaries(st.text(max_size=8), _arrays, max_size=3)
+_integers = st.integers(-(2**63), 2**63 - 1)
+st.register_type_strategy(int, _integers)
+
+_specs = st.builds(
+    JobSpec,
+    kind=st.sampled_from(JobKind),
+    inputs=st.lists(_tensors, max_size=3).map(tuple),
+    baseline=st.none() | _tensors,
+    target=st.builds(Target),
+    quadrature=st.builds(Quadrature),
+    visualizations=st.lists(st.builds(Visualization), max_size=2).map(tuple),
+)
+_path_results = st.builds(PathResult, attributions=_tensors, nodes=st.builds(Nodes))
+_results = st.builds(AttributionResult, st.lists(_path_results, max_size=2).map(tuple)) | st.builds(
+    PredictionResult, _tensors
+)
+_values = _specs | _results | st.builds(ModelReport) | st.builds(Failure)
+
+
+def _plain(value):
+    """Comparable: arrays by type, shape and bytes, so that NaN equals NaN and -0.0 is not 0.0."""
+    if isinstance(value, np.ndarray):
+        return value.dtype, value.shape, value.tobytes()
+    if dataclasses.is_dataclass(value):
+        fields = [(field.name, _plain(getattr(value, field.name))) for field in dataclasses.fields(value)]
+        return type(value), fields
+    if isinstance(value, Mapping):
+        return [(name, _plain(item)) for name, item in value.items()]
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return type(value), value.value if isinstance(value, Enum) else value
+
+
+def _decode_same(value, data):
+    is_result = isinstance(value, AttributionResult | PredictionResult)
+    return decode_result(data) if is_result else decode(data, type(value))
+
+
+@settings(max_examples=150, deadline=None)
+@given(_values)
+def test_what_is_encoded_comes_back_equal(value):
+    assert _plain(_decode_same(value, encode(value))) == _plain(value)
+
+
+@settings(max_examples=100, deadline=None)
+@given(_values, st.data())
+def test_a_message_cut_anywhere_or_with_bytes_after_it_is_refused(value, data):
+    message = encode(value)
+    cut = data.draw(st.integers(0, len(message) - 1))
+    with pytest.raises(ValueError):  # noqa: PT011 - the words differ with the place of the cut
+        _decode_same(value, message[:cut])
+    with pytest.raises(ValueError, match="after its last tensor"):
+        _decode_same(value, message + b"\0")
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=64))
+def test_other_bytes_are_refused_and_never_crash_otherwise(data):
+    for message in (data, b"ATB\x01" + data):
+        with pytest.raises(ValueError):  # noqa: PT011 - whatever is wrong with them first
+            decode(message, Failure)
+
+
+def test_an_unknown_version_is_refused_with_what_to_do():
+    message = bytearray(encode(Failure("a", "b")))
+    message[3] = VERSION + 1
+    with pytest.raises(ValueError, match=r"format version 2, this release reads 1: run the same release"):
+        decode(bytes(message), Failure)
+
+
+def test_a_message_of_another_kind_is_refused():
+    message = encode(Failure("a", "b"))
+    with pytest.raises(ValueError, match="holds a Failure, not a JobSpec"):
+        decode(message, JobSpec)
+    with pytest.raises(ValueError, match="holds a Failure, not a result"):
+        decode_result(message)
+
+
+def test_numbers_that_json_lacks_are_refused_outside_tensors():
+    report = ModelReport("a@1", "d", Readiness.READY, None, (), {}, float("nan"))
+    with pytest.raises(ValueError, match="nan cannot be stored"):
+        encode(report)
+
+
+def _message(header, tail=b""):
+    text = json.dumps(header).encode()
+    return struct.pack("<3sBI", b"ATB", VERSION, len(text)) + text + tail
+
+
+_FAILURE = {"type": "failure", "body": {"code": "a", "detail": "b"}, "tensors": []}
+_PREDICTION = {"type": "prediction", "body": {"outputs": {"y": 0}}}
+
+
+def test_the_documented_header_is_read():
+    assert decode(_message(_FAILURE), Failure) == Failure("a", "b")
+    prediction = decode_result(_message(_PREDICTION | {"tensors": [{"dtype": "<f4", "shape": [1]}]}, b"\0\0\x80\x3f"))
+    assert prediction.outputs["y"].tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (_FAILURE | {"type": "record"}, "not as documented"),
+        (_FAILURE | {"body": {"code": "a"}}, r"lacks the fields \['detail'\]"),
+        (_FAILURE | {"body": {"code": "a", "detail": 3}}, "3 where a str belongs"),
+        (_FAILURE | {"body": _FAILURE["body"] | {"more": 1}}, r"unknown fields \['more'\]"),
+        (_FAILURE | {"body": None}, "not as documented"),
+        ([], "not a JSON object"),
+        (_PREDICTION | {"tensors": []}, "not as documented"),
+        (_PREDICTION | {"tensors": [{"dtype": "|O", "shape": [0]}]}, "which it cannot hold"),
+        (_PREDICTION | {"tensors": [{"dtype": "<f4", "shape": [-1]}]}, "which it cannot hold"),
+        (_PREDICTION | {"tensors": [{"dtype": "<f4", "shape": [2]}]}, "cut off in tensor 0"),
+    ],
+)
+def test_any_other_header_is_refused_with_its_defect(header, message):
+    with pytest.raises(ValueError, match=message):
+        decode(_message(header), object)
+
+
+def test_a_field_added_later_takes_its_default():
+    spec = JobSpec(JobKind.PREDICTION, "m", "1", "d", (), (), "f", tenant="t")
+    data = encode(spec)
+    _, _, length = struct.unpack_from("<3sBI", data)
+    header = json.loads(data[8 : 8 + length])
+    del header["body"]["priority"]
+    assert decode(_message(header), JobSpec) == spec
+
+
+def test_tensors_come_back_writable_and_in_their_own_memory():
+    message = encode(PredictionResult({"a": np.arange(6, dtype=np.float32).reshape(2, 3).T}))
+    result = decode_result(message)
+    assert isinstance(result, PredictionResult)
+    np.testing.assert_array_equal(result.outputs["a"], [[0, 3], [1, 4], [2, 5]])
+    result.outputs["a"][0, 0] = 7
+    assert result.outputs["a"].flags.aligned
+
+
+def test_a_tensor_of_objects_is_refused():
+    with pytest.raises(ValueError, match="tensor of object"):
+        encode(PredictionResult({"a": np.array([None])}))

@@ -1,0 +1,156 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from attributor.core.integrator import Integral, StopReason, Told
+from attributor.engine.cautions import cautions
+from attributor.jobs.job import Quadrature, Target
+from attributor.jobs.model import Feature, InputKind, InputSpec, OutputScale
+from doubles import INPUT, job_spec, model_info
+from problems import named
+
+#: Two features, baseline (0, 1).
+PROBLEM = named("constant")
+
+
+def integral(baseline_score=0.0, score=0.9, **changes) -> Integral:
+    nodes = (Told(0, 0.0, baseline_score, 1.0), Told(1, 1.0, score, 1.0))
+    return Integral(
+        **{
+            "nodes": nodes,
+            "weights": {0: 0.5, 1: 0.5},
+            "coarse_weights": None,
+            "stop_reason": StopReason.TOLERANCE,
+            "converged": True,
+            **changes,
+        }
+    )
+
+
+def found(outcome: Integral, example=(0.3, 0.7), info=None, **changes) -> dict[str, str]:
+    spec = job_spec(PROBLEM, example, **changes)
+    warnings = cautions(info or model_info(PROBLEM), spec, spec.inputs[0], outcome)
+    codes = [warning.code for warning in warnings]
+    assert len(codes) == len(set(codes))
+    return {warning.code: warning.message for warning in warnings}
+
+
+def test_a_good_answer_has_no_warning():
+    assert found(integral()) == {}
+
+
+@pytest.mark.parametrize(
+    ("reason", "advice"),
+    [
+        (StopReason.MAX_EVALUATIONS, "raise max_evaluations"),
+        (StopReason.FLOAT_NOISE, "rounding errors"),
+        (StopReason.FIXED_RULE, "raise n_steps"),
+        (StopReason.DISCONTINUITY, "jumps"),
+    ],
+)
+def test_an_answer_that_did_not_converge_says_why(reason, advice):
+    warnings = found(integral(stop_reason=reason, converged=False))
+    assert list(warnings) == ["not_converged"]
+    assert advice in warnings["not_converged"]
+
+
+@pytest.mark.parametrize("reason", StopReason)
+def test_no_reason_is_given_for_an_answer_that_converged(reason):
+    assert found(integral(stop_reason=reason)) == {}
+
+
+def test_a_jump_is_placed():
+    outcome = integral(stop_reason=StopReason.DISCONTINUITY, converged=False, discontinuous_at=0.369140625)
+    warnings = found(outcome)
+    assert list(warnings) == ["not_converged", "discontinuous"]
+    assert "alpha = 0.369141" in warnings["discontinuous"]
+
+
+@pytest.mark.parametrize(("end", "side"), [(0.0, "baseline"), (1.0, "input")])
+def test_an_open_end_is_named(end, side):
+    warnings = found(integral(open_ends=(end,)))
+    assert list(warnings) == ["gradient_not_finite_at_end"]
+    assert f"at the {side};" in warnings["gradient_not_finite_at_end"]
+
+
+def test_the_absolute_tolerance_is_mentioned_where_it_governs():
+    quadrature = Quadrature(tolerance=0.01, absolute_tolerance=0.02)
+    warnings = found(integral(), quadrature=quadrature)
+    assert list(warnings) == ["absolute_tolerance_governs"]
+    assert "0.9" in warnings["absolute_tolerance_governs"]
+    assert "0.02" in warnings["absolute_tolerance_governs"]
+    assert found(integral(), quadrature=Quadrature(tolerance=0.03, absolute_tolerance=0.02)) == {}
+
+
+def test_a_small_gap_is_mentioned():
+    assert "score_gap_small" in found(integral(0.5, 0.54))
+    assert "score_gap_small" in found(integral(0.54, 0.5))
+    assert "score_gap_small" not in found(integral(0.5, 0.56))
+
+
+@pytest.mark.parametrize(
+    ("baseline_score", "score", "expected"), [(0.1, 0.9, False), (0.3, 0.9, True), (-0.3, 0.9, True), (0.9, 0.1, True)]
+)
+def test_a_baseline_that_scores_is_mentioned(baseline_score, score, expected):
+    assert ("baseline_score_not_near_zero" in found(integral(baseline_score, score))) is expected
+
+
+def test_the_log_of_a_small_probability_is_no_fault_of_a_baseline():
+    assert found(integral(-5.0, -0.1), target=Target(scale=OutputScale.LOG_PROBABILITY)) == {}
+    assert "baseline_score_not_near_zero" in found(integral(-5.0, -0.1), target=Target(scale=OutputScale.LOGIT))
+
+
+def test_features_at_their_baseline_are_mentioned_with_their_share():
+    warnings = found(integral(), example=(0.3, 1.0))
+    assert list(warnings) == ["features_equal_to_baseline"]
+    assert warnings["features_equal_to_baseline"].startswith("50% of the features of 'x'")
+
+
+def test_a_few_features_at_their_baseline_are_not_mentioned():
+    info = model_info(PROBLEM, features=tuple(Feature(f"f{i}") for i in range(11)))
+    baseline = {INPUT: np.array([0.0] + [99.0] * 10, dtype=np.float32)}
+    assert found(integral(), info=info, example=range(11), baseline=baseline) == {}
+
+
+def test_values_outside_the_declared_domain_are_named():
+    features = (Feature("age", minimum=0.0, maximum=120.0), Feature("dose", minimum=1.0))
+    info = model_info(PROBLEM, features=features)
+    assert found(integral(), info=info, example=(30, 2)) == {}
+    assert found(integral(), info=info, example=(0, 1.5)).keys() == {"features_equal_to_baseline"}
+    warnings = found(integral(), info=info, example=(130, 0.5))
+    assert list(warnings) == ["outside_domain"]
+    assert warnings["outside_domain"].endswith("age = 130, dose = 0.5")
+
+
+def test_of_many_values_outside_the_domain_five_are_named():
+    features = tuple(Feature(f"f{i}", maximum=0.0) for i in range(8))
+    info = model_info(PROBLEM, features=features)
+    baseline = {INPUT: np.zeros(8, dtype=np.float32)}
+    message = found(integral(), info=info, example=range(1, 9), baseline=baseline)["outside_domain"]
+    assert message.endswith("f0 = 1, f1 = 2, f2 = 3, f3 = 4, f4 = 5 and 3 more")
+
+
+def test_an_image_outside_its_range_is_counted():
+    image = InputSpec(INPUT, InputKind.IMAGE, (1, 1, 4), value_range=(-1.0, 1.0))
+    info = replace(model_info(PROBLEM), inputs=(image,))
+    baseline = {INPUT: np.zeros((1, 1, 4), dtype=np.float32)}
+    inside, beyond = [[[-1.0, 1.0, 0.5, 0.7]]], [[[-1.5, 1.5, 0.5, 0.7]]]
+    assert found(integral(), info=info, example=inside, baseline=baseline) == {}
+    warnings = found(integral(), info=info, example=beyond, baseline=baseline)
+    assert warnings == {"outside_domain": "outside the domain that the model declares: 2 values of 'x' beyond [-1, 1]"}
+
+
+def test_a_tensor_has_no_declared_domain():
+    info = replace(model_info(PROBLEM), inputs=(InputSpec(INPUT, InputKind.TENSOR, (2,)),))
+    assert found(integral(), info=info, example=(1e9, -1e9)) == {}
+
+
+def test_the_most_important_warning_comes_first():
+    outcome = integral(0.5, 0.51, stop_reason=StopReason.MAX_EVALUATIONS, converged=False)
+    warnings = found(outcome, example=(0.0, 1.0))
+    assert list(warnings) == [
+        "not_converged",
+        "score_gap_small",
+        "baseline_score_not_near_zero",
+        "features_equal_to_baseline",
+    ]

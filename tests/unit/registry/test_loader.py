@@ -1,0 +1,132 @@
+import py_compile
+import sys
+
+import numpy as np
+import pytest
+import torch
+from attributor.errors import BundleError
+from attributor.registry.catalog import open_bundle
+from attributor.registry.loader import import_name, load_module
+from attributor.registry.seal import seal
+from attributor.runtimes.torch_runtime import configure_threads
+from bundles import LINEAR, write_bundle
+
+configure_threads()
+
+WITH_WEIGHTS = """
+from torch import nn
+
+def build():
+    return nn.Linear(2, 2)
+"""
+
+WITH_DATACLASS = """
+from __future__ import annotations
+from dataclasses import dataclass
+from typing import ClassVar
+from torch import nn
+
+@dataclass
+class Sizes:
+    kind: ClassVar[str] = "linear"
+    n: int = 2
+
+def build():
+    return nn.Linear(Sizes().n, 2)
+"""
+
+
+def test_weights_are_loaded_and_the_module_is_frozen(tmp_path):
+    weights = {"weight": np.array([[1, 2], [3, 4]], np.float32), "bias": np.array([5, 6], np.float32)}
+    module = load_module(open_bundle(write_bundle(tmp_path, "pear", code=WITH_WEIGHTS, weights=weights)))
+    torch.testing.assert_close(module(torch.ones(1, 2)), torch.tensor([[8.0, 13.0]]))
+    assert not module.training
+    assert not any(parameter.requires_grad for parameter in module.parameters())
+
+
+def test_two_bundles_with_a_model_py_each_share_nothing(tmp_path):
+    code = "from torch import nn\nclass Net(nn.Linear):\n    pass\ndef build():\n    return Net(2, {n})\n"
+    first = load_module(open_bundle(write_bundle(tmp_path, "pear", code=code.format(n=2))))
+    second = load_module(open_bundle(write_bundle(tmp_path, "plum", code=code.format(n=3))))
+    assert (first.out_features, second.out_features) == (2, 3)
+    assert type(first) is not type(second)
+    assert type(first).__module__ == "attributor_bundle_pear_1"
+    assert type(second).__module__ == "attributor_bundle_plum_1"
+    assert "model" not in sys.modules
+
+
+def test_no_two_references_share_an_import_name(tmp_path):
+    folders = [write_bundle(tmp_path, *ref) for ref in (("a", "1.2"), ("a-1", "2"), ("a", "12"), ("a1", "2"))]
+    names = {import_name(open_bundle(folder).info) for folder in folders}
+    assert len(names) == len(folders)
+    assert not any("." in name for name in names)
+
+
+def test_a_dataclass_with_postponed_annotations_works(tmp_path):
+    assert load_module(open_bundle(write_bundle(tmp_path, "pear", code=WITH_DATACLASS))).in_features == 2
+
+
+def test_only_the_sealed_source_runs_and_no_bytecode_beside_it(tmp_path):
+    folder = write_bundle(tmp_path, "pear")
+    planted = tmp_path / "planted.py"
+    planted.write_text("raise RuntimeError('planted')")
+    # An unchecked hash-based .pyc: the ordinary import would run it without a look at the source.
+    cached = folder / "__pycache__" / f"model.{sys.implementation.cache_tag}.pyc"
+    py_compile.compile(
+        str(planted), str(cached), doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
+    )
+    assert load_module(open_bundle(folder)) is not None
+    assert list((folder / "__pycache__").iterdir()) == [cached]
+
+
+def test_a_file_exchanged_after_the_catalog_looked_is_refused(tmp_path):
+    bundle = open_bundle(write_bundle(tmp_path, "pear"))
+    (bundle.folder / "model.py").write_text(LINEAR.replace("2.0", "3.0"))
+    with pytest.raises(BundleError, match=r"model\.py has sha256"):
+        load_module(bundle)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("import no_such_module", "model.py raised ModuleNotFoundError: No module named 'no_such_module'"),
+        ("def build(:", "model.py raised SyntaxError"),
+        ("x = 1", r"model.py has no function build\(\)"),
+        ("def build():\n    return 1", "returned int, not a torch.nn.Module"),
+        ("def build():\n    raise ValueError('no\\nluck.')", r"model:build\(\) raised ValueError: no luck\.$"),
+    ],
+)
+def test_code_that_does_not_build_a_module_is_refused(tmp_path, code, words):
+    bundle = open_bundle(write_bundle(tmp_path, "pear", code=code))
+    with pytest.raises(BundleError, match=words):
+        load_module(bundle)
+
+
+def test_code_that_raised_leaves_no_module_behind(tmp_path):
+    bundle = open_bundle(write_bundle(tmp_path, "failing", code="raise ValueError"))
+    with pytest.raises(BundleError, match="raised ValueError"):
+        load_module(bundle)
+    assert import_name(bundle.info) not in sys.modules
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        {"weight": np.zeros((2, 2), np.float32)},
+        {"weight": np.zeros((2, 3), np.float32), "bias": np.zeros(2, np.float32)},
+        {"weight": np.zeros((2, 2), np.float32), "bias": np.zeros(2, np.float32), "more": np.zeros(1, np.float32)},
+    ],
+    ids=["missing", "shape", "unknown"],
+)
+def test_weights_must_fit_exactly(tmp_path, weights):
+    bundle = open_bundle(write_bundle(tmp_path, "pear", code=WITH_WEIGHTS, weights=weights))
+    with pytest.raises(BundleError, match="does not fit the model"):
+        load_module(bundle)
+
+
+def test_weights_must_be_safetensors(tmp_path):
+    folder = write_bundle(tmp_path, "pear", code=WITH_WEIGHTS, weights={})
+    (folder / "weights.safetensors").write_bytes(b"\x80\x04pickle")
+    seal(folder)
+    with pytest.raises(BundleError, match="does not fit the model"):
+        load_module(open_bundle(folder))

@@ -1,0 +1,112 @@
+import numpy as np
+import orjson
+import pytest
+from attributor.errors import BundleError, ModelNotReady
+from attributor.jobs.job import Target
+from attributor.jobs.model import Readiness
+from attributor.ports import PathSpec, Point
+from attributor.registry.catalog import FolderCatalog, open_bundle
+from attributor.registry.golden import GOLDEN, write_golden
+from attributor.registry.registry import Registry, check_bundles
+from attributor.registry.seal import seal
+from attributor.runtimes.torch_runtime import configure_threads
+from bundles import LINEAR, write_bundle
+
+configure_threads()
+
+MIXES_ROWS = """
+from torch import nn
+
+class Net(nn.Module):
+    def forward(self, x):
+        return x - x.mean(0)
+
+def build():
+    return Net()
+"""
+
+
+def test_a_loaded_model_evaluates(tmp_path):
+    write_bundle(tmp_path, "linear")
+    catalog, registry = FolderCatalog(tmp_path), Registry(max_points=7)
+    (report,) = registry.load_all(catalog)
+    assert (report.ref, report.readiness, report.reason) == ("linear@1", Readiness.READY, None)
+    info = catalog.get("linear")
+    assert registry.info("linear@1") is info
+    model = registry.get("linear@1", info.digest)
+    assert model.max_points == 7
+    example = {"features": np.array([1.0, 0.0], np.float32)}
+    model.open("p", PathSpec(example, None, Target()))
+    model.evaluate([Point("p", 0, 1.0, gradient=False)])
+    np.testing.assert_array_equal(model.outputs("p"), np.array([2.5, 0.0], np.float32))
+
+
+def test_a_model_that_fails_keeps_its_reason_and_harms_no_other(tmp_path):
+    write_bundle(tmp_path, "linear")
+    write_bundle(tmp_path, "mixes", code=MIXES_ROWS)
+    write_bundle(tmp_path, "raises", code="raise ValueError('no luck')")
+    (write_bundle(tmp_path, "changed") / "model.py").write_text("")
+    catalog, registry = FolderCatalog(tmp_path), Registry()
+    reports = {report.ref: report for report in registry.load_all(catalog)}
+    assert {ref: report.readiness for ref, report in reports.items()} == {
+        "linear@1": Readiness.READY,
+        "mixes@1": Readiness.FAILED,
+        "raises@1": Readiness.FAILED,
+        "changed@1": Readiness.FAILED,
+    }
+    assert reports["mixes@1"].checks["deterministic"] == "passed"
+    for ref, words in (("mixes@1", "influence each other"), ("raises@1", "no luck"), ("changed@1", "0 bytes")):
+        assert words in (reports[ref].reason or "")
+        with pytest.raises(ModelNotReady, match=words):
+            registry.get(ref, reports[ref].digest)
+    registry.get("linear@1", catalog.get("linear").digest)
+
+
+def test_another_digest_is_not_served(tmp_path):
+    write_bundle(tmp_path, "linear")
+    registry = Registry()
+    registry.load_all(FolderCatalog(tmp_path))
+    with pytest.raises(ModelNotReady, match="the bundle changed"):
+        registry.get("linear@1", "0" * 64)
+
+
+def test_a_model_that_was_never_loaded_is_not_ready():
+    with pytest.raises(ModelNotReady, match="nothing@1 is not loaded"):
+        Registry().get("nothing@1", "")
+
+
+def test_loading_again_replaces_what_was_loaded_before(tmp_path):
+    folder = write_bundle(tmp_path, "linear")
+    catalog, registry = FolderCatalog(tmp_path), Registry()
+    bundle = catalog.bundle("linear")
+    assert registry.load(bundle).readiness is Readiness.READY
+    (folder / "model.py").write_text("")
+    assert registry.load(bundle).readiness is Readiness.FAILED
+    with pytest.raises(ModelNotReady):
+        registry.get("linear@1", bundle.info.digest)
+    seal(folder)
+    assert registry.load(open_bundle(folder)).readiness is Readiness.FAILED
+    (folder / "model.py").write_text(LINEAR)
+    seal(folder)
+    mended = open_bundle(folder)
+    assert registry.load(mended).readiness is Readiness.READY
+    registry.get("linear@1", mended.info.digest)
+
+
+def test_a_golden_example_that_does_not_hold_fails_the_model(tmp_path):
+    folder = write_bundle(tmp_path, "linear")
+    write_golden(folder, {"features": {"a": 1.0, "b": 2.0}})
+    (report,) = check_bundles(tmp_path)
+    assert (report.readiness, report.checks["golden"]) == (Readiness.READY, "passed")
+    golden = orjson.loads((folder / GOLDEN).read_bytes())
+    (folder / GOLDEN).write_bytes(orjson.dumps(golden | {"score": 0.5}))
+    seal(folder)
+    (report,) = check_bundles(tmp_path)
+    assert report.readiness is Readiness.FAILED
+    assert report.checks["golden"] == report.reason
+    assert "has score 0.5" in (report.reason or "")
+
+
+def test_checking_a_folder_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(BundleError):
+        check_bundles(tmp_path / "nowhere")
