@@ -12,3 +12,5 @@ def configure_logging(level: str, process: str) -> None:
         format=f"%(asctime)s {process:<6} %(levelname)-7s %(name)s: %(message)s",
         force=True,
     )
+    # Its start and stop lines say what ours say.
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)

@@ -16,6 +16,8 @@ from attributor.rendering.draw import draw, drawable_kinds
 
 #: When to poll again: a job takes milliseconds to seconds.
 POLL_AFTER_S = 1
+#: What a job can be had as.
+JOB_MEDIA_TYPES = (JSON, NPY, PNG)
 
 
 async def known_job(deps: Deps, job_id: str, tenant: str) -> JobRecord:
@@ -65,8 +67,13 @@ def chosen(result: AttributionResult, number: int | None) -> tuple[PathResult, i
 async def job_response(
     deps: Deps, request: Request, record: JobRecord, *, number: int | None = None, encoding: str = "auto"
 ) -> Response:
-    """The job by the request's Accept header, with its ETag; 304 if the client has it."""
-    media_type = negotiate(request.headers.get("accept"), (JSON, NPY, PNG))
+    """The job by the request's Accept header, with its ETag; 304 if the client has it.
+
+    A job that a request has just created and that has no result yet is JSON in any case.
+    """
+    media_type = negotiate(request.headers.get("accept"), JOB_MEDIA_TYPES)
+    if request.method == "POST" and record.state is not JobState.SUCCEEDED:
+        media_type = JSON
     position = await deps.store.position(record.id) if record.state is JobState.QUEUED else None
     etag = f'W/"{record.revision}.{position}.{media_type}.{encoding}.{number}"'
     headers = {"ETag": etag, "Vary": "Accept", "Cache-Control": "private, no-cache"}

@@ -9,11 +9,12 @@ from attributor.api.answers import job_document, summary
 from attributor.api.dependencies import Provided, Tenant
 from attributor.api.documents import JobDocument, JobPageDocument
 from attributor.api.mapping import attribution_spec
-from attributor.api.negotiation import JSON, NPY, PNG, SVG, wanted_wait_s
+from attributor.api.negotiation import JSON, NPY, PNG, SVG, negotiate, wanted_wait_s
 from attributor.api.problems import documented
 from attributor.api.progress import event_stream, wait_until_ended
 from attributor.api.readiness import require_servable
 from attributor.api.representation import (
+    JOB_MEDIA_TYPES,
     as_json,
     job_response,
     known_job,
@@ -61,6 +62,7 @@ async def create_attribution(
     ] = None,
 ) -> Response:
     """Queue one job that explains every input of the body."""
+    negotiate(request.headers.get("accept"), JOB_MEDIA_TYPES)  # refused before anything is queued
     wait_s = wanted_wait_s(prefer, deps.limits.max_wait_s)
     if len(body.inputs) > deps.limits.max_inputs:
         raise InvalidRequest(f"at most {deps.limits.max_inputs} in one request", field="inputs")
