@@ -56,6 +56,9 @@ def test_an_open_end_is_integrated_from_its_inner_side(alpha, ends):
     assert found.weights.sum() == pytest.approx(1)
     assert np.isfinite(found.residual).all()
     assert np.isfinite(found.trapezoid_residual).all()
+    # The line is continued where the neighbours are wide enough to continue it without amplifying.
+    if alpha is EVEN:
+        assert np.abs(found.residual).max() <= found.noise.max()
 
 
 def test_the_indicator_is_the_geometric_mean_of_both_residuals():
