@@ -170,9 +170,9 @@ PROBLEMS = (
     # By hand: on the path the product of the two is a^2 up to the clip c, then c a.
     Problem("clipped_product", "kinked", **clipped_product(0.58),
             baseline=(0.0, 0.0), example=(1.0, 1.0), exact=(0.58**2 / 2, 0.58 - 0.58**2 / 2), breaks=(0.58,)),
-    # With c = 0.6 the trapezoid over [0.5, 0.75] gets the score right by luck, though not the two attributions.
-    Problem("lucky_kink", "kinked", **clipped_product(0.6),
-            baseline=(0.0, 0.0), example=(1.0, 1.0), exact=(0.18, 0.42), breaks=(0.6,)),
+    # With c = 5/9 the trapezoid over [1/2, 5/8] gets the score right by luck, though not the two attributions.
+    Problem("lucky_kink", "kinked", **clipped_product(5 / 9),
+            baseline=(0.0, 0.0), example=(1.0, 1.0), exact=(25 / 162, 65 / 162), breaks=(5 / 9,)),
     # The score itself jumps: gradients cannot explain it, so the exact attributions miss the jump.
     Problem("step", "jump", **sum_of(_STEP), baseline=(0.0,), example=(1.0,), exact=(0.0,), breaks=(0.37,)),
     Problem("step_on_a_ramp", "jump", **sum_of(_STEP, (np.sin, np.cos)), baseline=(0.0, 0.0), example=(1.0, 1.0),

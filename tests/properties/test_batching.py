@@ -2,6 +2,7 @@
 
 import math
 
+from attributor.core.adaptive import FIRST_NODES
 from attributor.jobs.job import Failure, JobKind, JobSpec, Quadrature, RuleName
 from attributor.jobs.result import AttributionResult, JobResult, PredictionResult
 from attributor.ports import Evaluation
@@ -13,7 +14,7 @@ from problems import named
 WAVE = named("x_x_sin")
 
 quadratures = st.one_of(
-    st.builds(Quadrature, tolerance=st.sampled_from([0.05, 0.01, 0.001]), max_evaluations=st.integers(5, 60)),
+    st.builds(Quadrature, tolerance=st.sampled_from([0.05, 0.01, 0.001]), max_evaluations=st.integers(FIRST_NODES, 60)),
     st.builds(fixed, st.integers(2, 40), st.sampled_from([rule for rule in RuleName if rule is not RuleName.ADAPTIVE])),
 )
 inputs = st.lists(st.floats(0.5, 6, width=32), min_size=1, max_size=4)

@@ -26,10 +26,7 @@ ROUNDING = 1e-6
 
 
 def _inputs(name):
-    if name == "breast-cancer":
-        rows = load_breast_cancer().data
-    else:
-        rows = load_digits().images[:, None] / 16
+    rows = load_breast_cancer().data if name == "breast-cancer" else load_digits().images[:, None] / 16
     picked = np.random.default_rng(2017).choice(len(rows), N_INPUTS, replace=False)
     return rows[picked].astype(np.float32)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from attributor.core.adaptive import AdaptiveIntegrator
+from attributor.core.adaptive import FIRST_NODES, AdaptiveIntegrator
 from attributor.core.integrator import FixedIntegrator, Integral, Tolerance
 from attributor.core.mesh import MOST_AMPLIFICATION
 from attributor.core.rules import FIXED_RULES, every_other
@@ -104,7 +104,7 @@ def test_no_integration_amplifies_its_vectors(problem, tolerance):
 
 
 @quick
-@given(scores, tolerances, st.integers(5, 40))
+@given(scores, tolerances, st.integers(FIRST_NODES, 40))
 def test_no_budget_is_exceeded(problem, tolerance, budget):
     assert len(solve(problem, tolerance, budget).nodes) <= budget
 

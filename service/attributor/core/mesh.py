@@ -18,8 +18,9 @@ Floats = NDArray[np.float64]
 CLOSED_ORDERS = (2, 3, 4)
 #: Nodes of a stencil for a panel whose one end has no finite slope: it extrapolates, so one order less.
 OPEN_ORDERS = (1, 2, 3)
-#: A stencil of one order more must win by this factor: a longer one by luck is not better. Ours, from the prototype.
-ORDER_PENALTY = 0.05
+#: A stencil of one order more must leave a residual so many times smaller: on a kinked net a longer stencil's residual is
+#: often small by luck, on a smooth one it is smaller by far more. Ours; figures in ARCHITECTURE.md, decision 3.
+ORDER_ADVANTAGE = 2.0
 #: The sum of |weights| over a stencil, in widths of its panel, from which it is refused: it reaches from narrow panels
 #: into a wide one and amplifies rounding. Derived: 3.67 is the most on even nodes (open, 3 nodes); next to panels of
 #: half the width a closed stencil of 4 has 2.33, of a quarter 5.27, and a jump's neighbours would reach 30 and more.
@@ -75,7 +76,7 @@ def fit(alpha: Floats, score: Floats, slope: Floats) -> Fit:
         found = (rows * slope[nodes]).sum(axis=1) - rise[panel]
         first = np.isinf(best_key[panel])
         shortest[panel[first]] = found[first]
-        key = np.maximum(np.abs(found), noise[panel]) * (1 + ORDER_PENALTY * order)
+        key = np.maximum(np.abs(found), noise[panel]) * ORDER_ADVANTAGE**order
         width = alpha[panel + 1] - alpha[panel]
         key[np.abs(rows).sum(axis=1) > MOST_AMPLIFICATION * width] = np.inf
         for i in np.flatnonzero(key < best_key[panel]):

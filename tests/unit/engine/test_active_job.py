@@ -1,5 +1,5 @@
 import pytest
-from attributor.core.adaptive import AdaptiveIntegrator
+from attributor.core.adaptive import FIRST_NODES, AdaptiveIntegrator
 from attributor.core.integrator import FixedIntegrator
 from attributor.engine.active_job import ActiveJob, integrator_for
 from attributor.engine.prediction import PredictionProbe
@@ -44,7 +44,7 @@ def test_a_job_without_inputs_is_refused():
 def test_every_input_has_a_path_of_its_own_with_its_first_nodes_waiting():
     job = start(RecordingModel(WAVE), [1.0], [2.0])
     assert [path.id for path in job.paths] == ["a/0", "a/1"]
-    assert [len(path.waiting) for path in job.paths] == [5, 5]
+    assert [len(path.waiting) for path in job.paths] == [FIRST_NODES, FIRST_NODES]
     assert not job.done
 
 

@@ -163,7 +163,7 @@ def test_a_specification_that_makes_no_sense_ends_its_job_not_the_worker(changes
 def test_a_cancelled_job_is_forgotten_with_its_vectors():
     model = RecordingModel(WAVE)
     engine = engine_on(model)
-    engine.admit("a", job_spec(WAVE, [1.0], [2.0], quadrature=Quadrature(tolerance=0.001)))
+    engine.admit("a", job_spec(WAVE, [1.0], [2.0], quadrature=Quadrature(tolerance=0.0001)))
     engine.step()
     assert set(model.paths) == {"a/0", "a/1"}
     engine.cancel("a")
