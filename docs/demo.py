@@ -120,7 +120,7 @@ def facts(job: dict[str, Any], result: dict[str, Any], took_ms: float) -> Table:
         "score": f"{result['score']:.4f}",
         "baseline score": f"{result['baseline_score']:.4f}  (baseline '{result['baseline']}')",
         "sum of attributions": f"{result['attribution_sum']:.4f}",
-        "completeness error": f"{error['relative']:.3%} of the difference ({result['tolerance']['relative']:.0%} allowed)",
+        "completeness error": f"{error['relative']:.3%} ({result['tolerance']['relative']:.0%} allowed)",
         "attribution error": f"{result['attribution_error']:.2%} (estimate)",
         "evaluations": str(result["evaluations"]),
         "time": f"{took_ms:.0f} ms over HTTP, {result['timings']['computing_s'] * 1e3:.0f} ms of it computing",

@@ -18,8 +18,8 @@ Floats = NDArray[np.float64]
 CLOSED_ORDERS = (2, 3, 4)
 #: Nodes of a stencil for a panel whose one end has no finite slope: it extrapolates, so one order less.
 OPEN_ORDERS = (1, 2, 3)
-#: A stencil of one order more must leave a residual so many times smaller: on a kinked net a longer stencil's residual is
-#: often small by luck, on a smooth one it is smaller by far more. Ours; figures in ARCHITECTURE.md, decision 3.
+#: A stencil of one order more must leave a residual so many times smaller: on a kinked net a longer stencil's residual
+#: is often small by luck, on a smooth one it is smaller by far more. Ours; figures in ARCHITECTURE.md, decision 3.
 ORDER_ADVANTAGE = 2.0
 #: The sum of |weights| over a stencil, in widths of its panel, from which it is refused: it reaches from narrow panels
 #: into a wide one and amplifies rounding. Derived: 3.67 is the most on even nodes (open, 3 nodes); next to panels of
