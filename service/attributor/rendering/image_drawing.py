@@ -12,7 +12,7 @@ from attributor.rendering.subject import Scale, Subject, common_payload, facts, 
 
 _PAD_PX = 16
 #: Ours: room for the head and the facts in one line each.
-_LEAST_CONTENT_PX = 340
+_LEAST_CONTENT_PX = 380
 #: Ours: room for three numbers below the ramp.
 _LEAST_RAMP_PX = 256
 _TOP_PX = 82
