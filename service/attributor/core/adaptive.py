@@ -25,6 +25,8 @@ JUMP_SHRINKAGE = 0.9
 NARROWEST_PANEL = 2.0**-20
 #: Share of the tolerance that the panels left alone in a round may use up; the split ones need the rest.
 UNSPLIT_SHARE = 0.5
+#: Indicators are compared in so many steps per factor of two: 1 % apart, far above float32 rounding. Ours.
+TIES_PER_OCTAVE = 64
 
 #: Its two ends, as alphas.
 Panel = tuple[float, float]
@@ -167,7 +169,9 @@ def _choose(indicator: NDArray[np.float64], limit: float) -> NDArray[np.intp]:
 
     At most a third of the panels at once (two at least): later rounds know more.
     """
-    order = np.argsort(-indicator, kind="stable")  # stable: ties go to the left
+    # Nearly equal ones are ties, which a stable sort leaves to the left: rounding must not choose between mirror images.
+    rank = np.round(np.log2(np.maximum(indicator, np.finfo(float).tiny)) * TIES_PER_OCTAVE)
+    order = np.argsort(-rank, kind="stable")
     left_over = indicator.sum() - np.cumsum(indicator[order])
     enough = int(np.searchsorted(-left_over, -UNSPLIT_SHARE * limit)) + 1
     most = max(2, len(indicator) // 3)
