@@ -169,7 +169,7 @@ def _choose(indicator: NDArray[np.float64], limit: float) -> NDArray[np.intp]:
 
     At most a third of the panels at once (two at least): later rounds know more.
     """
-    # Nearly equal ones are ties, which a stable sort leaves to the left: rounding must not choose between mirror images.
+    # Nearly equal ones are ties, which a stable sort leaves to the left: rounding must not choose between mirrors.
     rank = np.round(np.log2(np.maximum(indicator, np.finfo(float).tiny)) * TIES_PER_OCTAVE)
     order = np.argsort(-rank, kind="stable")
     left_over = indicator.sum() - np.cumsum(indicator[order])
