@@ -95,7 +95,7 @@ def main() -> None:
     chosen = held_out[(predicted == MALIGNANT) & (classes[held_out] == MALIGNANT)][EXAMPLE]
     example = {"features": dict(zip(data.feature_names.tolist(), data.data[chosen].tolist(), strict=True))}
     write_golden(BUNDLE, example)
-    body = {"model": "breast-cancer", "inputs": [example]}
+    body = {"model": "breast-cancer", "inputs": [example], "visualizations": [{"kind": "bars"}]}
     (EXAMPLES / "tumour.json").write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
     print(f"held-out accuracy {accuracy:.2%} on {len(held_out)}")
 
