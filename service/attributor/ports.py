@@ -3,7 +3,7 @@
 Named in the caller's words. Adapters live in `storage`, `registry` and `runtimes`; `bootstrap` joins them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -54,6 +54,9 @@ class JobQueue(Protocol):
 
     async def finish(self, lease: Lease, outcome: JobResult | Failure | None) -> bool:
         """Record the result, the failure or (None) the cancellation. False: the lease was lost, nothing written."""
+
+    async def release(self, leases: Iterable[Lease]) -> None:
+        """Give unfinished jobs back, to be claimed by others at once; not charged with an attempt."""
 
     async def reap(self) -> list[str]:
         """Queue again, cancel or fail the jobs whose lease ran out; returns their ids."""

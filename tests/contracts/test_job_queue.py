@@ -370,6 +370,10 @@ class _Traffic:
         if self.leases:
             await self._queues[0].finish(self._choose.choice(self.leases), self._choose.choice(self._outcomes))
 
+    async def release(self):
+        if self.leases:
+            await self._queues[0].release(self._choose.choices(self.leases, k=2))
+
     async def reap(self):
         await self._queues[1].reap()
 
@@ -378,7 +382,8 @@ class _Traffic:
 
     async def run(self, steps):
         await self.enqueue()
-        actions = [self.enqueue, self.enqueue, self.claim, self.cancel, self.finish, self.reap, self.erase]
+        ends = [self.cancel, self.finish, self.release, self.reap, self.erase]
+        actions = [self.enqueue, self.enqueue, self.claim, *ends]
         for _ in range(steps):
             await self._choose.choice(actions)()
 
@@ -402,6 +407,36 @@ async def test_after_any_mix_of_events_all_counters_are_zero(
     keys = await store.call("KEYS", f"{store.keys.prefix}*")
     left = {key.removeprefix(store.keys.prefix.encode()).split(b":")[0] for key in keys}
     assert left <= {b"job", b"payload", b"result", b"claim", b"counters", b"seq", b"ev", b"bell", b"expiring", b"index"}
+
+
+async def test_a_released_job_is_claimed_by_others_at_once_and_not_charged(queue, jobs, make_spec, answer):
+    first = (await queue.enqueue(make_spec())).job_id
+    await queue.enqueue(make_spec())
+    [claimed] = await queue.claim(1)
+    await queue.release([claimed.lease])
+    record = await jobs.record(first, tenant="default")
+    assert (record.state, record.attempts, record.started_at) == (JobState.QUEUED, 0, None)
+    assert not await queue.finish(claimed.lease, answer)
+    [again] = await queue.claim(1)
+    assert again.lease.job_id == first
+    assert await queue.finish(again.lease, answer)
+
+
+async def test_releasing_a_cancelled_job_ends_it(queue, jobs, make_spec, counters):
+    job_id = (await queue.enqueue(make_spec())).job_id
+    [claimed] = await queue.claim(1)
+    await queue.cancel(job_id, tenant="default")
+    await queue.release([claimed.lease])
+    assert (await jobs.record(job_id, tenant="default")).state is JobState.CANCELLED
+    assert await counters() == {"queued": 0, "running": 0}
+
+
+async def test_a_lost_lease_releases_nothing(queue, jobs, make_spec, answer):
+    job_id = (await queue.enqueue(make_spec())).job_id
+    [claimed] = await queue.claim(1)
+    await queue.finish(claimed.lease, answer)
+    await queue.release([claimed.lease])
+    assert (await jobs.record(job_id, tenant="default")).state is JobState.SUCCEEDED
 
 
 async def test_concurrent_workers_never_hold_the_same_job(queue, make_spec):

@@ -22,7 +22,7 @@ N_JOBS = 150
 TOLERANCE = 0.05
 SAME = 1e-5
 #: Share of jobs whose mesh may differ by a flipped decision: 3 of 300 flipped in the prototype, without margins.
-MOST_FLIPS = 0.02
+MOST_FLIPS = 0.01
 
 
 class Recording:

@@ -131,12 +131,17 @@ class AdaptiveIntegrator:
         # Jumps and noise alone may exceed the limit: then the rest is brought within it, and no more is spent.
         hopeless = fit.indicator[~splittable].sum() > limit and fit.indicator[splittable].sum() <= limit
         if hopeless or not len(chosen):
-            self._stop = StopReason.DISCONTINUITY if self._jumps else StopReason.FLOAT_NOISE
+            self._stop = self._why_stuck(bool(np.any(~splittable & ~jumped & ~fit.at_rounding)))
         elif len(self._told) >= self._max_evaluations:
             self._stop = StopReason.MAX_EVALUATIONS
         else:
             chosen = chosen[: self._max_evaluations - len(self._told)]
             self._split([(panels[i], float(fit.trapezoid_residual[i])) for i in sorted(chosen)])
+
+    def _why_stuck(self, too_narrow: bool) -> StopReason:
+        if self._jumps:
+            return StopReason.DISCONTINUITY
+        return StopReason.RESOLUTION if too_narrow else StopReason.FLOAT_NOISE
 
     def _split(self, chosen: list[tuple[Panel, float]]) -> None:
         """Want the middle of each chosen panel, and remember its residual for its halves."""

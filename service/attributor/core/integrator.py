@@ -21,6 +21,7 @@ class StopReason(StrEnum):
     MAX_EVALUATIONS = "max_evaluations"
     DISCONTINUITY = "discontinuity"
     FLOAT_NOISE = "float_noise"
+    RESOLUTION = "resolution"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,12 @@ def checked(node: Node, score: float, slope: float | None, *, open_end_allowed: 
         raise NonFiniteScore(f"the model's score is {score} at alpha = {node.alpha:g} of the path")
     if node.gradient and (slope is None or not isfinite(slope)):
         if not (open_end_allowed and node.alpha in (0.0, 1.0)):
-            raise NonFiniteGradient(f"the gradient is not finite at alpha = {node.alpha:g} of the path")
+            instead = (
+                ""
+                if 0.0 < node.alpha < 1.0
+                else "; rules that leave the ends out, and the adaptive one, can do without"
+            )
+            raise NonFiniteGradient(f"the gradient is not finite at alpha = {node.alpha:g} of the path{instead}")
         slope = None
     return Told(node.index, node.alpha, score, slope if node.gradient else None)
 
@@ -119,6 +125,7 @@ class FixedIntegrator:
         self._wanted = sorted((*ends, *nodes), key=lambda node: node.alpha != 1.0)
         self._pending = {node.index: node for node in self._wanted}
         self._told: dict[int, Told] = {}
+        self._residual = self._gap = 0.0
 
     @property
     def done(self) -> bool:
@@ -133,30 +140,25 @@ class FixedIntegrator:
     def tell(self, index: int, score: float, slope: float | None) -> None:
         """See Integrator."""
         self._told[index] = checked(self._pending.pop(index), score, slope, open_end_allowed=False)
+        if self.done:
+            scores = {told.alpha: told.score for told in self._told.values()}
+            self._gap = scores[1.0] - scores[0.0]
+            slopes = (self._told[i].slope or 0.0 for i in range(len(self._rule.nodes)))
+            self._residual = sum(w * h for w, h in zip(self._rule.weights, slopes, strict=True)) - self._gap
 
     def error(self) -> float | None:
         """None until every node was told: a part of a fixed rule says nothing."""
-        if not self.done:
-            return None
-        residual, gap = self._residual()
-        return abs(residual / gap) if gap else None
-
-    def _residual(self) -> tuple[float, float]:
-        score = {told.alpha: told.score for told in self._told.values()}
-        gap = score[1.0] - score[0.0]
-        slopes = (self._told[i].slope or 0.0 for i in range(len(self._rule.nodes)))
-        return sum(w * h for w, h in zip(self._rule.weights, slopes, strict=True)) - gap, gap
+        return abs(self._residual / self._gap) if self.done and self._gap else None
 
     def result(self) -> Integral:
         """See Integrator; converged if the rule happens to meet the tolerance."""
         if not self.done:
             raise RuntimeError("not done: nodes are still to be told. This is a bug.")
-        residual, gap = self._residual()
         coarse = every_other(self._rule)
         return Integral(
             nodes=tuple(sorted(self._told.values(), key=lambda told: told.alpha)),
             weights=dict(enumerate(self._rule.weights)),
             coarse_weights=dict(enumerate(coarse)) if coarse else None,
             stop_reason=StopReason.FIXED_RULE,
-            converged=abs(residual) <= self._tolerance.limit(gap),
+            converged=abs(self._residual) <= self._tolerance.limit(self._gap),
         )

@@ -91,6 +91,10 @@ class ActiveJob:
         """Whether every path is."""
         return all(path.integrator.done for path in self.paths)
 
+    def name_of(self, path: ActivePath) -> str:
+        """`inputs.<i>`, or nothing where there is only one."""
+        return f"inputs.{self.paths.index(path)}" if len(self.paths) > 1 else ""
+
     def progress(self) -> Progress:
         """Evaluations so far, and the largest running completeness error over the inputs, relative."""
         errors = [error for path in self.paths if (error := path.integrator.error()) is not None]

@@ -29,6 +29,7 @@ def path_result(job: ActiveJob, i: int, computing_s: float) -> PathResult:
     complete = completeness(total, last.score, first.score)
     class_index, predicted = job.model.target_class(path.id)
     quadrature = spec.quadrature
+    attribution_error = _attribution_error(job.model, path.id, integral, exact)
     return PathResult(
         target=ResolvedTarget(class_index, job.info.output.labels[class_index], spec.target.scale, predicted),
         score=last.score,
@@ -40,14 +41,14 @@ def path_result(job: ActiveJob, i: int, computing_s: float) -> PathResult:
         absolute_tolerance=quadrature.absolute_tolerance,
         converged=integral.converged,
         stop_reason=integral.stop_reason.value,
-        attribution_error=_attribution_error(job.model, path.id, integral, exact),
+        attribution_error=attribution_error,
         rule=quadrature.rule.value,
         evaluations=path.backwards,
         forwards=path.forwards,
         backwards=path.backwards,
         nodes=_nodes(integral),
         attributions={name: values.astype(np.float32) for name, values in exact.items()},
-        warnings=cautions(job.info, spec, spec.inputs[i], integral),
+        warnings=cautions(job.info, spec, spec.inputs[i], integral, attribution_error),
         computing_s=computing_s,
     )
 

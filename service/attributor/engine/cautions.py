@@ -18,6 +18,8 @@ SMALL_GAP = 0.05
 BASELINE_SHARE = 0.2
 #: Share of features at their baseline from which it is said that they get zero. Ours: less is no surprise to anyone.
 EQUAL_SHARE = 0.1
+#: An estimated error of the attributions, relative L1, from which it is said. Ours: ranks of features change then.
+LARGE_ATTRIBUTION_ERROR = 0.1
 #: So many features outside their domain are named; the rest are counted.
 NAMED_FEATURES = 5
 
@@ -30,14 +32,23 @@ _STOPPED = {
     "as the model's rounding errors; raise the tolerance",
     StopReason.FIXED_RULE: "the completeness error is above the tolerance: the fixed rule has too few nodes; raise "
     "n_steps or use the adaptive rule",
-    StopReason.DISCONTINUITY: "the errors along the path add up to more than the tolerance: the score jumps on it, "
-    "where no gradient explains it",
+    StopReason.RESOLUTION: "the errors along the path add up to more than the tolerance, and are left where float32 "
+    "cannot tell points of the path apart; raise the tolerance",
+    StopReason.DISCONTINUITY: "the errors along the path add up to more than the tolerance: the score jumps on it, or "
+    "changes too steeply to follow, where no gradient explains it",
 }
 
 
-def cautions(info: ModelInfo, spec: JobSpec, example: Tensors, integral: Integral) -> tuple[ResultWarning, ...]:
+def cautions(
+    info: ModelInfo, spec: JobSpec, example: Tensors, integral: Integral, attribution_error: float | None
+) -> tuple[ResultWarning, ...]:
     """The warnings of one answer, most important first."""
-    found = [*_convergence(spec, integral), *_scores(spec, integral), *_inputs(info, spec, example)]
+    found = [
+        *_convergence(spec, integral),
+        *_vector(attribution_error),
+        *_scores(spec, integral),
+        *_inputs(info, spec, example),
+    ]
     return tuple(ResultWarning(code, message) for code, message in found)
 
 
@@ -46,7 +57,7 @@ def _convergence(spec: JobSpec, integral: Integral) -> Iterator[tuple[str, str]]
     if not integral.converged:
         yield "not_converged", _STOPPED[integral.stop_reason]
     if integral.discontinuous_at is not None:
-        yield "discontinuous", f"the score jumps near alpha = {integral.discontinuous_at:.6g} of the path"
+        yield "discontinuous", f"the score jumps, or nearly so, at alpha = {integral.discontinuous_at:.6g}"
     for end in integral.open_ends:
         side = "baseline" if end == 0 else "input"
         yield "gradient_not_finite_at_end", f"the gradient is not finite at the {side}; an open rule was used there"
@@ -57,6 +68,15 @@ def _convergence(spec: JobSpec, integral: Integral) -> Iterator[tuple[str, str]]
             "absolute_tolerance_governs",
             f"score and baseline score differ by {abs(gap):.3g}, so the absolute tolerance of "
             f"{quadrature.absolute_tolerance:.3g} was used in place of the relative one",
+        )
+
+
+def _vector(attribution_error: float | None) -> Iterator[tuple[str, str]]:
+    if attribution_error is not None and attribution_error > LARGE_ATTRIBUTION_ERROR:
+        yield (
+            "attribution_error_large",
+            f"the attributions add up, but with half the nodes they differ by {attribution_error:.0%}: single features "
+            "may be off by as much; lower the tolerance",
         )
 
 

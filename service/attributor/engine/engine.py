@@ -111,7 +111,7 @@ class Engine:
                 if pick.path.integrator.done:
                     self._answer(pick.job, pick.path)
             except Exception as error:
-                self._end(pick.job, failure(error))
+                self._end(pick.job, failure(error, where=pick.job.name_of(pick.path)))
 
     def _answer(self, job: ActiveJob, path: ActivePath) -> None:
         """A path of the job is done: compute its result, free its vectors, and end the job after its last one."""
@@ -134,10 +134,13 @@ class Engine:
         self._finished.append(Finished(job.id, outcome))
 
 
-def failure(error: Exception) -> Failure:
-    """An exception as a job's failure: our stated errors as they say, anything else as a defect of ours."""
+def failure(error: Exception, where: str = "") -> Failure:
+    """An exception as a job's failure: our stated errors as they say, anything else as a defect of ours.
+
+    `where` names the input, for jobs that have several.
+    """
     if isinstance(error, AttributorError):
-        return Failure(error.code, error.detail)
+        return Failure(error.code, f"{where}: {error.detail}" if where else error.detail)
     log.error("a defect ended a job", exc_info=error)
     return Failure(InternalError.code, "a defect of the service ended this job; its log has the details")
 

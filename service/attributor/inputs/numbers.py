@@ -76,17 +76,20 @@ def _fault(data: Sequence[object], field: str) -> InvalidInput | InvalidShape:
             walks.pop()
             place = place[:-1]
             continue
-        here = ".".join([field, *map(str, place), str(index)])
+        depth = len(walks)
+        fault: InvalidInput | InvalidShape | None = None
         if not isinstance(value, list | tuple):
             if reason := number_fault(value):
-                return InvalidInput(reason, field=here)
-            if len(walks) in lengths:
-                return InvalidShape("a number stands where the entries before are lists", field=here)
+                fault = InvalidInput(reason)
+            elif depth in lengths:
+                fault = InvalidShape("a number stands where the entries before are lists")
+        elif lengths.setdefault(depth, len(value)) != len(value):
+            fault = InvalidShape(f"the list is ragged: {len(value)} entries here, {lengths[depth]} in those before")
+        if fault is not None:
+            fault.field = ".".join([field, *map(str, place), str(index)])
+            return fault
+        if not isinstance(value, list | tuple):
             continue
-        depth = len(walks)
-        if lengths.setdefault(depth, len(value)) != len(value):
-            detail = f"the list is ragged: {len(value)} entries here, {lengths[depth]} in those before"
-            return InvalidShape(detail, field=here)
         place = [*place, index]
         walks.append(enumerate(value))
     return InvalidShape("lists and numbers are mixed, or nested too deeply", field=field)

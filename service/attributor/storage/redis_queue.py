@@ -6,7 +6,7 @@ Knows the scripts' arguments; must not know what a model or an attribution is.
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -129,6 +129,12 @@ class RedisJobQueue:
             state, result = JobState.SUCCEEDED, encode(outcome)
         recorded = await self._store.run("finish", lease.job_id, lease.token, state.value, result, failure)
         return bool(recorded)
+
+    async def release(self, leases: Iterable[Lease]) -> None:
+        """See the port."""
+        arguments = [word for lease in leases for word in (lease.job_id, lease.token)]
+        if arguments:
+            await self._store.run("release", *arguments)
 
     async def reap(self) -> list[str]:
         """See the port. Treats at most 100 leases a call."""

@@ -218,6 +218,12 @@ def test_a_tolerance_out_of_reach_stops_at_the_rounding_errors_and_says_so():
     assert len(integral.nodes) <= 70
 
 
+def test_a_singular_end_that_no_float32_path_resolves_is_not_taken_for_rounding():
+    integral = solve(named("root"), relative=1e-6, absolute=0.0)
+    assert integral.stop_reason is StopReason.RESOLUTION
+    assert not integral.converged
+
+
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(
     "name", ["exp", "logistic_of_sum", "steep_sigmoid", "x_x_sin", "knee_off_the_grid", "max_pool", "constant"]

@@ -27,9 +27,9 @@ def integral(baseline_score=0.0, score=0.9, **changes) -> Integral:
     )
 
 
-def found(outcome: Integral, example=(0.3, 0.7), info=None, **changes) -> dict[str, str]:
+def found(outcome: Integral, example=(0.3, 0.7), info=None, attribution_error=0.02, **changes) -> dict[str, str]:
     spec = job_spec(PROBLEM, example, **changes)
-    warnings = cautions(info or model_info(PROBLEM), spec, spec.inputs[0], outcome)
+    warnings = cautions(info or model_info(PROBLEM), spec, spec.inputs[0], outcome, attribution_error)
     codes = [warning.code for warning in warnings]
     assert len(codes) == len(set(codes))
     return {warning.code: warning.message for warning in warnings}
@@ -46,6 +46,7 @@ def test_a_good_answer_has_no_warning():
         (StopReason.FLOAT_NOISE, "rounding errors"),
         (StopReason.FIXED_RULE, "raise n_steps"),
         (StopReason.DISCONTINUITY, "jumps"),
+        (StopReason.RESOLUTION, "float32 cannot tell"),
     ],
 )
 def test_an_answer_that_did_not_converge_says_why(reason, advice):
@@ -57,6 +58,11 @@ def test_an_answer_that_did_not_converge_says_why(reason, advice):
 @pytest.mark.parametrize("reason", StopReason)
 def test_no_reason_is_given_for_an_answer_that_converged(reason):
     assert found(integral(stop_reason=reason)) == {}
+
+
+@pytest.mark.parametrize(("error", "codes"), [(None, []), (0.1, []), (0.11, ["attribution_error_large"])])
+def test_a_vector_that_halving_the_nodes_changes_much_is_mentioned(error, codes):
+    assert list(found(integral(), attribution_error=error)) == codes
 
 
 def test_a_jump_is_placed():

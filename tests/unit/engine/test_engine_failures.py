@@ -225,3 +225,12 @@ def test_a_job_admitted_again_starts_afresh():
     outcomes = run_to_end(engine)
     assert_same_answer(only(outcomes["a"]), only(alone(WAVE, job_spec(WAVE, [3.0]))))
     assert model.paths == {}
+
+
+def test_of_several_inputs_the_one_at_fault_is_named():
+    model = RecordingModel(WAVE, spoilt={("a/1", 0.25): Evaluation(math.nan, 0.0)})
+    engine = engine_on(model)
+    engine.admit("a", job_spec(WAVE, [1.0], [2.0]))
+    outcome = run_to_end(engine)["a"]
+    assert outcome.code == "non_finite_score"
+    assert outcome.detail.startswith("inputs.1: ")

@@ -213,3 +213,23 @@ def test_a_file_that_is_no_picture_is_refused_without_an_address_in_the_words() 
     with pytest.raises(InvalidImage) as caught:
         decode_image(RGB, base64.b64encode(b"hello, world").decode(), field="image")
     assert "0x" not in caught.value.detail
+
+
+def test_whatever_stands_in_the_exif_block_only_stated_errors_come_out():
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E], exif[0x011A] = 6, "upright", 72.0
+    file = BytesIO()
+    Image.fromarray(COLOURS.transpose(1, 0, 2)).save(file, "JPEG", exif=exif)
+    whole = file.getvalue()
+    start = whole.index(b"Exif")
+    draw = Random(0)
+    refused = 0
+    for _ in range(3000):
+        broken = bytearray(whole)
+        for _ in range(draw.randint(1, 6)):
+            broken[draw.randrange(start, start + 90)] = draw.randrange(256)
+        try:
+            decode_image(RGB, base64.b64encode(broken).decode(), field="f")
+        except (InvalidImage, ImageTooLarge):
+            refused += 1
+    assert refused > 100

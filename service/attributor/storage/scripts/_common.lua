@@ -46,6 +46,21 @@ local function make_ready(id, priority, tenant, seq)
   end
 end
 
+-- Ends a lease, whatever becomes of its job.
+local function take_from_worker(id)
+  redis.call('ZREM', key('leases'), id)
+  redis.call('HDEL', key('job', id), 'token')
+  count('running', -1)
+end
+
+-- Puts a job that no worker holds any more back where it stood.
+local function queue_again(id, priority, tenant, seq)
+  redis.call('HSET', key('job', id), 'state', 'queued')
+  redis.call('HDEL', key('job', id), 'started_ms', 'evaluations', 'completeness_error', 'inputs_done')
+  make_ready(id, priority, tenant, seq)
+  changed(id, 'queued')
+end
+
 -- Ends a job that is in no queue and under no lease: state, event, lifetime.
 local function settle(id, state)
   local job = key('job', id)

@@ -9,19 +9,14 @@ local lost = redis.call('ZRANGEBYSCORE', key('leases'), '-inf', now, 'LIMIT', 0,
 for _, id in ipairs(lost) do
   local job = key('job', id)
   local v = redis.call('HMGET', job, 'attempts', 'tenant', 'priority', 'seq', 'cancel')
-  redis.call('ZREM', key('leases'), id)
-  redis.call('HDEL', job, 'token')
-  count('running', -1)
+  take_from_worker(id)
   if v[5] then
     settle(id, 'cancelled')
   elseif tonumber(v[1]) >= tonumber(ARGV[1]) then
     redis.call('HSET', job, 'failure', ARGV[3])
     settle(id, 'failed')
   else
-    redis.call('HSET', job, 'state', 'queued')
-    redis.call('HDEL', job, 'started_ms', 'evaluations', 'completeness_error', 'inputs_done')
-    make_ready(id, v[3], v[2], v[4])
-    changed(id, 'queued')
+    queue_again(id, v[3], v[2], v[4])
   end
 end
 
