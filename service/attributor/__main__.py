@@ -158,7 +158,10 @@ def main() -> None:
     except AttributorError as error:
         sys.exit(f"attributor: {error.detail}")
     except ValidationError as error:
-        found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        found = "; ".join(
+            ": ".join(filter(None, (".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, "))))
+            for e in error.errors()
+        )
         sys.exit(f"attributor: a setting is wrong: {found}")
 
 

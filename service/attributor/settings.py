@@ -4,11 +4,15 @@ Set by environment (`ATTRIBUTOR_API__PORT=9000`) or by the CLI's options, which 
 """
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
+
+#: Ours: a lease must live through two beats that come too late or not at all.
+BEATS_PER_LEASE = 3
 
 
 class ApiSettings(BaseModel):
@@ -17,7 +21,7 @@ class ApiSettings(BaseModel):
     model_config = _FROZEN
 
     host: str = Field("127.0.0.1", description="Address to listen on. Loopback: there are no API keys yet.")
-    port: int = Field(8080, ge=0, le=65535, description="TCP port to listen on.")
+    port: int = Field(8080, ge=1, le=65535, description="TCP port to listen on.")
     max_body_bytes: int = Field(
         10_000_000, ge=1_000, description="Largest request body, bytes. A 3x224x224 tensor as JSON is about 3 MB."
     )
@@ -74,8 +78,15 @@ class Settings(BaseSettings):
         nested_model_default_partial_update=True,
     )
 
-    models_dir: Path = Field(Path("models"), description="The folder of bundles: <name>/<version>/manifest.toml.")
+    models_dir: Path = Field(Path("models"), description="The folder of bundles: `<name>/<version>/manifest.toml`.")
     log_level: str = Field("info", pattern=r"^(debug|info|warning|error)$", description="What the log shows.")
     api: ApiSettings = ApiSettings()
     store: StoreSettings = StoreSettings()
     worker: WorkerSettings = WorkerSettings()
+
+    @model_validator(mode="after")
+    def _leases_outlast_beats(self) -> Self:
+        """A worker that beats too seldom would lose every job that it computes."""
+        if self.worker.beat_s * BEATS_PER_LEASE > self.store.lease_s:
+            raise ValueError(f"worker.beat_s may be at most store.lease_s / {BEATS_PER_LEASE}")
+        return self

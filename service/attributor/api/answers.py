@@ -12,6 +12,7 @@ from attributor.api.problems import STATUS
 from attributor.jobs.job import JobRecord, JobSpec
 from attributor.jobs.model import InputSpec
 from attributor.jobs.result import PathResult
+from attributor.jobs.state import JobState
 from attributor.rendering.draw import draw
 from attributor.rendering.subject import Subject
 
@@ -22,7 +23,8 @@ MOST_NUMBERS = 10_000
 def summary(record: JobRecord, position: int | None) -> dict[str, Any]:
     """A job without its results (JobSummary)."""
     here = f"/v1/attributions/{record.id}"
-    progress = record.progress
+    # What the last beat of a job that has ended, or went back to the queue, had said is out of date.
+    progress = record.progress if record.state is JobState.RUNNING else None
     return {
         "id": record.id,
         "state": record.state,

@@ -43,8 +43,8 @@ class JobSummary(_Document):
     finished_at: str | None
     expires_at: str | None = Field(description="When the job and its result are erased.")
     attempts: int = Field(description="How often a worker took it; more than 1 after a worker died.")
-    position: int | None = Field(description="Jobs ahead of it; null unless queued.")
-    progress: ProgressDocument | None
+    position: int | None = Field(description="Jobs ahead of it; null unless queued, and in listings.")
+    progress: ProgressDocument | None = Field(description="Null unless running, and before its first word.")
     links: dict[str, str]
 
 

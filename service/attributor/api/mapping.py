@@ -1,6 +1,7 @@
 """Requests to job specifications: every check that needs the model. No HTTP, no waiting."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -27,16 +28,33 @@ DEFAULT_STEPS = 50
 #: The trapezoid rule needs both ends.
 FEWEST_TRAPEZOID_STEPS = 2
 CUSTOM_BASELINE = "custom"
+#: Drawn anew for every answer, up to a tenth of a second each. Ours: one picture of each of the most inputs.
+MOST_PICTURES = 64
 
 
 def fingerprint(body: BaseModel, *context: str) -> str:
-    """sha256 of a validated body: equal for requests that mean the same."""
-    canonical = orjson.dumps([*context, body.model_dump(mode="json")], option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(canonical).hexdigest()
+    """sha256 of a validated body: equal for requests that mean the same. Raises InvalidRequest for absurd nesting."""
+    try:
+        return hashlib.sha256(_canonical([*context, body.model_dump(mode="json")])).hexdigest()
+    except (ValueError, RecursionError):  # nothing that we read is nested so deeply, but ignored keys may be
+        raise InvalidRequest("the body is nested too deeply") from None
+
+
+def _canonical(document: list[Any]) -> bytes:
+    try:
+        return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # integers beyond 64 bits and lone surrogates are JSON, but not to orjson
+        return json.dumps(document, sort_keys=True).encode()
 
 
 def attribution_spec(body: AttributionBody, info: ModelInfo, *, tenant: str) -> JobSpec:
     """The job that a request asks for. Raises RequestErrors that name the field."""
+    if len(body.inputs) * len(body.visualizations) > MOST_PICTURES:
+        raise InvalidRequest(
+            f"at most {MOST_PICTURES} pictures in one answer, inputs times visualizations; draw the others later, "
+            "from the stored result",
+            field="visualizations",
+        )
     name, baseline = _baseline(body.baseline, info)
     return JobSpec(
         kind=JobKind.ATTRIBUTION,
@@ -79,7 +97,7 @@ def decoded(items: Sequence[Mapping[str, Any]], info: ModelInfo) -> tuple[Tensor
 def _baseline(wanted: str | dict[str, Any] | None, info: ModelInfo) -> tuple[str, Tensors]:
     if isinstance(wanted, dict):
         return CUSTOM_BASELINE, decode_inputs(info.inputs, wanted, field="baseline")
-    name = wanted or info.default_baseline
+    name = info.default_baseline if wanted is None else wanted
     if name not in info.baselines:
         known = ", ".join(info.baselines)
         raise UnknownBaseline(

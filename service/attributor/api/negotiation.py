@@ -49,7 +49,7 @@ def wanted_wait_s(prefer: str | None, longest_s: float) -> float | None:
         name, _, value = preference.partition("=")
         if name.strip().lower() == "wait":
             try:
-                seconds = int(value.strip().strip('"'))
+                seconds = int(value.partition(";")[0].strip().strip('"'))  # it may have parameters of its own
             except ValueError:
                 seconds = -1
             if seconds < 0:

@@ -1,14 +1,15 @@
 """Errors as RFC 9457 problem documents: the one place that knows HTTP numbers."""
 
+import json
 import logging
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from attributor import errors
 from attributor.errors import AttributorError, Unavailable
@@ -53,7 +54,17 @@ STATUS: dict[str, tuple[int, str]] = {
     "body_too_large": (413, "The body is too large"),
     "unsupported_media_type": (415, "The body must be application/json"),
 }
-_BY_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "unsupported_media_type"}
+#: 400 is the framework's word for bytes that are no UTF-8, are nested too deeply, or hold an endless number.
+_BY_STATUS = {
+    400: "malformed_json",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+}
+#: So many faults are listed; ours: more help nobody, and a body of a million wrong entries would get them all back.
+MOST_FAULTS = 20
+_METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
 
 class FieldError(BaseModel):
@@ -105,7 +116,8 @@ def problem(
     }
     if fields:
         body["errors"] = [{"field": name, "detail": text} for name, text in fields]
-    return Response(orjson.dumps(body), status_code=status, media_type=MEDIA_TYPE, headers=headers)
+    # All ASCII: the texts may quote the client, lone surrogates included, which have no UTF-8.
+    return Response(json.dumps(body), status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 
 def stated(error: AttributorError) -> Response:
@@ -124,13 +136,13 @@ def job_failed(failure: Failure) -> Response:
 def _validation(error: RequestValidationError) -> Response:
     """Pydantic's findings, in our form."""
     fields = []
-    for found in error.errors():
+    for found in error.errors()[:MOST_FAULTS]:
         where = [str(part) for part in found["loc"]]
         if found["type"] == "json_invalid":
             return problem("malformed_json", f"the body is not JSON: {found['ctx']['error']} (byte {where[-1]})")
         if where[0] in {"body", "query", "header", "path"} and len(where) > 1:
             where = where[1:]
-        fields.append((".".join(where), found["msg"]))
+        fields.append((".".join(where), found["msg"].removeprefix("Value error, ")))
     detail = "; ".join(f"{name}: {text}" for name, text in fields)
     return problem(errors.InvalidRequest.code, detail, fields)
 
@@ -141,6 +153,15 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
         status: {"model": Problem, "description": "; ".join(t for s, t in STATUS.values() if s == status)}
         for status in statuses
     }
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that some route has at the request's path; the framework names those of the first route only."""
+    return [
+        method
+        for method in _METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    ]
 
 
 def install(app: FastAPI) -> None:
@@ -160,7 +181,9 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> Response:
         code = _BY_STATUS.get(error.status_code, errors.InvalidRequest.code)
-        headers = dict(error.headers) if error.headers else None
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_allowed(request))
         return problem(code, f"{request.method} {request.url.path}: {error.detail}", headers=headers)
 
     @app.exception_handler(Exception)

@@ -1,6 +1,7 @@
 """Waiting for a job, and its server-sent events. Both read the record anew each time the job may have changed."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,8 +10,11 @@ from fastapi.sse import format_sse_event
 
 from attributor.api.answers import summary
 from attributor.api.dependencies import Deps
+from attributor.errors import StoreUnavailable
 from attributor.jobs.job import JobRecord
 from attributor.jobs.state import TERMINAL, JobState
+
+log = logging.getLogger(__name__)
 
 #: The record is looked at anew after so many seconds even if nothing was said: positions move, the service may be
 #: shutting down, and an event lost with a connection to the store must not cost the wait.
@@ -19,6 +23,7 @@ LONGEST_BLINK_S = 1.0
 KEEP_ALIVE_S = 15.0
 #: When a stream is cut at shutdown, the client is told to come back after so many milliseconds.
 RECONNECT_MS = 1_000
+_RECONNECT = f"retry: {RECONNECT_MS}\n\n".encode()
 
 
 async def wait_until_ended(deps: Deps, job_id: str, tenant: str, timeout_s: float) -> JobRecord | None:
@@ -37,8 +42,18 @@ async def wait_until_ended(deps: Deps, job_id: str, tenant: str, timeout_s: floa
 async def event_stream(deps: Deps, job_id: str, tenant: str) -> AsyncIterator[bytes]:
     """`state` at every change of state or position, `progress` while it runs, `end` last; comments in between.
 
-    The first event says how the job stands, so a client that comes back needs no replay.
+    The first event says how the job stands, so a client that comes back needs no replay. At shutdown, or without a
+    store, the stream asks it to come back.
     """
+    try:
+        async for event in _events(deps, job_id, tenant):
+            yield event
+    except StoreUnavailable as error:
+        log.warning("a stream of events ends: %s", error)
+        yield _RECONNECT
+
+
+async def _events(deps: Deps, job_id: str, tenant: str) -> AsyncIterator[bytes]:
     loop = asyncio.get_running_loop()
     said: dict[str, Any] = {}
     spoke_at = loop.time()
@@ -57,7 +72,7 @@ async def event_stream(deps: Deps, job_id: str, tenant: str) -> AsyncIterator[by
             if record.state in TERMINAL:
                 return
             if deps.draining.is_set():
-                yield f"retry: {RECONNECT_MS}\n\n".encode()
+                yield _RECONNECT
                 return
             if loop.time() - spoke_at > KEEP_ALIVE_S:
                 spoke_at = loop.time()
@@ -72,7 +87,7 @@ def _news(record: JobRecord, position: int | None) -> list[tuple[str, dict[str, 
         ended = {name: document[name] for name in ("id", "state", "finished_at", "links")}
         return [("end", ended | {"error": error})]
     news = [("state", {name: document[name] for name in ("id", "state", "cancelling", "position", "attempts")})]
-    if record.progress is not None:
+    if document["progress"] is not None:
         news.append(("progress", document["progress"]))
     return news
 

@@ -1,5 +1,6 @@
 """A job as the client wants to see it: JSON, the npy bytes of one attribution, or a picture of it."""
 
+import asyncio
 from typing import Any
 
 import orjson
@@ -13,6 +14,7 @@ from attributor.jobs.job import JobKind, JobRecord, JobSpec, Visualization
 from attributor.jobs.result import AttributionResult, PathResult
 from attributor.jobs.state import TERMINAL, JobState
 from attributor.rendering.draw import draw, drawable_kinds
+from attributor.rendering.subject import Subject
 
 #: When to poll again: a job takes milliseconds to seconds.
 POLL_AFTER_S = 1
@@ -74,6 +76,8 @@ async def job_response(
     media_type = negotiate(request.headers.get("accept"), JOB_MEDIA_TYPES)
     if request.method == "POST" and record.state is not JobState.SUCCEEDED:
         media_type = JSON
+    if number is not None and number >= record.n_inputs:
+        raise InvalidRequest(f"the job has results 0 to {record.n_inputs - 1}", field="result")
     position = await deps.store.position(record.id) if record.state is JobState.QUEUED else None
     etag = f'W/"{record.revision}.{position}.{media_type}.{encoding}.{number}"'
     headers = {"ETag": etag, "Vary": "Accept", "Cache-Control": "private, no-cache"}
@@ -88,15 +92,19 @@ async def job_response(
     path, i = chosen(result, number)
     if media_type == NPY:
         return Response(npy(path.attributions[spec.declared[0].name]), media_type=NPY, headers=headers)
-    view = _default_view(spec)
-    return Response(draw(view, subject(path, spec, i)).png(), media_type=PNG, headers=headers)
+    picture = await asyncio.to_thread(_picture, _default_view(spec), subject(path, spec, i), PNG)
+    return Response(picture, media_type=PNG, headers=headers)
 
 
 async def _results(deps: Deps, record: JobRecord, encoding: str) -> list[dict[str, Any]] | None:
     if record.state is not JobState.SUCCEEDED:
         return None
     result, spec = await finished(deps, record)
-    return [result_document(path, spec, i, encoding) for i, path in enumerate(result.results)]
+
+    def documents() -> list[dict[str, Any]]:
+        return [result_document(path, spec, i, encoding) for i, path in enumerate(result.results)]
+
+    return await asyncio.to_thread(documents)  # pictures take up to a tenth of a second each; others are waiting
 
 
 def _default_view(spec: JobSpec) -> Visualization:
@@ -105,8 +113,13 @@ def _default_view(spec: JobSpec) -> Visualization:
         return spec.visualizations[0]
     kinds = drawable_kinds(spec.declared[0])
     if not kinds:
-        raise NotAcceptable("this kind of input cannot be drawn; ask for application/json", field="Accept")
+        raise undrawable()
     return Visualization(kinds[-1])
+
+
+def undrawable() -> NotAcceptable:
+    """The error for an input that no picture can be drawn of."""
+    return NotAcceptable(f"this kind of input cannot be drawn; ask for {JSON} or {NPY}", field="Accept")
 
 
 async def picture_response(
@@ -116,9 +129,13 @@ async def picture_response(
     media_type = negotiate(request.headers.get("accept"), (JSON, PNG, SVG))
     result, spec = await finished(deps, record)
     path, i = chosen(result, number)
-    drawing = draw(view, subject(path, spec, i))
-    headers = {"Vary": "Accept", "Cache-Control": "private, no-cache"}
-    if media_type == JSON:
-        return as_json(drawing.payload(), headers=headers)
-    content = drawing.png() if media_type == PNG else drawing.svg()
-    return Response(content, media_type=media_type, headers=headers)
+    content = await asyncio.to_thread(_picture, view, subject(path, spec, i), media_type)
+    return Response(content, media_type=media_type, headers={"Vary": "Accept", "Cache-Control": "private, no-cache"})
+
+
+def _picture(view: Visualization, of: Subject, media_type: str) -> bytes:
+    """Draws; not on the event loop, where everybody else would wait for it."""
+    drawing = draw(view, of)
+    if media_type == PNG:
+        return drawing.png()
+    return drawing.svg().encode() if media_type == SVG else orjson.dumps(drawing.payload())

@@ -10,7 +10,7 @@ from attributor.jobs.model import OutputScale
 #: Below this, float32 cannot tell a completeness error from rounding.
 TIGHTEST_TOLERANCE = 1e-6
 #: The adaptive rule's first nodes; fewer evaluations than that are no integration.
-FEWEST_EVALUATIONS = 5
+FEWEST_EVALUATIONS = 9
 #: Ours: twenty times the default, an hour of a large net on a CPU.
 MOST_EVALUATIONS = 10_000
 #: More nodes of a fixed rule than anyone used in the papers (20 to 1,000).
@@ -31,6 +31,14 @@ class TargetBody(BaseModel):
         None, alias="class", description="Index or label; absent: the class predicted at the input."
     )
     scale: OutputScale = Field(OutputScale.PROBABILITY, description="The scale on which the class is scored.")
+
+    @field_validator("class_", mode="before")
+    @classmethod
+    def _is_class(cls, value: object) -> object:
+        """One sentence in place of pydantic's one per alternative; in Python true is an int."""
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | str)):
+            raise ValueError("must be a class index (a whole number) or a label (text)")
+        return value
 
 
 class PictureOptions(BaseModel):
@@ -65,6 +73,12 @@ class VisualizationBody(PictureOptions):
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError("must be a number")
         return value
+
+
+class PictureQuery(PictureOptions):
+    """A picture of a stored result, as query parameters."""
+
+    result: int | None = Field(None, ge=0, description="Which result, where there are several inputs.")
 
 
 InputItem = Annotated[
@@ -118,6 +132,14 @@ class AttributionBody(BaseModel):
         None, description="Nodes of a fixed rule; 50 if absent."
     )
     visualizations: list[VisualizationBody] = Field(default=[], max_length=16, description="Pictures in the answer.")
+
+    @field_validator("baseline", mode="before")
+    @classmethod
+    def _is_baseline(cls, value: object) -> object:
+        """One sentence in place of pydantic's one per alternative."""
+        if value is not None and not isinstance(value, str | dict):
+            raise ValueError("must be the name of a baseline, or an object like an entry of `inputs`")
+        return value
 
 
 class PredictionBody(BaseModel):

@@ -4,10 +4,12 @@ A child that ends is started again; one that cannot live ends the whole. Whateve
 outlives it.
 """
 
+import errno
 import http.client
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -65,6 +67,9 @@ class Supervisor:
 
     def run(self) -> int:
         """Serve until SIGINT or SIGTERM; returns the exit status. Raises StoreUnavailable if the store cannot start."""
+        if problem := address_problem(self._settings.api.host, self._settings.api.port):
+            log.error("cannot listen: %s", problem)
+            return EXIT_CONFIG
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, self._on_signal)
         if self._store is not None:
@@ -128,7 +133,7 @@ class Supervisor:
         try:
             connection.request("GET", "/health/ready")
             return connection.getresponse().status == http.client.OK
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
         finally:
             connection.close()
@@ -143,6 +148,19 @@ class Supervisor:
         if self._store is not None:
             self._store.stop()
         log.info("stopped")
+
+
+def address_problem(host: str, port: int) -> str | None:
+    """Why the API could not listen there, before anything is started; None if it could."""
+    try:
+        family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as uvicorn does: connections may linger
+            probe.bind(address)
+    except OSError as error:
+        taken = " (choose another with --port)" if error.errno == errno.EADDRINUSE else ""
+        return f"{host}:{port}: {error.strerror}{taken}"
+    return None
 
 
 def run_serve(settings: Settings) -> int:

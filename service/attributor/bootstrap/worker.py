@@ -29,7 +29,8 @@ def run_worker(settings: Settings, redis_url: str) -> None:
     registry = Registry(device=settings.worker.device, max_points=settings.worker.max_points)
     reports = registry.load_all(FolderCatalog(settings.models_dir))
     for report in reports:
-        log.info("model %s: %s%s", report.ref, report.readiness, f" ({report.reason})" if report.reason else "")
+        level = logging.WARNING if report.reason else logging.INFO
+        log.log(level, "model %s: %s%s", report.ref, report.readiness, f" ({report.reason})" if report.reason else "")
     worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
     async def work(stop: asyncio.Event) -> None:

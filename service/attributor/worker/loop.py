@@ -11,8 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from attributor.engine.engine import Engine, Finished
-from attributor.errors import StoreUnavailable
-from attributor.jobs.job import ClaimedJob, Lease, Progress
+from attributor.errors import InternalError, StoreUnavailable
+from attributor.jobs.job import ClaimedJob, Failure, Lease, Progress
+from attributor.jobs.result import JobResult
 from attributor.ports import Clock, Fleet, JobQueue
 
 log = logging.getLogger(__name__)
@@ -53,12 +54,12 @@ class WorkerLoop:
         self._on_hang = on_hang
         self._held: dict[str, Lease] = {}
         self._inbox: list[ClaimedJob] = []
-        self._stopping_jobs: set[str] = set()
+        self._stopping: set[Lease] = set()
         self._progress: Mapping[str, Progress] = {}
         self._step_began_s: float | None = None
         self._work = asyncio.Event()
         self._freed = asyncio.Event()
-        self._deliveries: set[asyncio.Task[None]] = set()
+        self._deliveries: dict[Lease, asyncio.Task[None]] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; then claim no more, and finish what is held within the drain time.
@@ -114,32 +115,37 @@ class WorkerLoop:
 
     def _take_in(self) -> None:
         """Between two passes: drop the jobs that were cancelled, admit those that were claimed."""
-        stopping, self._stopping_jobs = self._stopping_jobs, set()
+        stopping, self._stopping = self._stopping, set()
         inbox, self._inbox = self._inbox, []
         for job in inbox:
             self._engine.admit(job.lease.job_id, job.spec)
-        for job_id in stopping:
-            if job_id in self._held:
-                self._engine.cancel(job_id)
-                self._deliver(Finished(job_id, None))
+        for lease in stopping:
+            # Not if it was claimed again meanwhile: the word was about the lease before.
+            if self._held.get(lease.job_id) == lease:
+                self._engine.cancel(lease.job_id)
+                self._deliver(Finished(lease.job_id, None))
 
     def _deliver(self, ended: Finished) -> None:
-        if lease := self._held.get(ended.job_id):
-            task = asyncio.create_task(self._store(lease, ended))
-            self._deliveries.add(task)
-            task.add_done_callback(self._deliveries.discard)
+        lease = self._held.get(ended.job_id)
+        if lease is not None and lease not in self._deliveries:
+            self._deliveries[lease] = asyncio.create_task(self._store(lease, ended.outcome))
 
-    async def _store(self, lease: Lease, ended: Finished) -> None:
+    async def _store(self, lease: Lease, outcome: JobResult | Failure | None) -> None:
         """Record an outcome, however long the store is away: the lease decides whether it still counts."""
         while True:
             try:
-                if not await self._queue.finish(lease, ended.outcome):
+                if not await self._queue.finish(lease, outcome):
                     log.warning("job %s went to another worker; this answer is dropped", lease.job_id)
                 break
             except StoreUnavailable as error:
                 log.warning("cannot store the answer of job %s: %s", lease.job_id, error)
                 await asyncio.sleep(STORE_RETRY_S)
-        del self._held[lease.job_id]
+            except (TypeError, ValueError):  # an answer that has no stored form must not leave its job running for ever
+                log.exception("the answer of job %s cannot be stored", lease.job_id)
+                outcome = Failure(InternalError.code, "the answer cannot be stored; the worker's log has the details")
+        if self._held.get(lease.job_id) == lease:  # else it was lost, and the job claimed again
+            del self._held[lease.job_id]
+        del self._deliveries[lease]
         self._freed.set()
 
     async def _beat(self) -> None:
@@ -152,7 +158,8 @@ class WorkerLoop:
                 await self._fleet.beat_worker(self._worker_id)
                 held = {lease: self._progress.get(job_id) for job_id, lease in self._held.items()}
                 if held:
-                    self._stopping_jobs |= await self._queue.beat(held)
+                    stop = await self._queue.beat(held)
+                    self._stopping |= {lease for lease in held if lease.job_id in stop}
                     self._work.set()
                 await self._queue.reap()
             except StoreUnavailable as error:

@@ -20,11 +20,13 @@ from attributor.api.representation import (
     known_job,
     not_found,
     picture_response,
+    undrawable,
 )
-from attributor.api.schemas import AttributionBody, PictureOptions
-from attributor.errors import InvalidRequest
+from attributor.api.schemas import AttributionBody, PictureQuery
+from attributor.errors import InvalidRequest, NotAcceptable
 from attributor.jobs.job import JobRecord, Visualization, VisualizationKind
 from attributor.jobs.state import TERMINAL, JobState
+from attributor.rendering.draw import drawable_kinds
 
 router = APIRouter(prefix="/v1/attributions", tags=["attributions"])
 
@@ -48,7 +50,7 @@ ResultNumber = Annotated[int | None, Query(ge=0, description="Which result, for 
     responses={
         200: {"model": JobDocument, "description": "Finished within `Prefer: wait`."},
         202: {"model": JobDocument, "description": "Accepted; poll `Location`."},
-        **documented(400, 404, 413, 415, 422, 503),
+        **documented(400, 404, 406, 413, 415, 422, 503),
     },
 )
 async def create_attribution(
@@ -62,11 +64,18 @@ async def create_attribution(
     ] = None,
 ) -> Response:
     """Queue one job that explains every input of the body."""
-    negotiate(request.headers.get("accept"), JOB_MEDIA_TYPES)  # refused before anything is queued
+    media_type = negotiate(request.headers.get("accept"), JOB_MEDIA_TYPES)  # refused before anything is queued
     wait_s = wanted_wait_s(prefer, deps.limits.max_wait_s)
     if len(body.inputs) > deps.limits.max_inputs:
         raise InvalidRequest(f"at most {deps.limits.max_inputs} in one request", field="inputs")
+    if media_type != JSON and len(body.inputs) > 1:
+        raise NotAcceptable(
+            f"{media_type} holds one result; send one input, or take {JSON} and then GET the job with ?result=N",
+            field="Accept",
+        )
     info = deps.catalog.get(body.model)
+    if media_type == PNG and not drawable_kinds(info.inputs[0]):
+        raise undrawable()
     await require_servable(deps, info.ref, info.digest)
     enqueued = await deps.queue.enqueue(
         attribution_spec(body, info, tenant=tenant), idempotency_key=idempotency_key or None
@@ -97,7 +106,7 @@ async def create_attribution(
 async def list_attributions(
     deps: Provided,
     tenant: Tenant,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    limit: Annotated[int, Query(ge=1, le=100, description="Most jobs on one page.")] = 20,
     cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
     state: Annotated[JobState | None, Query(description="Only jobs in this state.")] = None,
     model: Annotated[str | None, Query(description="Only jobs of this `name` or `name@version`.")] = None,
@@ -172,13 +181,12 @@ async def draw_attribution(
     request: Request,
     deps: Provided,
     tenant: Tenant,
-    options: Annotated[PictureOptions, Query()],
-    result: ResultNumber = None,
+    query: Annotated[PictureQuery, Query()],
 ) -> Response:
     """A picture with any options, as JSON, PNG or SVG by Accept; the model does not run again."""
     record = await known_job(deps, job_id, tenant)
-    view = Visualization(kind, **options.model_dump())
-    return await picture_response(deps, request, record, view, result)
+    view = Visualization(kind, **query.model_dump(exclude={"result"}))
+    return await picture_response(deps, request, record, view, query.result)
 
 
 @router.delete(

@@ -1,0 +1,336 @@
+"""The worker between a queue in memory, which can be away, and a real engine on a model that can be held up."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from attributor.engine.engine import Engine
+from attributor.errors import StoreUnavailable
+from attributor.jobs.job import ClaimedJob, Failure, JobSpec, Lease
+from attributor.jobs.result import AttributionResult
+from attributor.worker import loop
+from attributor.worker.loop import WorkerLoop, WorkerPolicy
+from doubles import RecordingModel, fixed, job_spec, one_model
+from problems import named
+
+PROBLEM = named("product")
+SPEC = job_spec(PROBLEM)
+#: Takes several passes of the model's 64 points.
+LONG = job_spec(PROBLEM, quadrature=fixed(300))
+POLICY = WorkerPolicy(max_active_jobs=4, beat_s=0.01, step_timeout_s=30, drain_s=5)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(loop, "STORE_RETRY_S", 0.01)
+    monkeypatch.setattr(loop, "BELL_S", 0.02)
+
+
+@dataclass
+class HeldModel(RecordingModel):
+    """Passes wait while `gate` is closed."""
+
+    gate: threading.Event = field(default_factory=threading.Event)
+
+    def evaluate(self, points):
+        assert self.gate.wait(20)
+        return super().evaluate(points)
+
+
+@dataclass
+class MemoryQueue:
+    """A JobQueue and a Fleet. `away`: every call fails. `unstorable`: outcomes of jobs that have no stored form."""
+
+    waiting: list[tuple[str, JobSpec]] = field(default_factory=list)
+    leases: dict[str, Lease] = field(default_factory=dict)
+    outcomes: dict[str, Any] = field(default_factory=dict)
+    stop: set[str] = field(default_factory=set)
+    unstorable: set[str] = field(default_factory=set)
+    away: bool = False
+    beats: int = 0
+    most_held: int = 0
+    claims: int = 0
+
+    def put(self, *ids: str, spec: JobSpec = SPEC) -> None:
+        self.waiting += [(job_id, spec) for job_id in ids]
+
+    def lose(self, job_id: str) -> None:
+        """Its lease runs out, and it is queued again."""
+        self.put(job_id)
+        del self.leases[job_id]
+
+    def _answers(self) -> None:
+        if self.away:
+            raise StoreUnavailable("away")
+
+    async def claim(self, limit: int) -> list[ClaimedJob]:
+        self._answers()
+        taken, self.waiting = self.waiting[:limit], self.waiting[limit:]
+        self.claims += len(taken)
+        claimed = [ClaimedJob(Lease(i, f"token {self.claims} {n}"), spec, 0, 0) for n, (i, spec) in enumerate(taken)]
+        self.leases |= {job.lease.job_id: job.lease for job in claimed}
+        self.most_held = max(self.most_held, len(self.leases))
+        return claimed
+
+    async def wait_for_work(self, timeout_s: float) -> None:
+        self._answers()
+        await asyncio.sleep(0.005)
+
+    async def beat(self, progress) -> set[str]:
+        self._answers()
+        self.beats += 1
+        return {lease.job_id for lease in progress if lease != self.leases.get(lease.job_id)} | (
+            self.stop & {lease.job_id for lease in progress}
+        )
+
+    async def finish(self, lease: Lease, outcome) -> bool:
+        self._answers()
+        if lease.job_id in self.unstorable and not isinstance(outcome, Failure):
+            raise ValueError("nan cannot be stored")
+        if self.leases.get(lease.job_id) != lease:
+            return False
+        del self.leases[lease.job_id]
+        self.outcomes[lease.job_id] = outcome
+        return True
+
+    async def reap(self) -> list[str]:
+        self._answers()
+        return []
+
+    async def beat_worker(self, worker_id: str) -> None:
+        self._answers()
+
+
+@dataclass
+class Running:
+    worker: WorkerLoop
+    stop: asyncio.Event
+    task: asyncio.Task
+    hangs: list[float]
+
+
+@asynccontextmanager
+async def working(queue: MemoryQueue, model: RecordingModel | None = None, **policy: Any) -> AsyncIterator[Running]:
+    model = model or RecordingModel(PROBLEM)
+    engine = Engine(one_model(model), time.monotonic)
+    changed = WorkerPolicy(**{name: policy.get(name, getattr(POLICY, name)) for name in WorkerPolicy.__slots__})
+    hangs: list[float] = []
+    stop = asyncio.Event()
+    worker = WorkerLoop("w", (queue, queue), engine, changed, time.monotonic, lambda: hangs.append(time.monotonic()))
+    task = asyncio.create_task(worker.run(stop))
+    try:
+        yield Running(worker, stop, task, hangs)
+    finally:
+        stop.set()
+        if isinstance(model, HeldModel):
+            model.gate.set()
+        async with asyncio.timeout(10):
+            await task
+
+
+async def until(true) -> None:
+    async with asyncio.timeout(10):
+        while not true():
+            await asyncio.sleep(0.005)
+
+
+async def test_jobs_are_computed_and_stored():
+    queue = MemoryQueue()
+    queue.put("a", "b")
+    async with working(queue):
+        await until(lambda: len(queue.outcomes) == 2)
+        queue.put("c")
+        await until(lambda: "c" in queue.outcomes)
+    (result,) = queue.outcomes["c"].results
+    assert np.allclose(result.attributions["x"], PROBLEM.exact, rtol=0.01)
+    assert queue.leases == {}
+
+
+async def test_no_more_is_held_than_the_policy_allows():
+    queue = MemoryQueue()
+    queue.put(*(f"job {i}" for i in range(25)))
+    async with working(queue, max_active_jobs=3):
+        await until(lambda: len(queue.outcomes) == 25)
+    assert queue.most_held == 3
+
+
+async def test_a_store_that_is_away_for_a_moment_is_survived():
+    queue, model = MemoryQueue(away=True), HeldModel(PROBLEM)
+    queue.put("a")
+    async with working(queue, model):
+        await asyncio.sleep(0.05)
+        queue.away = False
+        await until(lambda: "a" in queue.leases)
+        queue.away = True
+        model.gate.set()
+        await asyncio.sleep(0.1)
+        assert queue.outcomes == {}
+        queue.away = False
+        await until(lambda: "a" in queue.outcomes)
+        queue.put("b")
+        await until(lambda: "b" in queue.outcomes)
+
+
+async def test_a_cancelled_job_ends_without_an_answer_and_the_worker_goes_on():
+    queue, model = MemoryQueue(), HeldModel(PROBLEM)
+    queue.put("a", spec=job_spec(PROBLEM, quadrature=fixed(2000)))
+    async with working(queue, model):
+        await until(lambda: queue.beats > 2)
+        queue.stop.add("a")
+        beats = queue.beats
+        await until(lambda: queue.beats > beats + 2)
+        model.gate.set()
+        await until(lambda: "a" in queue.outcomes)
+        assert queue.outcomes == {"a": None}
+        queue.put("b")
+        await until(lambda: "b" in queue.outcomes)
+    assert len(model.passes) < 10, "it did not go on with what nobody wants"
+
+
+async def test_a_late_answer_is_dropped_and_the_job_computed_anew():
+    """Its lease ran out while its answer was on the way; here the same worker claims it again."""
+    queue = MemoryQueue()
+    on_the_way, arrives = asyncio.Event(), asyncio.Event()
+    plain = queue.finish
+
+    async def slow_finish(lease, outcome):
+        if not on_the_way.is_set():
+            on_the_way.set()
+            await arrives.wait()
+        return await plain(lease, outcome)
+
+    queue.finish = slow_finish
+    queue.put("a")
+    model = HeldModel(PROBLEM)
+    model.gate.set()
+    async with working(queue, model, beat_s=5):  # no beat: the worker does not hear of it
+        await on_the_way.wait()
+        model.gate.clear()
+        first = queue.leases["a"]
+        queue.lose("a")
+        await until(lambda: queue.leases.get("a", first) != first)
+        arrives.set()
+        await asyncio.sleep(0.05)
+        assert queue.outcomes == {}
+        model.gate.set()
+        await until(lambda: "a" in queue.outcomes)
+    assert isinstance(queue.outcomes["a"], AttributionResult)
+
+
+async def test_an_old_word_does_not_cancel_a_job_that_was_claimed_again():
+    """The beat asked about the lease before; its answer comes when the worker holds the job under a new one."""
+    queue, model = MemoryQueue(), HeldModel(PROBLEM)
+    answered = asyncio.Event()
+    plain = queue.beat
+
+    async def slow_beat(progress):
+        stop = await plain(progress)
+        if stop:
+            await answered.wait()
+        return stop
+
+    queue.beat = slow_beat
+    queue.put("a", spec=LONG)
+    async with working(queue, model):
+        await until(lambda: "a" in queue.leases)
+        first = queue.leases.pop("a")  # lost; the next beat is told to stop, and its answer is under way
+        await asyncio.sleep(0.05)
+        queue.put("a", spec=LONG)
+        await until(lambda: queue.leases.get("a", first) != first)
+        answered.set()
+        await asyncio.sleep(0.05)
+        model.gate.set()
+        await until(lambda: "a" in queue.outcomes)
+    assert queue.outcomes["a"] is not None
+
+
+async def test_a_job_that_is_told_to_stop_while_its_answer_is_stored_is_delivered_once(caplog):
+    queue = MemoryQueue()
+    stored, finishes = asyncio.Event(), 0
+    plain = queue.finish
+
+    async def slow_finish(lease, outcome):
+        nonlocal finishes
+        finishes += 1
+        recorded = await plain(lease, outcome)  # the lease is gone, so the next beat is told to stop
+        await stored.wait()
+        return recorded
+
+    queue.finish = slow_finish
+    queue.put("a")
+    with caplog.at_level(logging.WARNING):
+        async with working(queue):
+            await until(lambda: "a" in queue.outcomes)
+            beats = queue.beats
+            await until(lambda: queue.beats > beats + 3)
+            stored.set()
+    assert (finishes, caplog.text) == (1, "")
+    assert isinstance(queue.outcomes["a"], AttributionResult)
+
+
+async def test_an_answer_that_cannot_be_stored_fails_its_job(caplog):
+    queue = MemoryQueue(unstorable={"a"})
+    queue.put("a", "b")
+    with caplog.at_level(logging.ERROR):
+        async with working(queue):
+            await until(lambda: len(queue.outcomes) == 2)
+    assert queue.outcomes["a"].code == "internal_error"
+    assert "nan" not in queue.outcomes["a"].detail
+    assert "nan cannot be stored" in caplog.text
+    assert isinstance(queue.outcomes["b"], AttributionResult)
+
+
+async def test_a_pass_that_hangs_is_told(caplog):
+    queue, model = MemoryQueue(), HeldModel(PROBLEM)
+    queue.put("a")
+    async with working(queue, model, step_timeout_s=0.1) as running:
+        await asyncio.sleep(0.05)
+        assert running.hangs == []
+        await until(lambda: running.hangs)
+    assert "it hangs" in caplog.text
+
+
+async def test_a_pass_in_time_does_not_hang():
+    queue = MemoryQueue()
+    queue.put("a")
+    async with working(queue, step_timeout_s=5) as running:
+        await until(lambda: "a" in queue.outcomes)
+        await asyncio.sleep(0.05)
+        assert running.hangs == []
+
+
+async def test_at_the_end_held_jobs_are_finished_and_no_more_are_claimed():
+    queue, model = MemoryQueue(), HeldModel(PROBLEM)
+    queue.put("a")
+    async with working(queue, model) as running:
+        await until(lambda: "a" in queue.leases)
+        running.stop.set()
+        await asyncio.sleep(0.05)
+        queue.put("b")
+        model.gate.set()
+        await running.task
+    assert list(queue.outcomes) == ["a"]
+    assert [job_id for job_id, _ in queue.waiting] == ["b"]
+
+
+async def test_what_cannot_be_finished_in_time_is_left_to_others(caplog):
+    queue, model = MemoryQueue(), HeldModel(PROBLEM)
+    queue.put("a")
+    with caplog.at_level(logging.INFO):
+        async with working(queue, model, drain_s=0.1) as running:
+            await until(lambda: "a" in queue.leases)
+            running.stop.set()
+            began = time.monotonic()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(running.task), 5)
+            assert time.monotonic() - began < 2
+            assert queue.outcomes == {}
+            assert "a" in queue.leases, "neither finished nor cancelled: its lease will run out"
+    assert "1 jobs left to others" in caplog.text
