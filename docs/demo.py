@@ -37,8 +37,9 @@ def main() -> int:
     console.rule("Attributor")
     console.print(f"Starting `attributor serve --port {port}`: API, one worker, embedded Valkey.")
     service = subprocess.Popen(
-        [sys.executable, "-m", "attributor", "serve", "--port", str(port), "--models", str(ROOT / "models")],
+        [sys.executable, "-m", "attributor", "serve", "--port", str(port)],
         cwd=ROOT,
+        env={**os.environ, "ATTRIBUTOR_STORE__DATA_DIR": str(OUTPUT / "service-data")},
         start_new_session=True,
     )
     try:

@@ -122,6 +122,10 @@ class ModelCatalog(Protocol):
     def all(self) -> Sequence[ModelInfo]:
         """All versions of all models, by name, then version."""
 
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """What is wrong with the bundles that cannot be read, by `name@version` of their folders."""
+
     def get(self, ref: str) -> ModelInfo:
         """By `name` (its default version) or `name@version`. Raises UnknownModel, UnknownVersion."""
 

@@ -63,7 +63,7 @@ class WorkerSettings(BaseModel):
         120.0, gt=0, description="A pass longer than this is taken for hung: the worker restarts."
     )
     drain_s: float = Field(
-        10.0, gt=0, description="Time that running jobs get at shutdown, seconds; then they are requeued."
+        10.0, gt=0, description="Time that running jobs get at shutdown, seconds; then others get them."
     )
 
 

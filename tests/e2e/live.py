@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "docs" / "examples"
@@ -54,6 +55,11 @@ class Service:
     def children(self) -> dict[str, int]:
         """The pids of `api`, `worker` and `store`."""
         return children_of(self.process.pid)
+
+    def command_lines(self) -> list[str]:
+        """The words on the command lines of the API and the worker."""
+        found = self.children()
+        return [word for name in ("api", "worker") for word in psutil.Process(found[name]).cmdline()]
 
     def pid(self, name: str, *, other_than: int | None = None) -> int:
         """The pid of a child; with `other_than`, of the one that replaced it."""
@@ -99,24 +105,26 @@ def eventually(found: Callable[[], T | None], within_s: float) -> T:
     return value
 
 
-def processes() -> dict[int, tuple[int, str]]:
-    """All processes that live: pid to parent and command line. Zombies have ended; only their parent has not looked."""
-    table = subprocess.run(["ps", "-axo", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True)
-    rows = (line.split(None, 3) for line in table.stdout.splitlines())
-    return {int(pid): (int(parent), args) for pid, parent, state, args in rows if not state.startswith("Z")}
-
-
 def children_of(parent: int) -> dict[str, int]:
+    """The pids of a supervisor's children that live, by what they are."""
     found = {}
-    for pid, (its_parent, args) in processes().items():
-        if its_parent == parent:
-            words = args.split()
-            found[words[3] if words[1:3] == ["-m", "attributor"] else "store"] = pid
+    for child in psutil.Process(parent).children():
+        if child.status() != psutil.STATUS_ZOMBIE:
+            words = child.cmdline()
+            found[words[3] if words[1:3] == ["-m", "attributor"] else "store"] = child.pid
     return found
 
 
 def gone(pids: list[int]) -> bool:
-    return not set(pids) & set(processes())
+    """Whether none of them lives. Zombies have ended; only their parent has not looked."""
+
+    def lives(pid: int) -> bool:
+        try:
+            return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    return not any(lives(pid) for pid in pids)
 
 
 def strange_tracebacks(log: str) -> list[str]:

@@ -49,7 +49,7 @@ def test_an_etag_saves_the_second_transfer(client):
     again = client.get(path, headers={"If-None-Match": first.headers["ETag"]})
     assert (again.status_code, again.content) == (304, b"")
     assert again.headers["ETag"] == first.headers["ETag"]
-    for change in ({"headers": {"Accept": "application/x-npy"}}, {"params": {"encoding": "npy"}}):
+    for change in ({"headers": {"Accept": "application/x-npy"}}, {"params": {"encoding": "base64-npy"}}):
         headers = {"If-None-Match": first.headers["ETag"], **change.get("headers", {})}
         other = client.get(path, headers=headers, params=change.get("params"))
         assert other.status_code == 200, "another representation is another entity"

@@ -40,7 +40,7 @@ def picture(content: bytes) -> Image.Image:
 
 def test_base64_npy_numbers_and_bytes_are_the_same_attributions(client, digit):
     tensor = client.get(digit).json()["results"][0]["attributions"]["image"]
-    response = client.get(digit, params={"encoding": "npy"})
+    response = client.get(digit, params={"encoding": "base64-npy"})
     JobDocument.model_validate_json(response.content, strict=True)
     packed = response.json()["results"][0]["attributions"]["image"]
     assert (tensor["encoding"], packed["encoding"]) == ("numbers", "base64-npy")

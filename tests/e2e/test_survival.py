@@ -91,6 +91,28 @@ def test_nothing_outlives_a_killed_supervisor_and_its_data_serve_again(launch, t
     assert gone(pids)
 
 
+def test_a_planned_restart_costs_a_job_no_attempt(launch, tmp_path):
+    service = launch(tmp_path, ATTRIBUTOR_WORKER__DRAIN_S="0.2")
+    with httpx.Client(base_url=service.url, timeout=20) as client:
+        computing(client, path := created(client, slow(60)))
+    assert service.stop() == 0
+    with httpx.Client(base_url=launch(tmp_path).url, timeout=20) as client:
+        job = ended(client, path)
+    assert (job["state"], job["attempts"]) == ("succeeded", 1)
+
+
+def test_a_second_service_on_the_same_data_lives_on_when_the_first_stops(launch, tmp_path):
+    first, second = launch(tmp_path), launch(tmp_path)
+    assert first.stop() == 0
+    with httpx.Client(base_url=second.url, timeout=20) as client:
+        eventually(lambda: client.get("/health/ready").status_code == 200, 20)
+        assert explained(client, pair("raises"))["state"] == "succeeded"
+
+
+def test_no_url_of_a_store_is_on_a_command_line(service):
+    assert all("redis" not in word and ".sock" not in word for word in service.command_lines())
+
+
 def test_an_open_stream_does_not_hold_up_the_end(launch):
     service = launch()
     with httpx.Client(base_url=service.url, timeout=20) as client:

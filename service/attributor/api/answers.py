@@ -49,13 +49,18 @@ def summary(record: JobRecord, position: int | None) -> dict[str, Any]:
     }
 
 
+def queued_s(record: JobRecord) -> float | None:
+    """How long the job waited for the worker that has it or had it, seconds; None while it waits."""
+    return None if record.started_at is None else max(record.started_at - record.created_at, 0.0)
+
+
 def job_document(record: JobRecord, position: int | None, results: list[dict[str, Any]] | None) -> dict[str, Any]:
     """A whole job (JobDocument)."""
     failure = record.failure
     started, finished = record.started_at, record.finished_at
     return summary(record, position) | {
         "timings": {
-            "queued_s": None if started is None else max(started - record.created_at, 0.0),
+            "queued_s": queued_s(record),
             "computing_s": None if started is None or finished is None else max(finished - started, 0.0),
         },
         "results": results,
@@ -65,7 +70,7 @@ def job_document(record: JobRecord, position: int | None, results: list[dict[str
     }
 
 
-def result_document(result: PathResult, spec: JobSpec, i: int, encoding: str) -> dict[str, Any]:
+def result_document(result: PathResult, spec: JobSpec, i: int, encoding: str, queued_s: float) -> dict[str, Any]:
     """The answer for input number `i` (ResultDocument)."""
     return {
         "method": "integrated_gradients",
@@ -99,7 +104,7 @@ def result_document(result: PathResult, spec: JobSpec, i: int, encoding: str) ->
         },
         "visualizations": [draw(view, subject(result, spec, i)).payload() for view in spec.visualizations],
         "warnings": [{"code": w.code, "message": w.message} for w in result.warnings],
-        "timings": {"computing_s": result.computing_s},
+        "timings": {"queued_s": queued_s, "computing_s": result.computing_s},
     }
 
 

@@ -119,7 +119,7 @@ class ResultDocument(_Document):
     attributions: dict[str, TensorDocument]
     visualizations: list[dict[str, Any]]
     warnings: list[WarningDocument]
-    timings: dict[str, float] = Field(description="`computing_s`: from the job's start to this result, seconds.")
+    timings: dict[str, float] = Field(description="`queued_s`, and `computing_s` from the job's start to this result.")
 
 
 class FailureDocument(_Document):
@@ -206,6 +206,7 @@ class ModelListDocument(_Document):
     """All versions of all models."""
 
     models: list[ModelDocument]
+    unreadable: dict[str, str] = Field(description="What is wrong with the other bundles, by `name@version`.")
 
 
 class PredictionItem(_Document):

@@ -2,12 +2,19 @@
 
 from collections.abc import Sequence
 
+from starlette.datastructures import Headers
+
 from attributor.errors import InvalidRequest, NotAcceptable
 
 JSON = "application/json"
 NPY = "application/x-npy"
 PNG = "image/png"
 SVG = "image/svg+xml"
+
+
+def combined(headers: Headers, name: str) -> str | None:
+    """A header's lines as one list (RFC 9110, 5.3); None without any."""
+    return ", ".join(headers.getlist(name)) or None
 
 
 def negotiate(accept: str | None, offers: Sequence[str]) -> str:

@@ -6,9 +6,9 @@ from typing import Any
 import orjson
 from fastapi import Request, Response
 
-from attributor.api.answers import job_document, npy, result_document, subject
+from attributor.api.answers import job_document, npy, queued_s, result_document, subject
 from attributor.api.dependencies import Deps
-from attributor.api.negotiation import JSON, NPY, PNG, SVG, negotiate, unchanged
+from attributor.api.negotiation import JSON, NPY, PNG, SVG, combined, negotiate, unchanged
 from attributor.errors import InvalidRequest, JobNotFinished, JobNotFound, NoResult, NotAcceptable
 from attributor.jobs.job import JobKind, JobRecord, JobSpec, Visualization
 from attributor.jobs.result import AttributionResult, PathResult
@@ -73,7 +73,7 @@ async def job_response(
 
     A job that a request has just created and that has no result yet is JSON in any case.
     """
-    media_type = negotiate(request.headers.get("accept"), JOB_MEDIA_TYPES)
+    media_type = negotiate(combined(request.headers, "accept"), JOB_MEDIA_TYPES)
     if request.method == "POST" and record.state is not JobState.SUCCEEDED:
         media_type = JSON
     if number is not None and number >= record.n_inputs:
@@ -83,7 +83,7 @@ async def job_response(
     headers = {"ETag": etag, "Vary": "Accept", "Cache-Control": "private, no-cache"}
     if record.state not in TERMINAL:
         headers["Retry-After"] = str(POLL_AFTER_S)
-    if request.method == "GET" and unchanged(request.headers.get("if-none-match"), etag):
+    if request.method == "GET" and unchanged(combined(request.headers, "if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     if media_type == JSON:
         document = job_document(record, position, await _results(deps, record, encoding))
@@ -100,9 +100,10 @@ async def _results(deps: Deps, record: JobRecord, encoding: str) -> list[dict[st
     if record.state is not JobState.SUCCEEDED:
         return None
     result, spec = await finished(deps, record)
+    waited_s = queued_s(record) or 0.0
 
     def documents() -> list[dict[str, Any]]:
-        return [result_document(path, spec, i, encoding) for i, path in enumerate(result.results)]
+        return [result_document(path, spec, i, encoding, waited_s) for i, path in enumerate(result.results)]
 
     return await asyncio.to_thread(documents)  # pictures take up to a tenth of a second each; others are waiting
 
@@ -126,7 +127,7 @@ async def picture_response(
     deps: Deps, request: Request, record: JobRecord, view: Visualization, number: int | None
 ) -> Response:
     """A picture of a stored result, by the request's Accept header. The model does not run again."""
-    media_type = negotiate(request.headers.get("accept"), (JSON, PNG, SVG))
+    media_type = negotiate(combined(request.headers, "accept"), (JSON, PNG, SVG))
     result, spec = await finished(deps, record)
     path, i = chosen(result, number)
     content = await asyncio.to_thread(_picture, view, subject(path, spec, i), media_type)

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, field_v
 
 from attributor.jobs.job import ColorMap, OverlayStyle, Polarity, RuleName, VisualizationKind
 from attributor.jobs.model import OutputScale
+from attributor.jobs.state import JobState
 
 #: Below this, float32 cannot tell a completeness error from rounding.
 TIGHTEST_TOLERANCE = 1e-6
@@ -19,7 +20,17 @@ MOST_STEPS = 2_000
 LARGEST_SIDE_PX = 2_048
 
 Strict = ConfigDict(extra="forbid")
+#: No name of ours is longer, and what is refused is quoted.
+LONGEST_NAME = 200
+Name = Annotated[str, Field(strict=True, max_length=LONGEST_NAME)]
 PositiveNumber = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+
+
+def _short(value: object) -> object:
+    """For fields that take a name or something else."""
+    if isinstance(value, str) and len(value) > LONGEST_NAME:
+        raise ValueError(f"a name has at most {LONGEST_NAME} characters")
+    return value
 
 
 class TargetBody(BaseModel):
@@ -38,7 +49,7 @@ class TargetBody(BaseModel):
         """One sentence in place of pydantic's one per alternative; in Python true is an int."""
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | str)):
             raise ValueError("must be a class index (a whole number) or a label (text)")
-        return value
+        return _short(value)
 
 
 class PictureOptions(BaseModel):
@@ -73,6 +84,28 @@ class VisualizationBody(PictureOptions):
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError("must be a number")
         return value
+
+
+class JobQuery(BaseModel):
+    """How a job is answered, as query parameters."""
+
+    model_config = Strict
+
+    result: int | None = Field(None, ge=0, description="Which result, for npy and PNG of a job with several inputs.")
+    encoding: Literal["auto", "numbers", "base64-npy"] = Field(
+        "auto", description="How attributions stand in JSON; auto: numbers up to 10,000 values, base64-npy above."
+    )
+
+
+class ListQuery(BaseModel):
+    """Which jobs to list, as query parameters."""
+
+    model_config = Strict
+
+    limit: int = Field(20, ge=1, le=100, description="Most jobs on one page.")
+    cursor: str | None = Field(None, description="`next_cursor` of the page before.")
+    state: JobState | None = Field(None, description="Only jobs in this state.")
+    model: str | None = Field(None, description="Only jobs of this `name` or `name@version`.")
 
 
 class PictureQuery(PictureOptions):
@@ -110,8 +143,8 @@ class AttributionBody(BaseModel):
         },
     )
 
-    model: StrictStr = Field(description="`name`, its default version, or `name@version`.")
-    inputs: list[InputItem] = Field(min_length=1, description="One result each.")
+    model: Name = Field(description="`name`, its default version, or `name@version`.")
+    inputs: list[InputItem] = Field(min_length=1, fail_fast=True, description="One result each.")
     target: TargetBody = TargetBody.model_validate({})
     baseline: StrictStr | dict[str, Any] | None = Field(
         None,
@@ -139,7 +172,7 @@ class AttributionBody(BaseModel):
         """One sentence in place of pydantic's one per alternative."""
         if value is not None and not isinstance(value, str | dict):
             raise ValueError("must be the name of a baseline, or an object like an entry of `inputs`")
-        return value
+        return _short(value)
 
 
 class PredictionBody(BaseModel):
@@ -152,4 +185,4 @@ class PredictionBody(BaseModel):
         },
     )
 
-    inputs: list[InputItem] = Field(min_length=1, description="One prediction each.")
+    inputs: list[InputItem] = Field(min_length=1, fail_fast=True, description="One prediction each.")

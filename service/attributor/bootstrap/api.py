@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import sys
 from types import FrameType
 
@@ -57,7 +58,7 @@ async def _serve(settings: Settings, redis_url: str) -> None:
             lifespan="off",
             log_config=None,
             access_log=False,
-            timeout_graceful_shutdown=int(settings.api.shutdown_grace_s),
+            timeout_graceful_shutdown=math.ceil(settings.api.shutdown_grace_s),
         )
         server = _Server(config, deps.draining)
         try:

@@ -74,6 +74,7 @@ class Supervisor:
             signal.signal(signum, self._on_signal)
         if self._store is not None:
             self._store.start()
+        os.environ.update(environment(self._settings) | {"ATTRIBUTOR_STORE__REDIS_URL": self._redis_url})
         status = 0
         try:
             for child in self._children:
@@ -89,11 +90,12 @@ class Supervisor:
         self._signalled = True
 
     def _command(self, child: Child) -> list[str]:
-        return [sys.executable, "-m", "attributor", child.name, "--redis-url", self._redis_url]
+        # The URL may hold a password: it goes by the environment, where `ps` does not show it to everyone.
+        return [sys.executable, "-m", "attributor", child.name]
 
     def _watch(self) -> int:
         """Look after everything once; a non-zero status ends the service."""
-        if self._store is not None and self._store.ended():
+        if self._store is not None and self._store.lost():
             log.warning("the embedded store ended; starting it again")
             self._store.start()
         for child in self._children:
@@ -164,9 +166,8 @@ def address_problem(host: str, port: int) -> str | None:
 
 
 def run_serve(settings: Settings) -> int:
-    """Run the supervisor with the children's settings in their environment."""
+    """Run the supervisor."""
     configure_logging(settings.log_level, "serve")
-    os.environ.update(environment(settings))
     return Supervisor(settings).run()
 
 

@@ -88,19 +88,25 @@ class Engine:
     def _run(self, batch: Batch) -> None:
         """Evaluate a batch and absorb it; if the model raises, each of its jobs alone, to find whose fault it is."""
         jobs = batch.jobs
-        try:
-            evaluations = batch.model.evaluate(batch.points)
-        except Exception as error:
-            if len(jobs) == 1:
-                self._end(jobs[0], model_failure(error))
-                return
-            for job in jobs:
-                self._run(batch.of_job(job))
+        evaluations = self._evaluate(batch)
+        if evaluations is None:
+            if len(jobs) > 1:
+                for job in jobs:
+                    self._run(batch.of_job(job))
             return
         self._absorb(batch, evaluations)
         for job in jobs:
             if job.id in self._active:
                 self._active[job.id] = self._active.pop(job.id)
+
+    def _evaluate(self, batch: Batch) -> list[Evaluation] | None:
+        """What the model says; None if it raises, which ends the batch's job if there is only one."""
+        try:
+            return batch.model.evaluate(batch.points)
+        except Exception as error:
+            if len(batch.jobs) == 1:
+                self._end(batch.jobs[0], model_failure(error))
+            return None
 
     def _absorb(self, batch: Batch, evaluations: list[Evaluation]) -> None:
         for pick, evaluation in zip(batch.picks, evaluations, strict=True):

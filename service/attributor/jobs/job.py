@@ -3,10 +3,8 @@
 Times are seconds since the epoch, as float; durations carry `_s`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from attributor.jobs.model import InputSpec, OutputScale, Tensors
 from attributor.jobs.state import JobState
@@ -183,7 +181,3 @@ class ClaimedJob:
     spec: JobSpec
     created_at: float
     started_at: float
-
-
-#: A JSON object.
-Document = Mapping[str, Any]

@@ -76,9 +76,11 @@ class EmbeddedStore:
         """Whether the server answers."""
         return self._probe() is _Answer.READY
 
-    def ended(self) -> bool:
-        """Whether the server was ours and has ended by itself; `start` then starts another on the same data."""
-        return self._process is not None and self._process.poll() is not None
+    def lost(self) -> bool:
+        """Whether the server, ours or another owner's, has gone; `start` then starts one on the same data."""
+        if self._process is not None:
+            return self._process.poll() is not None
+        return self._probe() is _Answer.NONE
 
     def start(self) -> bool:
         """Use the running server of the data directory, or start one: True if it belongs to this object.

@@ -6,7 +6,8 @@ hears of cancellations, and one delivery per ended job. The engine is touched by
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 STORE_RETRY_S = 0.5
 #: Longest wait for the store's bell, seconds: so late at most does a worker notice that it should stop.
 BELL_S = 1.0
+UNSTORABLE = Failure(InternalError.code, "the answer cannot be stored; the worker's log has the details")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class WorkerLoop:
         self._stopping: set[Lease] = set()
         self._progress: Mapping[str, Progress] = {}
         self._step_began_s: float | None = None
+        self._looked_at_s = -math.inf
+        self._over = asyncio.Event()
         self._work = asyncio.Event()
         self._freed = asyncio.Event()
         self._deliveries: dict[Lease, asyncio.Task[None]] = {}
@@ -64,20 +68,36 @@ class WorkerLoop:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; then claim no more, and finish what is held within the drain time.
 
-        What is not finished by then is claimed by another worker once its lease has run out.
+        What is not finished by then is given back, for others to claim. Loops that speak to the store are told to end,
+        not cancelled: a cancellation inside such a call can get lost (redis-py on Python 3.11).
         """
         async with asyncio.TaskGroup() as tasks:
-            background = [tasks.create_task(task) for task in (self._claim(stop), self._step(), self._beat())]
-            await stop.wait()
-            log.info("stopping: %d jobs held", len(self._held))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._policy.drain_s):
-                    while self._held:
-                        self._freed.clear()
-                        await self._freed.wait()
-            for task in background:
-                task.cancel()
-        log.info("stopped: %d jobs left to others", len(self._held))
+            tasks.create_task(self._claim(stop))
+            tasks.create_task(self._beat())
+            stepping = tasks.create_task(self._step())
+            try:
+                await stop.wait()
+                await self._drain()
+            finally:
+                self._over.set()
+                self._freed.set()
+                stepping.cancel()
+        await self._give_back()
+
+    async def _drain(self) -> None:
+        log.info("stopping: %d jobs held", len(self._held))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._policy.drain_s):
+                while self._held:
+                    self._freed.clear()
+                    await self._freed.wait()
+
+    async def _give_back(self) -> None:
+        try:
+            await self._queue.release(list(self._held.values()))
+        except StoreUnavailable as error:
+            log.warning("cannot give jobs back, their leases will run out: %s", error)
+        log.info("stopped: %d jobs given back", len(self._held))
 
     async def _claim(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -101,29 +121,35 @@ class WorkerLoop:
 
     async def _step(self) -> None:
         while True:
-            self._take_in()
-            if self._engine.idle:
+            inbox, self._inbox = self._inbox, []
+            stopping, self._stopping = self._stopping, set()
+            # Not if it was claimed again meanwhile: the word was about the lease before.
+            stopping = {lease for lease in stopping if self._held.get(lease.job_id) == lease}
+            if not inbox and not stopping and self._engine.idle:
                 self._work.clear()
                 await self._work.wait()
                 continue
             self._step_began_s = self._clock()
-            finished = await asyncio.to_thread(self._engine.step)
+            finished = await asyncio.to_thread(self._turn, inbox, stopping)
             self._step_began_s = None
-            self._progress = self._engine.progress()
-            for ended in finished:
+            self._look_at_progress()
+            for ended in [*finished, *(Finished(lease.job_id, None) for lease in stopping)]:
                 self._deliver(ended)
 
-    def _take_in(self) -> None:
-        """Between two passes: drop the jobs that were cancelled, admit those that were claimed."""
-        stopping, self._stopping = self._stopping, set()
-        inbox, self._inbox = self._inbox, []
+    def _turn(self, inbox: Iterable[ClaimedJob], stopping: Iterable[Lease]) -> list[Finished]:
+        """In the engine's thread: admit what was claimed, drop what was cancelled, one pass."""
         for job in inbox:
             self._engine.admit(job.lease.job_id, job.spec)
         for lease in stopping:
-            # Not if it was claimed again meanwhile: the word was about the lease before.
-            if self._held.get(lease.job_id) == lease:
-                self._engine.cancel(lease.job_id)
-                self._deliver(Finished(lease.job_id, None))
+            self._engine.cancel(lease.job_id)
+        return self._engine.step()
+
+    def _look_at_progress(self) -> None:
+        """Between passes, for the next beat; not after each of a thousand passes a second."""
+        now_s = self._clock()
+        if now_s - self._looked_at_s >= self._policy.beat_s / 2:
+            self._looked_at_s = now_s
+            self._progress = self._engine.progress()
 
     def _deliver(self, ended: Finished) -> None:
         lease = self._held.get(ended.job_id)
@@ -140,16 +166,18 @@ class WorkerLoop:
             except StoreUnavailable as error:
                 log.warning("cannot store the answer of job %s: %s", lease.job_id, error)
                 await asyncio.sleep(STORE_RETRY_S)
-            except (TypeError, ValueError):  # an answer that has no stored form must not leave its job running for ever
+            except Exception:  # no answer, whatever is wrong with it, may leave its job running for ever
                 log.exception("the answer of job %s cannot be stored", lease.job_id)
-                outcome = Failure(InternalError.code, "the answer cannot be stored; the worker's log has the details")
+                if outcome == UNSTORABLE:
+                    break  # its lease will run out, and another worker will try
+                outcome = UNSTORABLE
         if self._held.get(lease.job_id) == lease:  # else it was lost, and the job claimed again
             del self._held[lease.job_id]
         del self._deliveries[lease]
         self._freed.set()
 
     async def _beat(self) -> None:
-        while True:
+        while not self._over.is_set():
             began = self._step_began_s
             if began is not None and self._clock() - began > self._policy.step_timeout_s:
                 log.critical("a pass has taken more than %.0f s: it hangs", self._policy.step_timeout_s)
@@ -164,4 +192,6 @@ class WorkerLoop:
                 await self._queue.reap()
             except StoreUnavailable as error:
                 log.warning("cannot beat: %s", error)
-            await asyncio.sleep(self._policy.beat_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._policy.beat_s):
+                    await self._over.wait()

@@ -53,6 +53,7 @@ class MemoryQueue:
     outcomes: dict[str, Any] = field(default_factory=dict)
     stop: set[str] = field(default_factory=set)
     unstorable: set[str] = field(default_factory=set)
+    released: list[str] = field(default_factory=list)
     away: bool = False
     beats: int = 0
     most_held: int = 0
@@ -99,6 +100,13 @@ class MemoryQueue:
         del self.leases[lease.job_id]
         self.outcomes[lease.job_id] = outcome
         return True
+
+    async def release(self, leases) -> None:
+        self._answers()
+        for lease in leases:
+            if self.leases.get(lease.job_id) == lease:
+                del self.leases[lease.job_id]
+                self.released.append(lease.job_id)
 
     async def reap(self) -> list[str]:
         self._answers()
@@ -287,6 +295,18 @@ async def test_an_answer_that_cannot_be_stored_fails_its_job(caplog):
     assert isinstance(queue.outcomes["b"], AttributionResult)
 
 
+async def test_a_job_whose_failure_cannot_be_stored_either_is_let_go(caplog):
+    class Deaf(MemoryQueue):
+        async def finish(self, lease, outcome):
+            raise RuntimeError("an answer that nobody expected")
+
+    queue = Deaf()
+    queue.put("a")
+    async with working(queue) as running:
+        await until(lambda: queue.claims == 1 and not running.worker._held)
+    assert "cannot be stored" in caplog.text
+
+
 async def test_a_pass_that_hangs_is_told(caplog):
     queue, model = MemoryQueue(), HeldModel(PROBLEM)
     queue.put("a")
@@ -320,7 +340,7 @@ async def test_at_the_end_held_jobs_are_finished_and_no_more_are_claimed():
     assert [job_id for job_id, _ in queue.waiting] == ["b"]
 
 
-async def test_what_cannot_be_finished_in_time_is_left_to_others(caplog):
+async def test_what_cannot_be_finished_in_time_is_given_back(caplog):
     queue, model = MemoryQueue(), HeldModel(PROBLEM)
     queue.put("a")
     with caplog.at_level(logging.INFO):
@@ -332,5 +352,5 @@ async def test_what_cannot_be_finished_in_time_is_left_to_others(caplog):
                 await asyncio.wait_for(asyncio.shield(running.task), 5)
             assert time.monotonic() - began < 2
             assert queue.outcomes == {}
-            assert "a" in queue.leases, "neither finished nor cancelled: its lease will run out"
-    assert "1 jobs left to others" in caplog.text
+            assert queue.released == ["a"]
+    assert "1 jobs given back" in caplog.text

@@ -1,6 +1,6 @@
 """/v1/attributions: create, list, poll, watch, draw, cancel and erase jobs."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -9,7 +9,7 @@ from attributor.api.answers import job_document, summary
 from attributor.api.dependencies import Provided, Tenant
 from attributor.api.documents import JobDocument, JobPageDocument
 from attributor.api.mapping import attribution_spec
-from attributor.api.negotiation import JSON, NPY, PNG, SVG, negotiate, wanted_wait_s
+from attributor.api.negotiation import JSON, NPY, PNG, SVG, combined, negotiate, wanted_wait_s
 from attributor.api.problems import documented
 from attributor.api.progress import event_stream, wait_until_ended
 from attributor.api.readiness import require_servable
@@ -22,7 +22,7 @@ from attributor.api.representation import (
     picture_response,
     undrawable,
 )
-from attributor.api.schemas import AttributionBody, PictureQuery
+from attributor.api.schemas import AttributionBody, JobQuery, ListQuery, PictureQuery
 from attributor.errors import InvalidRequest, NotAcceptable
 from attributor.jobs.job import JobRecord, Visualization, VisualizationKind
 from attributor.jobs.state import TERMINAL, JobState
@@ -36,11 +36,25 @@ _BINARY: dict[str, Any] = {NPY: {"schema": {"type": "string", "format": "binary"
 _PICTURE: dict[str, Any] = {PNG: {"schema": {"type": "string", "format": "binary"}}}
 _SVG: dict[str, Any] = {SVG: {"schema": {"type": "string"}}}
 
-Encoding = Annotated[
-    Literal["auto", "numbers", "npy"],
-    Query(description="How attributions stand in the JSON; auto: numbers up to 10,000 values, base64 npy above."),
+_HEADERS = {
+    "Location": "Where the job is.",
+    "ETag": "The job's revision, for If-None-Match.",
+    "Retry-After": "Seconds after which to poll again, while the job has not ended.",
+    "Preference-Applied": "The wait that was granted.",
+    "Idempotency-Replayed": "`true` where the key named an earlier job.",
+}
+
+
+def _headers(*names: str) -> dict[str, Any]:
+    """Response headers for the OpenAPI document."""
+    return {name: {"description": _HEADERS[name], "schema": {"type": "string"}} for name in names}
+
+
+_CREATED = _headers("Location", "ETag", "Idempotency-Replayed")
+
+Prefer = Annotated[
+    list[str] | None, Header(description="`wait=N`: answer with the result if it is there within N seconds.")
 ]
-ResultNumber = Annotated[int | None, Query(ge=0, description="Which result, for npy and pictures of several inputs.")]
 
 
 @router.post(
@@ -48,8 +62,17 @@ ResultNumber = Annotated[int | None, Query(ge=0, description="Which result, for 
     status_code=202,
     summary="Create a job",
     responses={
-        200: {"model": JobDocument, "description": "Finished within `Prefer: wait`."},
-        202: {"model": JobDocument, "description": "Accepted; poll `Location`."},
+        200: {
+            "model": JobDocument,
+            "content": _BINARY | _PICTURE,
+            "headers": _CREATED | _headers("Preference-Applied"),
+            "description": "Finished within `Prefer: wait`.",
+        },
+        202: {
+            "model": JobDocument,
+            "headers": _CREATED | _headers("Retry-After"),
+            "description": "Accepted; poll `Location`.",
+        },
         **documented(400, 404, 406, 413, 415, 422, 503),
     },
 )
@@ -58,14 +81,14 @@ async def create_attribution(
     request: Request,
     deps: Provided,
     tenant: Tenant,
-    prefer: Annotated[str | None, Header(description="`wait=N`: answer 200 if done within N seconds.")] = None,
+    prefer: Prefer = None,
     idempotency_key: Annotated[
         str | None, Header(max_length=LONGEST_KEY, description="A retry with the same key and body is the same job.")
     ] = None,
 ) -> Response:
     """Queue one job that explains every input of the body."""
-    media_type = negotiate(request.headers.get("accept"), JOB_MEDIA_TYPES)  # refused before anything is queued
-    wait_s = wanted_wait_s(prefer, deps.limits.max_wait_s)
+    media_type = negotiate(combined(request.headers, "accept"), JOB_MEDIA_TYPES)  # refused before anything is queued
+    wait_s = wanted_wait_s(", ".join(prefer or ()), deps.limits.max_wait_s)
     if len(body.inputs) > deps.limits.max_inputs:
         raise InvalidRequest(f"at most {deps.limits.max_inputs} in one request", field="inputs")
     if media_type != JSON and len(body.inputs) > 1:
@@ -106,13 +129,10 @@ async def create_attribution(
 async def list_attributions(
     deps: Provided,
     tenant: Tenant,
-    limit: Annotated[int, Query(ge=1, le=100, description="Most jobs on one page.")] = 20,
-    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
-    state: Annotated[JobState | None, Query(description="Only jobs in this state.")] = None,
-    model: Annotated[str | None, Query(description="Only jobs of this `name` or `name@version`.")] = None,
+    query: Annotated[ListQuery, Query()],
 ) -> Response:
     """Jobs without their results."""
-    page = await deps.store.page(tenant=tenant, limit=limit, cursor=cursor, state=state, model=model)
+    page = await deps.store.page(tenant=tenant, **query.model_dump())
     return as_json({"attributions": [summary(r, None) for r in page.records], "next_cursor": page.next_cursor})
 
 
@@ -120,7 +140,7 @@ async def list_attributions(
     "/{job_id}",
     summary="Poll a job",
     responses={
-        200: {"model": JobDocument, "content": _BINARY | _PICTURE},
+        200: {"model": JobDocument, "content": _BINARY | _PICTURE, "headers": _headers("ETag", "Retry-After")},
         304: {"description": "Nothing has changed since the ETag in If-None-Match."},
         **documented(404, 406, 409, 422, 503),
     },
@@ -130,19 +150,20 @@ async def get_attribution(
     request: Request,
     deps: Provided,
     tenant: Tenant,
-    result: ResultNumber = None,
-    encoding: Encoding = "auto",
-    prefer: Annotated[str | None, Header(description="`wait=N`: answer when done, after N seconds at most.")] = None,
+    query: Annotated[JobQuery, Query()],
+    prefer: Annotated[
+        list[str] | None, Header(description="`wait=N`: answer when done, after N seconds at most.")
+    ] = None,
 ) -> Response:
     """The job, with its results once it succeeded; by Accept the npy bytes or a PNG of one result."""
     record = await known_job(deps, job_id, tenant)
-    wait_s = wanted_wait_s(prefer, deps.limits.max_wait_s)
+    wait_s = wanted_wait_s(", ".join(prefer or ()), deps.limits.max_wait_s)
     if wait_s is not None and record.state not in TERMINAL:
         waited = await wait_until_ended(deps, job_id, tenant, wait_s)
         if waited is None:
             raise not_found(job_id)
         record = waited
-    return await job_response(deps, request, record, number=result, encoding=encoding)
+    return await job_response(deps, request, record, number=query.result, encoding=query.encoding)
 
 
 @router.get(

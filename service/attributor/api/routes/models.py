@@ -19,13 +19,13 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 
 @router.get("", summary="List models", responses={200: {"model": ModelListDocument}, **documented(503)})
 async def list_models(deps: Provided) -> Response:
-    """All versions of all models in the model folder, ready or not."""
+    """All versions of all models in the model folder, ready or not, and the bundles that cannot be read."""
     reports = await deps.fleet.model_reports()
     models = []
     for info in deps.catalog.all():
         default = deps.catalog.get(info.name).version == info.version
         models.append(model_document(info, reports.get(info.ref), default=default))
-    return as_json({"models": models})
+    return as_json({"models": models, "unreadable": dict(deps.catalog.problems)})
 
 
 @router.get(
