@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -32,14 +33,18 @@ console = Console(width=110 if not sys.stdout.isatty() else None)
 def main() -> int:
     """Start, explain twice, stop; when a person watches, serve on until Ctrl-C."""
     OUTPUT.mkdir(exist_ok=True)
-    port = free_port()
+    with TemporaryDirectory(prefix="attributor-demo-") as data_dir:
+        return run(free_port(), data_dir)
+
+
+def run(port: int, data_dir: str) -> int:
+    """The demo on a port, its jobs kept in a folder."""
     url = f"http://127.0.0.1:{port}"
     console.rule("Attributor")
     console.print(f"Starting `attributor serve --port {port}`: API, one worker, embedded Valkey.")
     service = subprocess.Popen(
-        [sys.executable, "-m", "attributor", "serve", "--port", str(port)],
+        [sys.executable, "-m", "attributor", "serve", "--port", str(port), "--data-dir", data_dir],
         cwd=ROOT,
-        env={**os.environ, "ATTRIBUTOR_STORE__DATA_DIR": str(OUTPUT / "service-data")},
         start_new_session=True,
     )
     try:
@@ -122,7 +127,7 @@ def facts(job: dict[str, Any], result: dict[str, Any], took_ms: float) -> Table:
         "baseline score": f"{result['baseline_score']:.4f}  (baseline '{result['baseline']}')",
         "sum of attributions": f"{result['attribution_sum']:.4f}",
         "completeness error": f"{error['relative']:.3%} ({result['tolerance']['relative']:.0%} allowed)",
-        "attribution error": f"{result['attribution_error']:.2%} (estimate)",
+        "attribution error": f"{result['attribution_error']:.1%} (estimate: what half the nodes would change)",
         "evaluations": str(result["evaluations"]),
         "time": f"{took_ms:.0f} ms over HTTP, {result['timings']['computing_s'] * 1e3:.0f} ms of it computing",
     }
@@ -143,7 +148,8 @@ def top_features(request: dict[str, Any], result: dict[str, Any]) -> Table:
         rows = [(f"row {r}, column {c}", "", a) for r, line in enumerate(plane) for c, a in enumerate(line)]
         column = ""
     rows.sort(key=lambda row: -abs(row[2]))
-    table = Table(title=f"top {TOP_FEATURES} of {len(rows)} features", title_justify="left", box=None, padding=(0, 2))
+    title = f"top {TOP_FEATURES} of {len(rows)} features" + ("" if column else ", rows and columns from 0")
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2))
     table.add_column("feature")
     table.add_column(column, justify="right")
     table.add_column("attribution", justify="right")
@@ -168,6 +174,7 @@ def keep(name: str, job: dict[str, Any], client: httpx.Client) -> None:
             url = f"{job['links']['self']}/visualizations/{picture['kind']}"
             path.write_bytes(client.get(url, headers={"Accept": "image/png"}).raise_for_status().content)
         kept.append(path)
+    console.print("in the pictures orange raises the score, blue lowers it; legends come with image/svg+xml")
     console.print("kept: " + ", ".join(os.path.relpath(p, ROOT) for p in kept) + "\n", highlight=False)
 
 

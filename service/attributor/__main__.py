@@ -14,12 +14,12 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Integrated g
 models = typer.Typer(no_args_is_help=True, help="Look after the bundles in the model folder.")
 app.add_typer(models, name="models")
 
-Models = Annotated[Path | None, typer.Option("--models", help="The folder of bundles [default: models].")]
-Host = Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")]
-Port = Annotated[int | None, typer.Option(help="Port to listen on [default: 8080].")]
-DataDir = Annotated[Path | None, typer.Option(help="Where the embedded Valkey keeps jobs [default: attributor-data].")]
+Models = Annotated[Path | None, typer.Option("--models", help="The folder of bundles (default: models).")]
+Host = Annotated[str | None, typer.Option(help="Address to listen on (default: 127.0.0.1).")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on (default: 8080).")]
+DataDir = Annotated[Path | None, typer.Option(help="Where the embedded Valkey keeps jobs (default: attributor-data).")]
 RedisUrl = Annotated[str | None, typer.Option(help="A Redis or Valkey of yours, in place of the embedded one.")]
-LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or error [default: info].")]
+LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or error (default: info).")]
 
 
 def _settings(

@@ -112,6 +112,9 @@ class Fleet(Protocol):
     async def beat_worker(self, worker_id: str) -> None:
         """Say that a worker is alive."""
 
+    async def worker_left(self, worker_id: str) -> None:
+        """Say that a worker has ended as it should."""
+
     async def workers_alive(self) -> int:
         """Workers that beat recently. Raises StoreUnavailable: it is also the store's health check."""
 

@@ -36,7 +36,11 @@ class StoreSettings(BaseModel):
 
     model_config = _FROZEN
 
-    redis_url: str | None = Field(None, description="redis://, rediss:// or unix://; unset: the embedded Valkey.")
+    redis_url: str | None = Field(
+        None,
+        pattern=r"^(redis|rediss|unix)://",
+        description="redis://, rediss:// or unix://; unset: the embedded Valkey.",
+    )
     data_dir: Path = Field(Path("attributor-data"), description="Where the embedded Valkey keeps its append-only file.")
     namespace: str = Field("attributor", pattern=r"^[A-Za-z0-9_.-]+$", description="Prefix and hash tag of every key.")
     result_ttl_s: int = Field(

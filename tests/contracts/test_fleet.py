@@ -45,10 +45,10 @@ async def test_workers_that_beat_are_counted_once_each(fleet):
     assert await fleet.workers_alive() == 2
 
 
-async def test_a_worker_silent_for_ten_seconds_is_forgotten(fleet, store):
+async def test_a_worker_silent_for_five_seconds_is_forgotten(fleet, store):
     now_ms = round(time.time() * 1000)
     key = store.keys.key("workers")
-    await store.call("ZADD", key, now_ms - 10_500, "gone", now_ms - 9_000, "late")
+    await store.call("ZADD", key, now_ms - 5_500, "gone", now_ms - 4_000, "late")
     assert await fleet.workers_alive() == 1
     assert await store.call("ZRANGE", key, 0, -1) == [b"late"]
 
@@ -57,3 +57,10 @@ async def test_a_server_that_is_not_there_is_stated(tmp_path):
     async with RedisStore(f"unix://{tmp_path}/none.sock") as store:
         with pytest.raises(StoreUnavailable):
             await RedisFleet(store).workers_alive()
+
+
+async def test_a_worker_that_left_is_not_counted_any_more(fleet):
+    await fleet.beat_worker("a")
+    await fleet.beat_worker("b")
+    await fleet.worker_left("a")
+    assert await fleet.workers_alive() == 1

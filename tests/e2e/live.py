@@ -111,7 +111,7 @@ def children_of(parent: int) -> dict[str, int]:
     for child in psutil.Process(parent).children():
         if child.status() != psutil.STATUS_ZOMBIE:
             words = child.cmdline()
-            found[words[3] if words[1:3] == ["-m", "attributor"] else "store"] = child.pid
+            found[words[words.index("attributor") + 1] if "attributor" in words else "store"] = child.pid
     return found
 
 

@@ -103,12 +103,15 @@ class ResultDocument(_Document):
     method: Literal["integrated_gradients"]
     target: TargetDocument
     baseline: str = Field(description="Name of the model's baseline, or `custom`.")
-    score: float
-    baseline_score: float
-    attribution_sum: float
+    score: float = Field(description="F(x), on the target's scale.")
+    baseline_score: float = Field(description="F(x'), the same score at the baseline.")
+    attribution_sum: float = Field(description="Of the attributions as served, added up in float64.")
     completeness_error: ErrorDocument
     tolerance: ToleranceDocument
-    converged: bool
+    converged: bool = Field(
+        description="Whether the errors of the path's panels, added up without cancelling, are within the tolerance; "
+        "for fixed rules: whether the completeness error is."
+    )
     stop_reason: str
     attribution_error: float | None = Field(description="Relative L1 difference to the rule on every other node.")
     rule: RuleName

@@ -142,7 +142,8 @@ def _validation(error: RequestValidationError) -> Response:
             return problem("malformed_json", f"the body is not JSON: {found['ctx']['error']} (byte {where[-1]})")
         if where[0] in {"body", "query", "header", "path"} and len(where) > 1:
             where = where[1:]
-        fields.append((".".join(where), found["msg"].removeprefix("Value error, ")))
+        text = "is not a field here" if found["type"] == "extra_forbidden" else found["msg"]
+        fields.append((".".join(where), text.removeprefix("Value error, ")))
     detail = "; ".join(f"{name}: {text}" for name, text in fields)
     return problem(errors.InvalidRequest.code, detail, fields)
 
@@ -175,7 +176,10 @@ def install(app: FastAPI) -> None:
     async def on_validation(request: Request, error: RequestValidationError) -> Response:
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if request.method == "POST" and not (media_type == "application/json" or media_type.endswith("+json")):
-            return problem("unsupported_media_type", f"send Content-Type: application/json, not {media_type or 'none'}")
+            return problem(
+                "unsupported_media_type",
+                "send Content-Type: application/json" + (f", not {media_type}" if media_type else ""),
+            )
         return _validation(error)
 
     @app.exception_handler(HTTPException)

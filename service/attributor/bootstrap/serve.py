@@ -73,7 +73,8 @@ class Supervisor:
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, self._on_signal)
         if self._store is not None:
-            self._store.start()
+            how = "started" if self._store.start() else "joined one that another service runs"
+            log.info("store in %s: %s; models in %s", self._settings.store.data_dir, how, self._settings.models_dir)
         os.environ.update(environment(self._settings) | {"ATTRIBUTOR_STORE__REDIS_URL": self._redis_url})
         status = 0
         try:
@@ -87,11 +88,14 @@ class Supervisor:
         return status
 
     def _on_signal(self, signum: int, frame: object) -> None:
+        if not self._signalled:
+            log.info("stopping; running jobs get %.0f s", self._settings.worker.drain_s)
         self._signalled = True
 
     def _command(self, child: Child) -> list[str]:
         # The URL may hold a password: it goes by the environment, where `ps` does not show it to everyone.
-        return [sys.executable, "-m", "attributor", child.name]
+        # -P: what lies in the folder where it is started must not stand in for a module.
+        return [sys.executable, "-P", "-m", "attributor", child.name]
 
     def _watch(self) -> int:
         """Look after everything once; a non-zero status ends the service."""

@@ -6,9 +6,11 @@ import os
 import secrets
 import socket
 import time
+from contextlib import suppress
 
 from attributor.bootstrap.store import open_store, queue_policy
 from attributor.engine.engine import Engine
+from attributor.errors import StoreUnavailable
 from attributor.registry.catalog import FolderCatalog
 from attributor.registry.registry import Registry
 from attributor.runtimes.torch_runtime import configure_threads
@@ -31,6 +33,8 @@ def run_worker(settings: Settings, redis_url: str) -> None:
     for report in reports:
         level = logging.WARNING if report.reason else logging.INFO
         log.log(level, "model %s: %s%s", report.ref, report.readiness, f" ({report.reason})" if report.reason else "")
+    if not reports:
+        log.warning("there are no bundles in %s: nothing can be served; see models/README.md", settings.models_dir)
     worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
     async def work(stop: asyncio.Event) -> None:
@@ -48,5 +52,7 @@ def run_worker(settings: Settings, redis_url: str) -> None:
             engine = Engine(registry, time.monotonic)
             log.info("ready as %s", worker_id)
             await WorkerLoop(worker_id, (queue, fleet), engine, policy, time.monotonic, end_hung).run(stop)
+            with suppress(StoreUnavailable):  # then it is missed a few seconds later
+                await fleet.worker_left(worker_id)
 
     run_until_signalled(work)

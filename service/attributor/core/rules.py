@@ -57,8 +57,10 @@ FIXED_RULES: dict[str, Callable[[int], Rule]] = {
 def every_other(rule: Rule) -> tuple[float, ...] | None:
     """Weights of the same rule fed by every other node only: one per node, zero for the nodes left out.
 
-    A left-out node's value is read off the straight line between its kept neighbours (at the ends: off the nearest),
-    so for the trapezoid rule on an odd number of nodes this is that rule on half the panels. None for one node.
+    Right Riemann: each kept node weighs the distance to the kept one before it, which for an even number is that rule
+    with half the nodes. The others: a left-out node's value is read off the straight line between its kept neighbours
+    (at the ends: off the nearest), which for the trapezoid rule on an odd number is that rule on half the panels; for
+    the rest it errs on the large side. None for one node.
     """
     n = len(rule.nodes)
     if n < 2:
@@ -67,6 +69,9 @@ def every_other(rule: Rule) -> tuple[float, ...] | None:
     kept = list(range(n - 1, -1, -2))[::-1]
     weights = np.zeros(n)
     kept_nodes = np.array([rule.nodes[i] for i in kept])
+    if rule.name == "right_riemann":
+        weights[kept] = np.diff(kept_nodes, prepend=0.0)
+        return tuple(weights.tolist())
     for node, weight in zip(rule.nodes, rule.weights, strict=True):
         right = int(np.searchsorted(kept_nodes, node))
         left = max(right - 1, 0)

@@ -24,12 +24,14 @@ def path_result(job: ActiveJob, i: int, computing_s: float) -> PathResult:
     exact = job.model.attributions(path.id, integral.weights)
     if any(not (np.abs(values) <= LARGEST_FLOAT32).all() for values in exact.values()):
         raise NonFiniteGradient("the gradients on the path are too large to add up")
-    total = float(sum(values.sum() for values in exact.values()))
+    # Of the numbers as they are served, float32: who adds them up finds the stated sum and the stated error.
+    served = {name: values.astype(np.float32) for name, values in exact.items()}
+    total = float(sum(values.sum(dtype=np.float64) for values in served.values()))
     first, last = integral.nodes[0], integral.nodes[-1]
     complete = completeness(total, last.score, first.score)
     class_index, predicted = job.model.target_class(path.id)
     quadrature = spec.quadrature
-    attribution_error = _attribution_error(job.model, path.id, integral, exact)
+    attribution_error = _attribution_error(job.model, path.id, integral, exact, complete.error)
     return PathResult(
         target=ResolvedTarget(class_index, job.info.output.labels[class_index], spec.target.scale, predicted),
         score=last.score,
@@ -47,7 +49,7 @@ def path_result(job: ActiveJob, i: int, computing_s: float) -> PathResult:
         forwards=path.forwards,
         backwards=path.backwards,
         nodes=_nodes(integral),
-        attributions={name: values.astype(np.float32) for name, values in exact.items()},
+        attributions=served,
         warnings=cautions(job.info, spec, spec.inputs[i], integral, attribution_error),
         computing_s=computing_s,
     )
@@ -63,14 +65,22 @@ def prediction_result(job: ActiveJob) -> PredictionResult:
 
 
 def _attribution_error(
-    model: GradientModel, path_id: str, integral: Integral, exact: Mapping[str, NDArray[np.float64]]
+    model: GradientModel,
+    path_id: str,
+    integral: Integral,
+    exact: Mapping[str, NDArray[np.float64]],
+    completeness_error: float,
 ) -> float | None:
-    """||A - A_half||_1 / ||A||_1, with A_half from the same rule on every other node; None where undefined."""
+    """||A - A_half||_1 / ||A||_1, with A_half from the same rule on every other node; None where undefined.
+
+    Never below the completeness error over ||A||_1: a sum that is off by so much has entries that are.
+    """
     size = float(sum(np.abs(values).sum() for values in exact.values()))
     if integral.coarse_weights is None or size == 0:
         return None
     coarse = model.attributions(path_id, integral.coarse_weights)
-    return float(sum(np.abs(exact[name] - coarse[name]).sum() for name in exact)) / size
+    difference = float(sum(np.abs(exact[name] - coarse[name]).sum() for name in exact))
+    return max(difference, completeness_error) / size
 
 
 def _nodes(integral: Integral) -> Nodes:

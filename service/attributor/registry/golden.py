@@ -102,7 +102,9 @@ def _disagreement(model: GradientModel, info: ModelInfo, golden: Golden, example
         ("baseline_score", baseline_score, golden.baseline_score),
     ):
         if not abs(found - said) <= golden.tolerance * scale:
-            return f"The golden example has {what} {said:.6g}, the model gives {found:.6g}."
+            return (
+                f"The golden example has {what} {said:.6g}, the model gives {found:.6g}. After a change write it anew."
+            )
     if not error <= golden.tolerance:
         return f"The golden attributions are off by {error:.1e} (relative L1); {golden.tolerance:.1e} is allowed."
     return None

@@ -26,5 +26,10 @@ def seal(folder: Path) -> Manifest:
     lines = [f'"{name}" = {{ sha256 = "{r.sha256}", size_bytes = {r.size_bytes} }}' for name, r in records.items()]
     data = "\n".join([rest.rstrip(), "", "[files]", *lines, ""]).encode()
     manifest = parse(data)
+    if (manifest.info.name, manifest.info.version) != (folder.resolve().parent.name, folder.resolve().name):
+        raise BundleError(
+            f"The manifest is of {manifest.info.ref}: its folder must be called "
+            f"{manifest.info.name}/{manifest.info.version}."
+        )
     path.write_bytes(data)
     return manifest

@@ -43,8 +43,8 @@ RESULT_TTL_S = 86_400.0
 #: Predictions are awaited by the request that made them; ours, ten times its longest sensible wait.
 PREDICTION_TTL_S = 300.0
 
-#: A worker that has not beaten for so long counts as gone: ours, ten missed beats of one a second.
-WORKER_ALIVE_S = 10.0
+#: A worker that has not beaten for so long counts as gone: ours, as long as its jobs' leases last by default.
+WORKER_ALIVE_S = 5.0
 
 #: Entries kept in the stream, about: ours, a minute of the 150 changes a second of a busy GPU worker.
 EVENTS_KEPT = 10_000

@@ -35,6 +35,10 @@ class RedisFleet:
         """See the port."""
         await self._store.run("beat_worker", worker_id)
 
+    async def worker_left(self, worker_id: str) -> None:
+        """See the port."""
+        await self._store.call("ZREM", self._store.keys.key("workers"), worker_id)
+
     async def workers_alive(self) -> int:
         """See the port."""
         return int(await self._store.run("count_workers"))

@@ -77,3 +77,16 @@ def test_every_other_node_keeps_constants_exact(name, n):
     assert sum(coarse) == pytest.approx(1, abs=1e-13)
     assert len(coarse) == n
     assert [i for i, w in enumerate(coarse) if w] == list(range(n - 1, -1, -2))[::-1]
+
+
+@pytest.mark.parametrize("n", [2, 10, 50])
+def test_every_other_node_of_the_right_riemann_rule_is_that_rule_with_half_the_nodes(n):
+    half = right_riemann(n // 2)
+    weights = every_other(right_riemann(n))
+    kept = [i for i, weight in enumerate(weights) if weight]
+    assert [right_riemann(n).nodes[i] for i in kept] == pytest.approx(half.nodes)
+    assert [weights[i] for i in kept] == pytest.approx(half.weights)
+
+
+def test_every_other_node_of_an_odd_right_riemann_rule_still_adds_up():
+    assert sum(every_other(right_riemann(5))) == pytest.approx(1)

@@ -94,3 +94,16 @@ def test_the_answer_says_how_it_came_about():
     assert result.computing_s == 1.5
     assert result.attributions[INPUT].dtype == np.float32
     assert result.attributions[INPUT].shape == (1,)
+
+
+def test_the_attribution_error_is_never_below_what_the_completeness_error_proves():
+    cube = Problem("cube", "smooth", lambda x: x[:, 0] ** 3, lambda x: 3 * x**2, (0.0,), (1.0,), (1.0,))
+    for n in (2, 7, 50):
+        result = answer(cube, fixed(n))
+        true_error = abs(result.attribution_sum - 1)
+        assert result.attribution_error >= 0.99 * true_error / result.attribution_sum
+
+
+def test_who_adds_up_the_served_numbers_finds_the_stated_sum():
+    result = answer(named("odd_kinks"), DEFAULT)
+    assert result.attribution_sum == result.attributions[INPUT].sum(dtype=np.float64)
