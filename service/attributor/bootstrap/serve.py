@@ -83,13 +83,13 @@ class Supervisor:
             while not self._signalled and status == 0:
                 time.sleep(WATCH_S)
                 status = self._watch()
+            if self._signalled:
+                log.info("stopping; running jobs get %.0f s", self._settings.worker.drain_s)
         finally:
             self._stop()
         return status
 
     def _on_signal(self, signum: int, frame: object) -> None:
-        if not self._signalled:
-            log.info("stopping; running jobs get %.0f s", self._settings.worker.drain_s)
         self._signalled = True
 
     def _command(self, child: Child) -> list[str]:
