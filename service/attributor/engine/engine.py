@@ -40,11 +40,6 @@ class Engine:
         self._finished: list[Finished] = []
 
     @property
-    def active(self) -> int:
-        """Admitted jobs that have not ended."""
-        return len(self._active)
-
-    @property
     def idle(self) -> bool:
         """Whether a step would do nothing."""
         return not self._active and not self._finished

@@ -33,7 +33,7 @@ WAVE = named("x_x_sin")
 def test_an_idle_engine_does_nothing():
     engine = engine_on(RecordingModel(CUBIC))
     assert engine.idle
-    assert engine.active == 0
+    assert len(engine.progress()) == 0
     assert engine.step() == []
     assert engine.progress() == {}
 
@@ -42,14 +42,14 @@ def test_a_job_gets_its_exact_attributions():
     model = RecordingModel(CUBIC)
     engine = engine_on(model)
     engine.admit("a", job_spec(CUBIC))
-    assert engine.active == 1
+    assert len(engine.progress()) == 1
     result = only(run_to_end(engine)["a"])
     assert result.attributions[INPUT] == pytest.approx(CUBIC.exact)
     assert result.attributions[INPUT].dtype == np.float32
     assert (result.score, result.baseline_score) == (2.0, 0.0)
     assert result.converged
     assert result.target.label == "yes"
-    assert engine.active == 0
+    assert len(engine.progress()) == 0
     assert engine.idle
 
 
@@ -126,7 +126,7 @@ def test_a_job_of_500_nodes_does_not_starve_one_of_5():
     engine.admit("short", job_spec(WAVE, quadrature=fixed(5)))
     # 6 points, half of each pass of 8, and one pass for the turn to come round.
     assert steps_until_done(engine, "short") <= 3
-    assert engine.active == 1
+    assert len(engine.progress()) == 1
 
 
 def test_a_job_of_many_inputs_does_not_starve_one_of_one():

@@ -213,7 +213,7 @@ def test_a_job_that_does_not_fit_the_device_frees_what_it_had_placed():
     engine.admit("a", job_spec(WAVE, [1.0], [2.0], [3.0]))
     assert model.paths == {}
     assert run_to_end(engine)["a"].code == "internal_error"
-    assert engine.active == 0
+    assert len(engine.progress()) == 0
 
 
 def test_a_job_admitted_again_starts_afresh():
