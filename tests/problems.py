@@ -5,11 +5,12 @@ Exact attributions follow from one of three facts, named in each entry: the scor
 difference), it is symmetric with equal features (equal shares), or the integral was done by hand.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
-from attributor.core.integrator import Integral, Integrator, Node
+from attributor.core.integrator import EXAMPLE, Ask, Check, Curve, Integral, Integrator, Node
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -154,6 +155,11 @@ PROBLEMS = (
     Problem("whole_wave", "smooth",
             **sum_of((lambda x: np.sin(2 * np.pi * x) + 1e-7 * x, lambda x: 2 * np.pi * np.cos(2 * np.pi * x) + 1e-7)),
             baseline=(0.03,), example=(1.03,), exact=(1e-7,)),
+    # On the path x1 = x2 = a the score is a, so that no residual tells how its two gradients turn.
+    Problem("turning_gradients", "smooth",
+            value=lambda x: x[:, 0] + np.sin(9 * x[:, 0]) - np.sin(9 * x[:, 1]),
+            gradient=lambda x: np.stack([1 + 9 * np.cos(9 * x[:, 0]), -9 * np.cos(9 * x[:, 1])], axis=1),
+            baseline=(0.0, 0.0), example=(1.0, 1.0), exact=(float(1 + np.sin(9)), -float(np.sin(9)))),
     # Kinked: piecewise linear or with a corner on the path.
     Problem("knee", "kinked", **sum_of(_KNEE), baseline=(0.0,), example=(2.0,), exact=(1.0,), breaks=(0.5,)),
     Problem("knee_off_the_grid", "kinked", **sum_of(_KNEE), baseline=(0.0,), example=(2.7,), exact=(1.0,),
@@ -205,22 +211,106 @@ def tagged(*tags: str) -> tuple[Problem, ...]:
     return tuple(problem for problem in PROBLEMS if problem.tag in tags)
 
 
-def integrate(integrator: Integrator, problem: Problem) -> Integral:
-    """Drive an integrator on a problem, one node at a time in the order asked."""
+@dataclass(frozen=True)
+class Journey:
+    """Straight curves between vertices, and the scores along them: a target each. Their own ends are not looked at."""
+
+    targets: tuple[Problem, ...]
+    curves: tuple[Curve, ...]
+    vertices: tuple[tuple[float, ...], ...]
+
+    def scores(self, node: Node) -> list[float]:
+        """Per target."""
+        return [float(target.value(self._point(node))[0]) for target in self.targets]
+
+    def vectors(self, node: Node) -> list[Floats]:
+        """Gradient times the curve's derivative, per target."""
+        start, end = self._ends(node)
+        with np.errstate(all="ignore"):
+            return [target.gradient(self._point(node))[0] * (end - start) for target in self.targets]
+
+    def slopes(self, node: Node) -> list[float]:
+        """Along the node's curve, per target."""
+        with np.errstate(all="ignore"):
+            return [float(vector.sum()) for vector in self.vectors(node)]
+
+    def summed(self, integral: Integral, weights: Mapping[int, float], target: int = 0) -> Floats:
+        """The weighted sum of vectors."""
+        nodes = {told.node.index: told.node for told in integral.nodes}
+        vectors = (weight * self.vectors(nodes[index])[target] for index, weight in weights.items())
+        return np.asarray(sum(vectors, np.zeros(len(self.vertices[0]))))
+
+    def attribution_errors(self, check: Check, nodes: Mapping[int, Node]) -> list[float | None]:
+        """What an engine finds for a check: ||A - A_coarse||_1 / ||A||_1 per target."""
+
+        def total(weights: Mapping[int, float], target: int) -> Floats:
+            return np.asarray(sum(weight * self.vectors(nodes[index])[target] for index, weight in weights.items()))
+
+        errors: list[float | None] = []
+        for target, (weights, coarse) in enumerate(zip(check.weights, check.coarse_weights, strict=True)):
+            whole = total(weights, target)
+            size = float(np.abs(whole).sum())
+            defined = coarse is not None and size > 0
+            errors.append(float(np.abs(whole - total(coarse, target)).sum()) / size if defined else None)
+        return errors
+
+    def _ends(self, node: Node) -> tuple[Floats, Floats]:
+        curve = self.curves[node.curve]
+        return np.array(self.vertices[curve.start]), np.array(self.vertices[curve.end])
+
+    def _point(self, node: Node) -> Floats:
+        start, end = self._ends(node)
+        # Both ends exactly, so that a vertex is the same point of all its curves.
+        return ((1 - node.alpha) * start + node.alpha * end)[None]
+
+
+#: One straight curve, from the baseline to the example.
+STRAIGHT = (Curve(1, EXAMPLE),)
+
+
+def straight(*targets: Problem) -> Journey:
+    """From the first target's baseline to its example."""
+    return Journey(targets, STRAIGHT, (targets[0].example, targets[0].baseline))
+
+
+def chain(*corners: tuple[float, ...], targets: tuple[Problem, ...]) -> Journey:
+    """A polyline through all corners, the baseline first and the example last."""
+    vertices = [*range(1, len(corners)), EXAMPLE]
+    curves = tuple(Curve(start, end) for start, end in pairwise(vertices))
+    return Journey(targets, curves, (corners[-1], *corners[:-1]))
+
+
+def star(example: tuple[float, ...], *baselines: tuple[float, ...], targets: tuple[Problem, ...]) -> Journey:
+    """From each baseline to the example, averaged."""
+    share = 1 / len(baselines)
+    curves = tuple(Curve(line + 1, EXAMPLE, line, share) for line in range(len(baselines)))
+    return Journey(targets, curves, (example, *baselines))
+
+
+def integrate(integrator: Integrator, along: Problem | Journey) -> Integral:
+    """Drive an integrator, one evaluation at a time in the order asked, and answer its checks."""
+    journey = along if isinstance(along, Journey) else straight(along)
+    nodes: dict[int, Node] = {}
     while not integrator.done:
-        for node in integrator.ask():
-            tell(integrator, problem, node)
+        asks = integrator.ask()
+        for ask in asks:
+            nodes |= {node.index: node for node in ask.nodes}
+            tell(integrator, journey, ask)
+        if not asks:
+            check = integrator.check()
+            assert check is not None, "an integrator that is not done wants nothing"
+            integrator.tell_errors(journey.attribution_errors(check, nodes))
     return integrator.result()
 
 
-def tell(integrator: Integrator, problem: Problem, node: Node) -> None:
-    """Tell an integrator what a problem gives at a node."""
-    alpha = np.array([node.alpha])
-    slope = float(problem.slopes(alpha)[0]) if node.gradient else None
-    integrator.tell(node.index, float(problem.scores(alpha)[0]), slope)
+def tell(integrator: Integrator, along: Problem | Journey, ask: Ask) -> None:
+    """Tell an integrator what is found at a point."""
+    journey = along if isinstance(along, Journey) else straight(along)
+    slopes = [journey.slopes(node) for node in ask.nodes] if ask.gradient else None
+    integrator.tell(ask, journey.scores(ask.nodes[0]), slopes)
 
 
-def weighted_sum(integral: Integral) -> float:
+def weighted_sum(integral: Integral, target: int = 0) -> float:
     """The quadrature of the slopes."""
-    slopes = {told.index: told.slope for told in integral.nodes}
-    return sum(weight * slopes[index] for index, weight in integral.weights.items())
+    slopes = {told.node.index: told.slopes[target] for told in integral.nodes}
+    return sum(weight * slopes[index] for index, weight in integral.weights[target].items())

@@ -1,184 +1,271 @@
 """The adaptive integrator: splits the panels whose exact residuals are largest until the tolerance holds.
 
-Each round every panel is integrated by the stencil with the smallest residual (`mesh.py`); if the sum of the panels'
-indicators exceeds the tolerance, the panels that carry it are split in the middle. Nothing is wasted by a split: all
-weights are recomputed from all nodes, which stay.
+Each round every panel is integrated by the stencil with the smallest residual (`mesh.py`), for every target; if the sum
+of the panels' indicators exceeds a target's tolerance, the panels that carry it are split in the middle. Nothing is
+wasted by a split: all weights are recomputed from all nodes, which stay. Several curves and several targets share the
+budget: panels compete by their indicators in shares of the completeness error that their target is allowed.
+
+Where the attribution error has a tolerance too, it is asked for whenever completeness holds, and panels are split for
+it until it holds as well.
 """
 
-import bisect
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attributor.core import mesh
-from attributor.core.integrator import Integral, Node, StopReason, Told, Tolerance, checked
+from attributor.core.integrator import (
+    Ask,
+    Check,
+    Curve,
+    Integral,
+    Node,
+    StopReason,
+    Tolerance,
+    attributed,
+    checked,
+    laid_out,
+)
+from attributor.core.panels import CurvePanels, Panels, side_by_side
 
-#: Evenly spaced first nodes, both ends among them. Ours: with 5, panels whose residual is small by luck stay unseen;
-#: 9 halve the worst errors of the vector at hardly any cost. Figures in ARCHITECTURE.md, decision 3.
+#: Evenly spaced first nodes of a single curve, both ends among them. Ours: with 5, panels whose residual is small by
+#: luck stay unseen; 9 halve the worst errors of the vector at hardly any cost. Figures in ARCHITECTURE.md, decision 3.
 FIRST_NODES = 9
-#: Splits without a shrinking residual after which a panel is taken to hold a jump of F (a kink halves it each time).
-JUMP_SPLITS = 6
-#: A residual above this share of its parent's has not shrunk: a square root's shrinks to 0.71, a jump's stays at 1.
-JUMP_SHRINKAGE = 0.9
-#: Panels narrower than this are not split: float32 coefficients of the path would no longer tell its nodes apart.
-NARROWEST_PANEL = 2.0**-20
+#: First nodes of each curve, by the most curves that get so many. Ours: two curves of 5 have the 8 panels of one of 9,
+#: and luck in one curve of four is diluted by the others; of more curves, 3 is the fewest with a choice of stencils.
+FIRST_NODES_OF_EACH = ((1, FIRST_NODES), (4, 5))
+FEWEST_FIRST_NODES = 3
 #: Share of the tolerance that the panels left alone in a round may use up; the split ones need the rest.
 UNSPLIT_SHARE = 0.5
 #: Indicators are compared in so many steps per factor of two: 1 % apart, far above float32 rounding. Ours.
 TIES_PER_OCTAVE = 64
+#: Of the panels, one in so many is split at once (two at least): later rounds know more.
+MOST_SPLITS_SHARE = 3
+#: Stands for an allowed error of zero where shares of it are compared: below any residual that counts.
+LEAST_LIMIT = 1e-100
+#: The least positive float: a share of zero has a logarithm too.
+TINIEST = float(np.finfo(float).tiny)
 
-#: Its two ends, as alphas.
-Panel = tuple[float, float]
+
+def fewest_evaluations(curves: Sequence[Curve]) -> int:
+    """Evaluations that the first nodes of these curves take: the least budget that AdaptiveIntegrator accepts."""
+    return len(_first_asks(tuple(curves)))
+
+
+def _first_asks(curves: tuple[Curve, ...]) -> tuple[Ask, ...]:
+    nodes = next((n for most, n in FIRST_NODES_OF_EACH if len(curves) <= most), FEWEST_FIRST_NODES)
+    return laid_out(curves, (tuple(i / (nodes - 1) for i in range(nodes)),) * len(curves))
 
 
 class AdaptiveIntegrator:
-    """Integrates to a tolerance within a budget of evaluations (gradient nodes), at least FIRST_NODES of them."""
+    """Integrates to a tolerance within a budget of evaluations: asks, of which one at a shared vertex counts once.
 
-    def __init__(self, tolerance: Tolerance, max_evaluations: int) -> None:
-        if max_evaluations < FIRST_NODES:
-            raise ValueError(f"max_evaluations must be at least {FIRST_NODES}")
+    With an attribution tolerance, whatever the reason to stop, the last word is a check of the final weights: an
+    integral's `attribution_errors` are those of the weights it holds, also when the budget is spent.
+    """
+
+    def __init__(self, curves: Sequence[Curve], n_targets: int, tolerance: Tolerance, max_evaluations: int) -> None:
+        wanted = _first_asks(tuple(curves))
+        if max_evaluations < len(wanted):
+            raise ValueError(
+                f"max_evaluations must be at least {len(wanted)}: so many first nodes has a path of {len(curves)} "
+                f"{'curve' if len(curves) == 1 else 'curves'}"
+            )
         self._tolerance = tolerance
         self._max_evaluations = max_evaluations
-        self._pending: dict[int, Node] = {}
-        self._wanted: list[Node] = []
-        self._told: list[Told] = []  # ascending in alpha
-        self._count = 0
-        #: Per panel, how many splits in a row have not shrunk its residual; for the halves of the last round's splits,
-        #: the residual and the count of the panel that they came from.
-        self._stuck: dict[Panel, int] = {}
-        self._parents: dict[Panel, tuple[float, int]] = {}
-        self._jumps: list[float] = []
-        self._fit: mesh.Fit | None = None
+        self._targets = range(n_targets)
+        self._curves = [CurvePanels(curve.weight) for curve in curves]
+        self._wanted: list[Ask] = list(wanted)
+        self._pending = {ask.nodes[0].index: ask for ask in wanted}
+        self._next_index = sum(len(ask.nodes) for ask in wanted)
+        self._evaluations = len(wanted)
+        self._unfitted = set(range(len(curves)))
+        self._residuals: list[float] = []
+        self._gaps: tuple[float, ...] = ()
+        self._limits: tuple[float, ...] = ()
+        self._met: list[bool] = []
+        #: Why it stops, once the check that may be due is answered; its weights, and what the last check found.
+        self._ending: StopReason | None = None
+        self._check: Check | None = None
+        self._errors: tuple[float | None, ...] | None = None
         self._stop: StopReason | None = None
-        # Alpha 1 first: the predicted class is resolved there.
-        self._want(1.0, *(i / (FIRST_NODES - 1) for i in range(FIRST_NODES - 1)))
 
     @property
     def done(self) -> bool:
         """Whether the integrator has stopped."""
         return self._stop is not None
 
-    def ask(self) -> tuple[Node, ...]:
+    def ask(self) -> tuple[Ask, ...]:
         """See Integrator."""
         wanted, self._wanted = tuple(self._wanted), []
         return wanted
 
-    def tell(self, index: int, score: float, slope: float | None) -> None:
-        """See Integrator. A non-finite slope at alpha 0 or 1 is allowed: that panel gets an open stencil."""
-        told = checked(self._pending.pop(index), score, slope, open_end_allowed=True)
-        bisect.insort(self._told, told, key=lambda t: t.alpha)
+    def tell(self, ask: Ask, scores: Sequence[float], slopes: Sequence[Sequence[float]] | None) -> None:
+        """See Integrator. A slope may be non-finite at an end of a curve: the panel there gets an open stencil."""
+        for told in checked(self._pending.pop(ask.nodes[0].index), scores, slopes):
+            self._curves[told.node.curve].add(told)
         if not self._pending:
             self._advance()
 
+    def check(self) -> Check | None:
+        """The weights it would stop with, where an attribution tolerance must confirm them."""
+        return None if self._ending is None or self.done else self._check
+
+    def tell_errors(self, errors: Sequence[float | None]) -> None:
+        """See Integrator. Stops, or splits for the sake of the targets whose attribution error is too large."""
+        if self._check is None or self._ending is None:
+            raise RuntimeError("no check was wanted. This is a bug.")
+        self._errors = tuple(errors)
+        ending, self._ending = self._ending, None
+        fine = attributed(self._tolerance, self._check, self._errors)
+        if ending is not StopReason.TOLERANCE or all(fine):
+            self._stop = ending
+            return
+        chosen = _choose_for_vectors(self._panels(), ~np.array(fine))
+        if not len(chosen):
+            self._stop = StopReason.RESOLUTION
+        elif self._evaluations >= self._max_evaluations:
+            self._stop = StopReason.MAX_EVALUATIONS
+        else:
+            self._split(chosen)
+
     def error(self) -> float | None:
-        """Relative completeness error over the nodes known at the last round."""
-        if self._fit is None:
-            return None
-        gap = self._told[-1].score - self._told[0].score
-        return abs(float(self._fit.residual.sum()) / gap) if gap else None
+        """Relative completeness error over the nodes known at the last round, the largest over the targets."""
+        relative = [abs(r / gap) for r, gap in zip(self._residuals, self._gaps, strict=True) if gap]
+        return max(relative, default=None)
 
     def result(self) -> Integral:
         """See Integrator."""
-        if self._stop is None or self._fit is None:
+        if self._stop is None or self._check is None:
             raise RuntimeError("not done: nodes are still to be told. This is a bug.")
-        ends = (self._told[0], self._told[-1])
+        fine = attributed(self._tolerance, self._check, self._errors)
         return Integral(
-            nodes=tuple(self._told),
-            weights=_by_index(self._told, self._fit.weights),
-            coarse_weights=self._coarse_weights(),
+            nodes=tuple(told for curve in self._curves for told in curve.told),
+            weights=self._check.weights,
+            coarse_weights=self._check.coarse_weights,
             stop_reason=self._stop,
-            converged=self._stop is StopReason.TOLERANCE,
-            discontinuous_at=self._jumps[0] if self._jumps else None,
-            open_ends=tuple(t.alpha for t in ends if t.slope is None),
+            converged=tuple([met and ok for met, ok in zip(self._met, fine, strict=True)]),
+            gaps=self._gaps,
+            limits=self._limits,
+            discontinuous_at=next(((i, curve.jump) for i, curve in enumerate(self._curves) if curve.jump), None),
+            open_ends=tuple((i, alpha) for i, curve in enumerate(self._curves) for alpha in curve.open_ends()),
+            attribution_errors=self._errors,
         )
 
-    def _want(self, *alphas: float) -> None:
-        for alpha in alphas:
-            node = Node(self._count, alpha, True)
-            self._count += 1
-            self._pending[node.index] = node
-            self._wanted.append(node)
-
-    def _arrays(self) -> tuple[mesh.Floats, mesh.Floats, mesh.Floats]:
-        alpha = np.array([t.alpha for t in self._told])
-        score = np.array([t.score for t in self._told])
-        slope = np.array([np.nan if t.slope is None else t.slope for t in self._told])
-        return alpha, score, slope
-
-    def _coarse_weights(self) -> Mapping[int, float] | None:
-        alpha, score, slope = self._arrays()
-        kept = mesh.every_other(alpha, slope)
-        if not len(kept):
-            return None
-        weights = mesh.fit(alpha[kept], score[kept], slope[kept]).weights
-        return _by_index([self._told[i] for i in kept], weights)
+    def _panels(self) -> Panels:
+        return side_by_side([curve.panels for curve in self._curves])
 
     def _advance(self) -> None:
         """All wanted nodes are known: stop, or want the middles of the panels that carry the error."""
-        alpha, score, slope = self._arrays()
-        self._fit = fit = mesh.fit(alpha, score, slope)
-        limit = self._tolerance.limit(float(score[-1] - score[0]))
-        if fit.indicator.sum() <= limit and abs(fit.residual.sum()) <= limit:
-            self._stop = StopReason.TOLERANCE
+        for number in self._unfitted:
+            self._curves[number].fit()
+        self._unfitted.clear()
+        if not self._gaps:  # The ends of all curves are among the first nodes.
+            self._gaps = tuple([sum([curve.gap(target) for curve in self._curves]) for target in self._targets])
+            self._limits = tuple([self._tolerance.limit(gap) for gap in self._gaps])
+        self._residuals = [sum([curve.residuals[target] for curve in self._curves]) for target in self._targets]
+        indicators = [sum([curve.indicators[target] for curve in self._curves]) for target in self._targets]
+        self._met = [
+            indicator <= limit and abs(residual) <= limit
+            for indicator, residual, limit in zip(indicators, self._residuals, self._limits, strict=True)
+        ]
+        if all(self._met):
+            self._end(StopReason.TOLERANCE)
             return
-        panels = list(zip(alpha[:-1].tolist(), alpha[1:].tolist(), strict=True))
-        self._count_splits_without_gain(panels, fit)
-        jumped = np.array([self._stuck[panel] >= JUMP_SPLITS for panel in panels])
-        self._jumps = [(a + b) / 2 for (a, b), jump in zip(panels, jumped, strict=True) if jump]
-        splittable = ~fit.at_rounding & ~jumped & (np.diff(alpha) > NARROWEST_PANEL)
-        chosen = _choose(np.where(splittable, fit.indicator, 0.0), limit)
-        # Jumps and noise alone may exceed the limit: then the rest is brought within it, and no more is spent.
-        hopeless = fit.indicator[~splittable].sum() > limit and fit.indicator[splittable].sum() <= limit
-        if hopeless or not len(chosen):
-            self._stop = self._why_stuck(bool(np.any(~splittable & ~jumped & ~fit.at_rounding)))
-        elif len(self._told) >= self._max_evaluations:
-            self._stop = StopReason.MAX_EVALUATIONS
+        panels = self._panels()
+        chosen = _choose(panels, self._limits, indicators, self._met)
+        if not len(chosen):
+            self._end(_why_stuck(panels, ~np.array(self._met)))
+        elif self._evaluations >= self._max_evaluations:
+            self._end(StopReason.MAX_EVALUATIONS)
         else:
-            chosen = chosen[: self._max_evaluations - len(self._told)]
-            self._split([(panels[i], float(fit.trapezoid_residual[i])) for i in sorted(chosen)])
+            self._split(chosen)
 
-    def _why_stuck(self, too_narrow: bool) -> StopReason:
-        if self._jumps:
-            return StopReason.DISCONTINUITY
-        return StopReason.RESOLUTION if too_narrow else StopReason.FLOAT_NOISE
+    def _end(self, reason: StopReason) -> None:
+        """Stop, or first have the attribution error told."""
+        self._check = self._weights()
+        if self._tolerance.attribution is None:
+            self._stop = reason
+        else:
+            self._ending = reason
 
-    def _split(self, chosen: list[tuple[Panel, float]]) -> None:
-        """Want the middle of each chosen panel, and remember its residual for its halves."""
-        self._parents = {}
-        for panel, residual in chosen:
-            a, b = panel
-            middle = (a + b) / 2
-            self._want(middle)
-            self._parents[a, middle] = self._parents[middle, b] = (residual, self._stuck[panel])
+    def _weights(self) -> Check:
+        weights, coarse_weights = [], []
+        for target in self._targets:
+            whole: dict[int, float] = {}
+            coarse: dict[int, float] | None = {}
+            for curve in self._curves:
+                whole |= curve.weights(target)
+                of_curve = curve.coarse_weights(target)
+                coarse = None if coarse is None or of_curve is None else coarse | of_curve
+            weights.append(whole)
+            coarse_weights.append(coarse)
+        return Check(tuple(weights), tuple(coarse_weights))
 
-    def _count_splits_without_gain(self, panels: list[Panel], fit: mesh.Fit) -> None:
-        """Keep, per panel, how many splits in a row have not shrunk its residual: the mark of a jump of F."""
-        stuck = {}
-        for panel, residual in zip(panels, fit.trapezoid_residual, strict=True):
-            if panel in self._parents:
-                before, splits = self._parents[panel]
-                stuck[panel] = splits + 1 if abs(residual) >= JUMP_SHRINKAGE * abs(before) else 0
-            else:
-                stuck[panel] = self._stuck.get(panel, 0)
-        self._stuck = stuck
+    def _split(self, chosen: NDArray[np.intp]) -> None:
+        """Want the middles of panels, numbered over all curves and worst first, as far as the budget goes."""
+        firsts = [0, *accumulate(len(curve.told) - 1 for curve in self._curves)]
+        for panel in sorted(chosen[: self._max_evaluations - self._evaluations].tolist()):
+            number = bisect_right(firsts, panel) - 1
+            alpha = self._curves[number].halve(panel - firsts[number])
+            ask = Ask((Node(self._next_index, number, alpha),), gradient=True)
+            self._pending[self._next_index] = ask
+            self._wanted.append(ask)
+            self._unfitted.add(number)
+            self._next_index += 1
+            self._evaluations += 1
 
 
-def _by_index(nodes: Sequence[Told], weights: mesh.Floats) -> dict[int, float]:
-    """Weights by node index, without the open ends: zero times a vector that is not finite would be NaN."""
-    return {t.index: float(w) for t, w in zip(nodes, weights, strict=True) if t.slope is not None}
+def _choose(panels: Panels, limits: Sequence[float], totals: Sequence[float], met: Sequence[bool]) -> NDArray[np.intp]:
+    """Panels to split for completeness, worst first: the fewest such that the others together stay below a share of the
+    limit, for each target that is not met yet. None where no split can bring any of them within its limit.
 
-
-def _choose(indicator: NDArray[np.float64], limit: float) -> NDArray[np.intp]:
-    """The fewest panels to split, largest first, such that the others together stay below a share of the limit.
-
-    At most a third of the panels at once (two at least): later rounds know more.
+    Per target: `limits`, `totals` of the indicators, and whether the target is `met`.
     """
+    open_to_splits = np.where(panels.idle, 0.0, panels.indicator)
+    within_reach = [sum(row) for row in open_to_splits.tolist()]
+    # Jumps and noise alone may exceed the limit: then the rest is brought within it, and no more is spent.
+    wanting = [
+        target
+        for target, (total, reach, limit) in enumerate(zip(totals, within_reach, limits, strict=True))
+        if not met[target] and not (total - reach > limit and reach <= limit)
+    ]
+    if not wanting:
+        return np.empty(0, np.intp)
+    share = open_to_splits[wanting] / np.array([[max(limits[target], LEAST_LIMIT)] for target in wanting])
+    order = _worst_first(share.max(axis=0))
+    left_over = share.sum(axis=1, keepdims=True) - share[:, order].cumsum(axis=1)
+    enough = int(np.count_nonzero(left_over.max(axis=0) > UNSPLIT_SHARE)) + 1
+    return order[:enough]
+
+
+def _choose_for_vectors(panels: Panels, wrong: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Panels to split for the attribution error of the targets that are `wrong`, worst first.
+
+    Where vectors turn, slopes mostly turn too, and the trapezoid's residual shows where. It need not: along a linear
+    score all residuals vanish whatever the gradients do, and only an even refinement finds out. So a panel counts by
+    its share of the residuals (of the worst target) and by its share of the path. Ours.
+    """
+    size = panels.size[wrong]
+    total = size.sum(axis=1, keepdims=True)
+    share = np.divide(size, total, out=np.zeros_like(size), where=total > 0).max(axis=0)
+    width = panels.width[0] / panels.width.sum()
+    return _worst_first(np.where(panels.narrow[0], 0.0, share + width))
+
+
+def _worst_first(share: mesh.Floats) -> NDArray[np.intp]:
+    """The panels with the largest shares, descending, as many as are split at once; none with a share of zero."""
     # Nearly equal ones are ties, which a stable sort leaves to the left: rounding must not choose between mirrors.
-    rank = np.round(np.log2(np.maximum(indicator, np.finfo(float).tiny)) * TIES_PER_OCTAVE)
-    order = np.argsort(-rank, kind="stable")
-    left_over = indicator.sum() - np.cumsum(indicator[order])
-    enough = int(np.searchsorted(-left_over, -UNSPLIT_SHARE * limit)) + 1
-    most = max(2, len(indicator) // 3)
-    chosen = order[: min(enough, most)]
-    return chosen[indicator[chosen] > 0]
+    rank = np.rint(np.log2(np.maximum(share, TINIEST)) * -TIES_PER_OCTAVE)
+    order = np.argsort(rank, kind="stable")[: max(2, len(share) // MOST_SPLITS_SHARE)]
+    return order[share[order] > 0]
+
+
+def _why_stuck(panels: Panels, unmet: NDArray[np.bool_]) -> StopReason:
+    if panels.jumped[unmet].any():
+        return StopReason.DISCONTINUITY
+    too_narrow = (panels.narrow & ~panels.at_rounding)[unmet].any()
+    return StopReason.RESOLUTION if too_narrow else StopReason.FLOAT_NOISE

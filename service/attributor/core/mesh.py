@@ -65,7 +65,7 @@ def fit(alpha: Floats, score: Floats, slope: Floats) -> Fit:
     by an open stencil, from its inner side.
     """
     usable = np.isfinite(slope)
-    table = (_cached_table if len(alpha) <= CACHED_NODES else _table)(alpha.tobytes(), usable.tobytes())
+    table = (_cached_table if len(alpha) <= CACHED_NODES else _last_table)(alpha.tobytes(), usable.tobytes())
     rise = np.diff(score)
     size = np.abs(score)
     noise = FLOAT_NOISE * (size[1:] + size[:-1] + np.abs(rise))
@@ -112,6 +112,8 @@ def _table(alpha_bytes: bytes, usable_bytes: bytes) -> _Table:
 
 #: The first mesh of every job and its half are the same; their tables are computed once. 1,024 take 15 MB at most.
 _cached_table = lru_cache(maxsize=1024)(_table)
+#: All targets of a job are fitted on one mesh, one after the other.
+_last_table = lru_cache(maxsize=1)(_table)
 
 
 def _stencils(usable: NDArray[np.intp], panels: int) -> list[tuple[int, NDArray[np.intp], NDArray[np.intp]]]:
@@ -156,5 +158,5 @@ def _interpolant_weights(nodes: Floats, a: Floats, b: Floats) -> Floats:
 
 def every_other(alpha: Floats, slope: Floats) -> NDArray[np.intp]:
     """Numbers of every other node of a mesh, both ends kept; empty where fewer than three usable ones would remain."""
-    kept = np.unique(np.append(np.arange(0, len(alpha), 2), len(alpha) - 1))
+    kept = np.append(np.arange(0, len(alpha) - 1, 2), len(alpha) - 1)
     return kept if np.isfinite(slope[kept]).sum() >= 2 and len(kept) >= 3 else kept[:0]

@@ -4,32 +4,45 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
-from attributor.core.adaptive import FIRST_NODES, JUMP_SPLITS, AdaptiveIntegrator
+from attributor.core.adaptive import FIRST_NODES, AdaptiveIntegrator
 from attributor.core.integrator import Integral, StopReason, Tolerance
+from attributor.core.panels import JUMP_SPLITS
 from attributor.errors import NonFiniteGradient, NonFiniteScore
-from problems import PROBLEMS, Problem, integrate, named, sigmoid, sigmoid_slope, tagged, tell, weighted_sum
+from problems import (
+    PROBLEMS,
+    STRAIGHT,
+    Problem,
+    integrate,
+    named,
+    sigmoid,
+    sigmoid_slope,
+    straight,
+    tagged,
+    tell,
+    weighted_sum,
+)
 
 ABSOLUTE = 1e-5
 #: The one problem whose ends score the same, so that only the absolute tolerance makes sense.
 THERE_AND_BACK = "whole_wave"
-#: The one problem where the score's residuals vanish before the attributions are right.
+#: The problems where the score's residuals vanish before the attributions are right.
 LUCKY = "lucky_kink"
+HIDDEN = (LUCKY, "turning_gradients")
 
 every_tolerance = pytest.mark.parametrize("relative", [0.05, 0.01, 0.001])
 every_problem = pytest.mark.parametrize("problem", PROBLEMS, ids=lambda problem: problem.name)
 
 
 def solve(problem: Problem, relative: float = 0.01, budget: int = 500, absolute: float = ABSOLUTE) -> Integral:
-    return integrate(AdaptiveIntegrator(Tolerance(relative, absolute), budget), problem)
+    return integrate(AdaptiveIntegrator(STRAIGHT, 1, Tolerance(relative, absolute), budget), problem)
 
 
 def attributions(problem: Problem, integral: Integral, weights: Mapping[int, float]) -> np.ndarray:
-    alpha = {told.index: told.alpha for told in integral.nodes}
-    return sum(weight * problem.vectors(np.array([alpha[index]]))[0] for index, weight in weights.items())
+    return straight(problem).summed(integral, weights)
 
 
 def moment(integral: Integral, power: int) -> float:
-    return sum(integral.weights[t.index] * t.alpha**power for t in integral.nodes if t.index in integral.weights)
+    return sum(integral.weights[0].get(t.node.index, 0.0) * t.node.alpha**power for t in integral.nodes)
 
 
 @every_tolerance
@@ -37,18 +50,18 @@ def moment(integral: Integral, power: int) -> float:
 def test_the_answer_is_complete_within_the_tolerance(problem, relative):
     integral = solve(problem, relative)
     assert integral.stop_reason is StopReason.TOLERANCE
-    assert integral.converged
+    assert integral.converged == (True,)
     assert integral.discontinuous_at is None
     assert abs(weighted_sum(integral) - problem.gap) <= max(relative * abs(problem.gap), ABSOLUTE)
 
 
 @every_tolerance
 @pytest.mark.parametrize(
-    "problem", [p for p in tagged("smooth", "kinked") if p.name != LUCKY], ids=lambda problem: problem.name
+    "problem", [p for p in tagged("smooth", "kinked") if p.name not in HIDDEN], ids=lambda problem: problem.name
 )
 def test_each_attribution_comes_close_to_the_exact_one(problem, relative):
     integral = solve(problem, relative)
-    found = attributions(problem, integral, integral.weights)
+    found = attributions(problem, integral, integral.weights[0])
     # Ours: no theorem ties the vector to the tolerance, but on these problems twice it holds.
     assert np.abs(found - problem.exact).sum() <= 2 * relative * np.abs(problem.exact).sum() + ABSOLUTE
 
@@ -56,8 +69,8 @@ def test_each_attribution_comes_close_to_the_exact_one(problem, relative):
 def test_a_residual_that_vanishes_by_luck_does_not_hide_from_the_coarse_rule():
     problem = named(LUCKY)
     integral = solve(problem)
-    found = attributions(problem, integral, integral.weights)
-    coarse = attributions(problem, integral, integral.coarse_weights)
+    found = attributions(problem, integral, integral.weights[0])
+    coarse = attributions(problem, integral, integral.coarse_weights[0])
     assert found.sum() == pytest.approx(problem.gap)
     true_error = np.abs(found - problem.exact).sum()
     assert true_error > 0.002 * problem.gap
@@ -79,7 +92,7 @@ def test_linear_slopes_are_integrated_exactly_whatever_the_mesh(problem, relativ
 @every_tolerance
 @every_problem
 def test_no_weight_amplifies(problem, relative):
-    assert sum(abs(weight) for weight in solve(problem, relative).weights.values()) < 2
+    assert sum(abs(weight) for weight in solve(problem, relative).weights[0].values()) < 2
 
 
 @pytest.mark.parametrize("name", ["linear", "constant", "product", "smaller_of_two", "cubic"])
@@ -98,8 +111,8 @@ def test_smooth_and_kinked_scores_stay_far_from_the_papers_50_steps_at_5_percent
 def test_a_jump_is_found_and_no_budget_burnt_on_it(problem, relative):
     integral = solve(problem, relative)
     assert integral.stop_reason is StopReason.DISCONTINUITY
-    assert not integral.converged
-    assert integral.discontinuous_at == pytest.approx(problem.breaks[0], abs=0.005)
+    assert integral.converged == (False,)
+    assert integral.discontinuous_at == (0, pytest.approx(problem.breaks[0], abs=0.005))
     assert len(integral.nodes) <= FIRST_NODES + JUMP_SPLITS
     # What gradients can explain is explained: all but the jump.
     assert weighted_sum(integral) == pytest.approx(sum(problem.exact), abs=0.01)
@@ -123,13 +136,13 @@ def test_beside_a_jump_the_rest_is_still_brought_within_the_tolerance():
 @pytest.mark.parametrize("problem", tagged("singular_end"), ids=lambda problem: problem.name)
 def test_an_end_without_a_finite_slope_is_reported_and_has_no_weight(problem):
     integral = solve(problem)
-    assert integral.open_ends == problem.breaks
-    assert integral.converged
+    assert integral.open_ends == tuple((0, alpha) for alpha in problem.breaks)
+    assert integral.converged == (True,)
     for told in integral.nodes:
-        assert (told.index in integral.weights) == (told.alpha not in problem.breaks)
-        assert (told.slope is None) == (told.alpha in problem.breaks)
-    assert set(integral.coarse_weights) <= set(integral.weights)
-    assert all(math.isfinite(weight) for weight in integral.weights.values())
+        assert (told.node.index in integral.weights[0]) == (told.node.alpha not in problem.breaks)
+        assert (told.slopes == (None,)) == (told.node.alpha in problem.breaks)
+    assert set(integral.coarse_weights[0]) <= set(integral.weights[0])
+    assert all(math.isfinite(weight) for weight in integral.weights[0].values())
 
 
 def test_a_square_root_at_an_end_stays_affordable():
@@ -146,35 +159,36 @@ def test_a_steep_sigmoid_is_no_jump(steepness):
         return steepness * sigmoid_slope(steepness * (x - 0.37))
 
     integral = solve(Problem("steep", "smooth", value, gradient, (0.0,), (1.0,), (1.0,)))
-    assert integral.converged
+    assert integral.converged == (True,)
     assert integral.discontinuous_at is None
 
 
 @every_problem
 def test_the_coarse_weights_are_a_rule_on_every_other_node(problem):
     integral = solve(problem)
-    positions = [i for i, told in enumerate(integral.nodes) if told.index in integral.coarse_weights]
+    positions = [i for i, told in enumerate(integral.nodes) if told.node.index in integral.coarse_weights[0]]
     last = len(integral.nodes) - 1
     assert all(i % 2 == 0 or i == last for i in positions)
-    assert sum(integral.coarse_weights.values()) == pytest.approx(1, abs=1e-12)
+    assert sum(integral.coarse_weights[0].values()) == pytest.approx(1, abs=1e-12)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.25, 1.0])
 def test_a_score_that_is_not_finite_names_its_alpha(alpha):
-    integrator = AdaptiveIntegrator(Tolerance(0.01, ABSOLUTE), 50)
-    node = next(node for node in integrator.ask() if node.alpha == alpha)
+    integrator = AdaptiveIntegrator(STRAIGHT, 1, Tolerance(0.01, ABSOLUTE), 50)
+    ask = next(ask for ask in integrator.ask() if ask.nodes[0].alpha == alpha)
     with pytest.raises(NonFiniteScore, match=f"alpha = {alpha:g} "):
-        integrator.tell(node.index, math.nan, 0.0)
+        integrator.tell(ask, [math.nan], [[0.0]])
 
 
 def test_a_gradient_that_is_not_finite_at_a_later_node_names_its_alpha():
-    problem, integrator = named("exp"), AdaptiveIntegrator(Tolerance(0.001, ABSOLUTE), 50)
-    for node in integrator.ask():
-        tell(integrator, problem, node)
-    node = integrator.ask()[0]
-    assert node.alpha * (FIRST_NODES - 1) % 1 != 0
-    with pytest.raises(NonFiniteGradient, match=f"alpha = {node.alpha:g} "):
-        integrator.tell(node.index, 1.0, math.inf)
+    problem, integrator = named("exp"), AdaptiveIntegrator(STRAIGHT, 1, Tolerance(0.001, ABSOLUTE), 50)
+    for ask in integrator.ask():
+        tell(integrator, problem, ask)
+    ask = integrator.ask()[0]
+    alpha = ask.nodes[0].alpha
+    assert alpha * (FIRST_NODES - 1) % 1 != 0
+    with pytest.raises(NonFiniteGradient, match=f"alpha = {alpha:g} "):
+        integrator.tell(ask, [1.0], [[math.inf]])
 
 
 @pytest.mark.parametrize("budget", range(FIRST_NODES, 41))
@@ -184,27 +198,27 @@ def test_the_budget_is_never_exceeded(name, budget):
     assert len(integral.nodes) <= budget
     if integral.stop_reason is StopReason.MAX_EVALUATIONS:
         assert len(integral.nodes) == budget
-        assert not integral.converged
+        assert integral.converged == (False,)
 
 
 def test_a_budget_that_suffices_changes_nothing():
     problem = named("odd_kinks")
     needed = len(solve(problem, 0.001).nodes)
-    assert solve(problem, 0.001, needed).converged
+    assert solve(problem, 0.001, needed).converged == (True,)
     assert solve(problem, 0.001, needed - 1).stop_reason is StopReason.MAX_EVALUATIONS
 
 
 @pytest.mark.parametrize("budget", [-1, 0, FIRST_NODES - 1])
 def test_a_budget_below_the_first_nodes_is_refused(budget):
     with pytest.raises(ValueError, match=f"at least {FIRST_NODES}"):
-        AdaptiveIntegrator(Tolerance(0.01, ABSOLUTE), budget)
+        AdaptiveIntegrator(STRAIGHT, 1, Tolerance(0.01, ABSOLUTE), budget)
 
 
 def test_where_the_scores_hardly_differ_the_absolute_tolerance_governs():
     problem = named(THERE_AND_BACK)
     rough, fine = solve(problem, absolute=1e-2), solve(problem, absolute=1e-5)
-    assert rough.converged
-    assert fine.converged
+    assert rough.converged == fine.converged == (True,)
+    assert (rough.limits, fine.limits) == ((1e-2,), (1e-5,))
     assert abs(weighted_sum(rough) - problem.gap) <= 1e-2
     assert abs(weighted_sum(fine) - problem.gap) <= 1e-5
     assert len(rough.nodes) <= 25
@@ -214,14 +228,14 @@ def test_where_the_scores_hardly_differ_the_absolute_tolerance_governs():
 def test_a_tolerance_out_of_reach_stops_at_the_rounding_errors_and_says_so():
     integral = solve(named(THERE_AND_BACK), relative=1e-3, absolute=0.0)
     assert integral.stop_reason is StopReason.FLOAT_NOISE
-    assert not integral.converged
+    assert integral.converged == (False,)
     assert len(integral.nodes) <= 70
 
 
 def test_a_singular_end_that_no_float32_path_resolves_is_not_taken_for_rounding():
     integral = solve(named("root"), relative=1e-6, absolute=0.0)
     assert integral.stop_reason is StopReason.RESOLUTION
-    assert not integral.converged
+    assert integral.converged == (False,)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -230,12 +244,12 @@ def test_a_singular_end_that_no_float32_path_resolves_is_not_taken_for_rounding(
 )
 def test_rounding_errors_do_not_burn_the_budget(name, seed):
     problem, draw = named(name), np.random.default_rng(seed)
-    integrator = AdaptiveIntegrator(Tolerance(1e-7, 0.0), 500)
+    integrator = AdaptiveIntegrator(STRAIGHT, 1, Tolerance(1e-7, 0.0), 500)
     while not integrator.done:
-        for node in integrator.ask():
-            score, slope = problem.scores(np.array([node.alpha]))[0], problem.slopes(np.array([node.alpha]))[0]
+        for ask in integrator.ask():
+            alpha = np.array([ask.nodes[0].alpha])
             rounding = 1 + 1e-7 * draw.uniform(-1, 1, 2)
-            integrator.tell(node.index, float(score * rounding[0]), float(slope * rounding[1]))
+            integrator.tell(ask, problem.scores(alpha) * rounding[0], [problem.slopes(alpha) * rounding[1]])
     integral = integrator.result()
     assert integral.stop_reason is StopReason.FLOAT_NOISE
     assert len(integral.nodes) <= 250
@@ -245,12 +259,12 @@ def test_rounding_errors_do_not_burn_the_budget(name, seed):
 @pytest.mark.parametrize("problem", tagged("kinked", "singular_end", "jump"), ids=lambda problem: problem.name)
 def test_the_order_in_which_nodes_are_told_does_not_matter(problem):
     def shuffled(seed: int) -> Integral:
-        integrator, order = AdaptiveIntegrator(Tolerance(0.01, ABSOLUTE), 100), random.Random(seed)
+        integrator, order = AdaptiveIntegrator(STRAIGHT, 1, Tolerance(0.01, ABSOLUTE), 100), random.Random(seed)
         while not integrator.done:
-            nodes = list(integrator.ask())
-            order.shuffle(nodes)
-            for node in nodes:
-                tell(integrator, problem, node)
+            asks = list(integrator.ask())
+            order.shuffle(asks)
+            for ask in asks:
+                tell(integrator, problem, ask)
         return integrator.result()
 
     assert shuffled(0) == shuffled(1) == solve(problem, budget=100)
@@ -259,19 +273,19 @@ def test_the_order_in_which_nodes_are_told_does_not_matter(problem):
 @pytest.mark.parametrize("spare", [1, 2])
 def test_ties_go_to_the_left(spare):
     # A score that stands still under a slope of 1: every panel is wrong by exactly as much.
-    integrator = AdaptiveIntegrator(Tolerance(0.01, ABSOLUTE), FIRST_NODES + spare)
-    for node in integrator.ask():
-        integrator.tell(node.index, 0.0, 1.0)
-    assert [node.alpha for node in integrator.ask()] == [1 / 16, 3 / 16][:spare]
+    integrator = AdaptiveIntegrator(STRAIGHT, 1, Tolerance(0.01, ABSOLUTE), FIRST_NODES + spare)
+    for ask in integrator.ask():
+        integrator.tell(ask, [0.0], [[1.0]])
+    assert [ask.nodes[0].alpha for ask in integrator.ask()] == [1 / 16, 3 / 16][:spare]
 
 
 def test_the_running_error_is_relative_and_ends_as_the_answers_error():
-    problem, integrator = named("x_x_sin"), AdaptiveIntegrator(Tolerance(0.001, ABSOLUTE), 500)
+    problem, integrator = named("x_x_sin"), AdaptiveIntegrator(STRAIGHT, 1, Tolerance(0.001, ABSOLUTE), 500)
     integral = integrate(integrator, problem)
     assert integrator.error() == pytest.approx(abs(weighted_sum(integral) - problem.gap) / abs(problem.gap))
 
 
 def test_without_a_score_difference_there_is_no_running_error():
-    integrator = AdaptiveIntegrator(Tolerance(0.01, ABSOLUTE), 500)
-    assert integrate(integrator, named("constant")).converged
+    integrator = AdaptiveIntegrator(STRAIGHT, 1, Tolerance(0.01, ABSOLUTE), 500)
+    assert integrate(integrator, named("constant")).converged == (True,)
     assert integrator.error() is None

@@ -2,129 +2,185 @@ import math
 
 import pytest
 from attributor.core.adaptive import AdaptiveIntegrator
-from attributor.core.integrator import FixedIntegrator, StopReason, Tolerance
-from attributor.core.rules import FIXED_RULES, gauss_legendre, midpoint, right_riemann, trapezoid
+from attributor.core.fixed import FixedIntegrator, random_integrator
+from attributor.core.integrator import (
+    EXAMPLE,
+    Ask,
+    Check,
+    Curve,
+    Node,
+    Tolerance,
+    attributed,
+    checked,
+    laid_out,
+)
+from attributor.core.rules import FIXED_RULES
 from attributor.errors import NonFiniteGradient, NonFiniteScore
-from problems import integrate, named, tell, weighted_sum
+from problems import STRAIGHT, chain, integrate, named, tell, weighted_sum
 
 TOLERANCE = Tolerance(0.01, 1e-5)
+CHAIN = (Curve(1, 2), Curve(2, EXAMPLE))
+THIRDS = (0.0, 1 / 3, 2 / 3, 1.0)
 
-MAKERS = {name: lambda rule=rule: FixedIntegrator(rule(6), TOLERANCE) for name, rule in FIXED_RULES.items()}
-MAKERS["adaptive"] = lambda: AdaptiveIntegrator(TOLERANCE, 50)
+MAKERS = {
+    name: lambda curves=STRAIGHT, rule=rule: FixedIntegrator(curves, rule(6), 1, TOLERANCE)
+    for name, rule in FIXED_RULES.items()
+}
+MAKERS["adaptive"] = lambda curves=STRAIGHT: AdaptiveIntegrator(curves, 1, TOLERANCE, 50)
 every_integrator = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
 
 
 def test_the_larger_of_the_two_tolerances_is_the_limit():
     assert Tolerance(0.01, 1e-5).limit(-2.0) == pytest.approx(0.02)
     assert Tolerance(0.01, 1e-5).limit(1e-6) == 1e-5
+    assert Tolerance(None, 1e-5).limit(1e-6) == math.inf
 
 
 @every_integrator
-def test_nodes_are_handed_out_once_and_alpha_1_first(make):
-    integrator = make()
-    nodes = integrator.ask()
-    assert nodes[0].alpha == 1.0
-    assert len({node.index for node in nodes}) == len(nodes)
-    assert len({node.alpha for node in nodes}) == len(nodes)
-    assert {0.0, 1.0} <= {node.alpha for node in nodes}
+@pytest.mark.parametrize("curves", [STRAIGHT, CHAIN], ids=["straight", "chain"])
+def test_points_are_handed_out_once_and_the_example_first(make, curves):
+    integrator = make(curves)
+    asks = integrator.ask()
+    nodes = [node for ask in asks for node in ask.nodes]
+    assert asks[0].nodes == (Node(0, len(curves) - 1, 1.0),)
+    assert [node.index for node in nodes] == list(range(len(nodes)))
+    assert len({(node.curve, node.alpha) for node in nodes}) == len(nodes)
+    assert {(i, end) for i in range(len(curves)) for end in (0.0, 1.0)} <= {(node.curve, node.alpha) for node in nodes}
     assert integrator.ask() == ()
 
 
 @every_integrator
-def test_it_is_done_with_the_last_node_and_not_before(make):
+def test_where_two_curves_meet_one_point_serves_both(make):
+    shared = [ask for ask in make(CHAIN).ask() if len(ask.nodes) > 1]
+    assert [[(node.curve, node.alpha) for node in ask.nodes] for ask in shared] == [[(0, 1.0), (1, 0.0)]]
+
+
+@every_integrator
+def test_it_is_done_with_the_last_point_and_not_before(make):
     integrator, problem = make(), named("linear")
-    nodes = integrator.ask()
-    for node in nodes[:-1]:
-        tell(integrator, problem, node)
+    asks = integrator.ask()
+    for ask in asks[:-1]:
+        tell(integrator, problem, ask)
         assert not integrator.done
         assert integrator.error() is None
         assert integrator.ask() == ()
+        assert integrator.check() is None
         with pytest.raises(RuntimeError, match="not done"):
             integrator.result()
-    tell(integrator, problem, nodes[-1])
+    tell(integrator, problem, asks[-1])
     assert integrator.done
     assert integrator.error() == pytest.approx(0, abs=1e-12)
     assert weighted_sum(integrator.result()) == pytest.approx(problem.gap)
 
 
 @every_integrator
-def test_a_node_is_told_once(make):
+def test_a_point_is_told_once(make):
     integrator = make()
-    node = integrator.ask()[0]
-    integrator.tell(node.index, 1.0, 1.0)
+    ask = integrator.ask()[0]
+    integrator.tell(ask, [1.0], [[1.0]])
     with pytest.raises(KeyError):
-        integrator.tell(node.index, 1.0, 1.0)
+        integrator.tell(ask, [1.0], [[1.0]])
 
 
 @every_integrator
-def test_a_node_that_was_not_asked_for_is_refused(make):
+def test_a_point_that_was_not_asked_for_is_refused(make):
     integrator = make()
     integrator.ask()
     with pytest.raises(KeyError):
-        integrator.tell(999, 1.0, 1.0)
+        integrator.tell(Ask((Node(999, 0, 0.5),), gradient=True), [1.0], [[1.0]])
 
 
 @every_integrator
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
 def test_a_score_that_is_not_finite_is_refused_with_its_alpha(make, score):
     integrator = make()
-    node = integrator.ask()[3]
-    with pytest.raises(NonFiniteScore, match=f"alpha = {node.alpha:g} "):
-        integrator.tell(node.index, score, 1.0)
+    ask = integrator.ask()[3]
+    with pytest.raises(NonFiniteScore, match=f"{score} at alpha = {ask.nodes[0].alpha:g} "):
+        integrator.tell(ask, [score], [[1.0]])
 
 
 @every_integrator
-@pytest.mark.parametrize("slope", [math.nan, math.inf, None])
+@pytest.mark.parametrize("slope", [math.nan, math.inf])
 def test_an_interior_gradient_that_is_not_finite_is_refused_with_its_alpha(make, slope):
     integrator = make()
-    node = next(node for node in integrator.ask() if 0 < node.alpha < 1)
-    with pytest.raises(NonFiniteGradient, match=f"alpha = {node.alpha:g} "):
-        integrator.tell(node.index, 1.0, slope)
+    ask = next(ask for ask in integrator.ask() if 0 < ask.nodes[0].alpha < 1)
+    with pytest.raises(NonFiniteGradient, match=f"alpha = {ask.nodes[0].alpha:g} "):
+        integrator.tell(ask, [1.0], [[slope]])
 
 
-def test_a_fixed_rule_cannot_do_without_the_gradient_at_its_ends():
-    problem = named("root")
-    with pytest.raises(NonFiniteGradient, match="alpha = 0 "):
-        integrate(FixedIntegrator(trapezoid(5), TOLERANCE), problem)
-    assert integrate(FixedIntegrator(right_riemann(5), TOLERANCE), problem).stop_reason is StopReason.FIXED_RULE
+@every_integrator
+def test_both_integrators_agree_on_what_they_integrated(make):
+    journey = chain((0.0,), (0.4,), (2.0,), targets=(named("exp"),))
+    integral = integrate(make(CHAIN), journey)
+    assert [(told.node.curve, told.node.alpha) for told in integral.nodes] == sorted(
+        (told.node.curve, told.node.alpha) for told in integral.nodes
+    )
+    assert integral.gaps == (pytest.approx(math.exp(2) - 1),)
+    assert integral.limits == (pytest.approx(0.01 * (math.exp(2) - 1)),)
+    assert set(integral.weights[0]) <= {told.node.index for told in integral.nodes}
+    assert integral.attribution_errors is None
+
+
+def test_curves_are_laid_out_one_after_the_other_with_each_vertex_once():
+    star = (Curve(1, EXAMPLE, 0, 0.5), Curve(2, EXAMPLE, 1, 0.5))
+    places = [[(node.curve, node.alpha) for node in ask.nodes] for ask in laid_out(star, ((0.5,), (0.25, 0.75)))]
+    assert places == [[(0, 1.0), (1, 1.0)], [(0, 0.0)], [(0, 0.5)], [(1, 0.0)], [(1, 0.25)], [(1, 0.75)]]
+
+
+def test_a_vertex_has_a_gradient_where_one_of_its_curves_has_a_node_there():
+    asks = {ask.nodes[0].curve if len(ask.nodes) == 1 else "shared": ask for ask in laid_out(CHAIN, ((1.0,), ()))}
+    assert asks["shared"].gradient
+    assert not asks[0].gradient
+    assert not asks[1].gradient
+
+
+def test_a_closed_curve_has_two_nodes_at_its_vertex():
+    assert [len(ask.nodes) for ask in laid_out((Curve(EXAMPLE, EXAMPLE),), (THIRDS,))] == [2, 1, 1]
+
+
+def test_curves_that_miss_the_example_are_a_bug():
+    with pytest.raises(ValueError, match="example"):
+        laid_out((Curve(1, 2),), (THIRDS,))
+
+
+def test_a_slope_that_is_not_finite_at_an_end_is_none_for_its_node_and_target_only():
+    ask = Ask((Node(0, 0, 1.0), Node(1, 1, 0.0)), gradient=True)
+    told = checked(ask, [1.0, 2.0], [[0.5, math.inf], [math.nan, 0.25]])
+    assert [t.slopes for t in told] == [(0.5, None), (None, 0.25)]
+    assert {t.scores for t in told} == {(1.0, 2.0)}
+
+
+def test_without_a_gradient_there_are_no_slopes():
+    (told,) = checked(Ask((Node(0, 0, 0.5),), gradient=False), [1.0, 2.0], None)
+    assert told.slopes == (None, None)
+
+
+def test_a_gradient_that_is_not_told_is_a_bug():
+    with pytest.raises(ValueError, match="bug"):
+        checked(Ask((Node(0, 0, 0.5),), gradient=True), [1.0], None)
+
+
+def test_a_later_curve_is_named_with_the_alpha():
+    with pytest.raises(NonFiniteScore, match=r"alpha = 0\.5 of the path \(its curve 3\)"):
+        checked(Ask((Node(0, 3, 0.5),), gradient=True), [math.nan], [[1.0]])
 
 
 @pytest.mark.parametrize(
-    ("rule", "scores_only"),
-    [(right_riemann(50), [0.0]), (midpoint(7), [1.0, 0.0]), (gauss_legendre(12), [1.0, 0.0]), (trapezoid(9), [])],
-    ids=lambda value: getattr(value, "name", ""),
+    ("allowed", "errors", "coarse", "fine"),
+    [
+        (None, None, {}, True),
+        (0.1, None, {}, False),
+        (0.1, [0.1], {}, True),
+        (0.1, [0.2], {}, False),
+        # All attributions exactly zero: as right as can be. No coarse rule: nothing is known.
+        (0.1, [None], {}, True),
+        (0.1, [None], None, False),
+    ],
 )
-def test_a_fixed_rule_asks_for_the_scores_at_the_ends_that_it_lacks(rule, scores_only):
-    nodes = FixedIntegrator(rule, TOLERANCE).ask()
-    assert [node.alpha for node in nodes if not node.gradient] == scores_only
-    assert tuple(sorted(node.alpha for node in nodes if node.gradient)) == rule.nodes
+def test_what_counts_as_a_right_attribution(allowed, errors, coarse, fine):
+    assert attributed(Tolerance(0.01, 0.0, allowed), Check(({},), (coarse,)), errors) == (fine,)
 
 
-def test_a_fixed_rule_says_whether_it_happens_to_meet_the_tolerance():
-    problem = named("exp")
-    rough = integrate(FixedIntegrator(right_riemann(5), TOLERANCE), problem)
-    fine = integrate(FixedIntegrator(gauss_legendre(12), TOLERANCE), problem)
-    assert abs(weighted_sum(rough) - problem.gap) > 0.01 * problem.gap
-    assert not rough.converged
-    assert fine.converged
-
-
-def test_a_fixed_rule_knows_its_relative_error():
-    problem, integrator = named("exp"), FixedIntegrator(right_riemann(5), TOLERANCE)
-    integral = integrate(integrator, problem)
-    assert integrator.error() == pytest.approx(abs(weighted_sum(integral) - problem.gap) / problem.gap)
-
-
-def test_without_a_score_difference_no_relative_error_is_stated():
-    integrator = FixedIntegrator(midpoint(4), TOLERANCE)
-    integral = integrate(integrator, named("constant"))
-    assert integrator.error() is None
-    assert integral.converged
-
-
-def test_the_nodes_of_an_integral_ascend_and_its_weights_belong_to_them():
-    integral = integrate(FixedIntegrator(gauss_legendre(4), TOLERANCE), named("exp"))
-    alphas = [told.alpha for told in integral.nodes]
-    assert alphas == [0.0, *gauss_legendre(4).nodes, 1.0]
-    weights = [integral.weights.get(told.index, 0.0) for told in integral.nodes]
-    assert weights == [0.0, *gauss_legendre(4).weights, 0.0]
+def test_random_nodes_are_an_integrator_too():
+    integral = integrate(random_integrator(STRAIGHT, [0.5], 1, TOLERANCE), named("linear"))
+    assert weighted_sum(integral) == pytest.approx(named("linear").gap)

@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+from attributor.core.integrator import Node, Told
+from attributor.core.panels import JUMP_SPLITS, NARROWEST_PANEL, CurvePanels, side_by_side
+
+
+def curve_of(*values, weight=1.0, slopes=None, nodes=5):
+    """A curve on even nodes; `values` are functions of alpha, `slopes` likewise (default: 0)."""
+    curve = CurvePanels(weight)
+    for alpha in np.linspace(0, 1, nodes).tolist():
+        add(curve, alpha, values, slopes)
+    curve.fit()
+    return curve
+
+
+def add(curve, alpha, values, slopes=None):
+    h = tuple(float(f(alpha)) for f in slopes) if slopes else (0.0,) * len(values)
+    curve.add(Told(Node(len(curve.told), 0, alpha), tuple(float(f(alpha)) for f in values), h))
+
+
+def step(alpha):
+    return float(alpha > 0.3)
+
+
+def split_at_the_jump(curve, values, times):
+    for _ in range(times):
+        panels = curve.panels
+        add(curve, curve.halve(int(panels.size[0].argmax())), values)
+        curve.fit()
+
+
+def test_a_residual_that_does_not_shrink_is_a_jump_after_so_many_splits():
+    curve = curve_of(step)
+    split_at_the_jump(curve, [step], JUMP_SPLITS - 1)
+    assert not curve.panels.jumped.any()
+    assert curve.jump is None
+    split_at_the_jump(curve, [step], 1)
+    assert curve.panels.jumped.sum() == 1
+    assert curve.jump == pytest.approx(0.3, abs=0.25 / 2**JUMP_SPLITS)
+    assert curve.panels.idle.tolist() == (curve.panels.jumped | curve.panels.at_rounding).tolist()
+
+
+def test_a_jump_of_one_target_is_none_of_the_others():
+    values = [step, lambda alpha: alpha]
+    curve = curve_of(*values, slopes=[lambda alpha: 0.0, lambda alpha: 1.0])
+    for _ in range(JUMP_SPLITS):
+        panels = curve.panels
+        add(curve, curve.halve(int(panels.size[0].argmax())), values, [lambda alpha: 0.0, lambda alpha: 1.0])
+        curve.fit()
+    assert curve.panels.jumped.any(axis=1).tolist() == [True, False]
+
+
+def test_panels_that_are_left_alone_keep_what_is_known_of_them():
+    curve = curve_of(step)
+    split_at_the_jump(curve, [step], JUMP_SPLITS)
+    jump = curve.panels.jumped[0].tolist().index(True)
+    add(curve, curve.halve(len(curve.told) - 2), [step])
+    curve.fit()
+    assert curve.panels.jumped[0].tolist().index(True) == jump
+
+
+def test_all_sums_carry_the_curves_weight():
+    one, half = curve_of(step), curve_of(step, weight=0.5)
+    assert half.residuals == [one.residuals[0] / 2]
+    assert half.indicators == [one.indicators[0] / 2]
+    assert half.gap(0) == one.gap(0) / 2 == 0.5
+    assert half.weights(0) == {index: weight / 2 for index, weight in one.weights(0).items()}
+    assert half.panels.size.tolist() == (one.panels.size / 2).tolist()
+
+
+def test_several_curves_stand_side_by_side():
+    together = side_by_side([curve_of(step).panels, curve_of(step, nodes=3).panels])
+    assert together.indicator.shape == (1, 6)
+    assert together.width.tolist() == [[0.25] * 4 + [0.5] * 2]
+
+
+def test_a_panel_too_narrow_to_be_split_is_idle():
+    curve = curve_of(step)
+    for told in [Told(Node(9, 0, NARROWEST_PANEL), (0.0,), (5.0,))]:
+        curve.add(told)
+    curve.fit()
+    assert curve.panels.narrow.tolist() == [[True, False, False, False, False]]
+    assert curve.panels.idle[0, 0]
+
+
+@pytest.mark.parametrize("nodes", [3, 4, 5, 9])
+def test_the_coarse_rule_of_any_number_of_nodes_integrates_constants(nodes):
+    curve = curve_of(lambda alpha: alpha, slopes=[lambda alpha: 1.0], nodes=nodes)
+    coarse = curve.coarse_weights(0)
+    assert sum(coarse.values()) == pytest.approx(1)
+    assert len(coarse) == nodes // 2 + 1
+
+
+@pytest.mark.parametrize("nodes", [3, 5])
+def test_open_ends_may_leave_too_few_nodes_for_a_coarse_rule(nodes):
+    curve = CurvePanels(1.0)
+    for i, alpha in enumerate(np.linspace(0, 1, nodes).tolist()):
+        curve.add(Told(Node(i, 0, alpha), (alpha, alpha), (1.0, None if alpha in (0.0, 1.0) else 1.0)))
+    curve.fit()
+    assert curve.coarse_weights(0) is not None
+    assert curve.coarse_weights(1) is None
+    assert sum(curve.weights(1).values()) == pytest.approx(1)
+    assert curve.open_ends() == [0.0, 1.0]
