@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from attributor.engine.engine import Engine
+from attributor.jobs.explanation import Explanation, fixed_baseline
 from attributor.jobs.job import JobKind, JobSpec, Quadrature
 from attributor.jobs.model import ModelInfo
 from attributor.jobs.result import AttributionResult
@@ -55,8 +56,7 @@ def job(info: ModelInfo, row: np.ndarray, tolerance: float) -> JobSpec:
         declared=info.inputs,
         inputs=({info.inputs[0].name: row},),
         fingerprint="",
-        baseline_name=info.default_baseline,
-        baseline=info.baselines[info.default_baseline].tensors,
+        explanation=Explanation(baselines=(fixed_baseline("default", info.baselines[info.default_baseline].tensors),)),
         quadrature=Quadrature(tolerance=tolerance),
     )
 

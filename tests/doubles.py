@@ -1,16 +1,18 @@
 """Stand-ins for the engine's ports, with arithmetic in numpy float64: a recording model, its provider, a clock."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from attributor.core.integrator import Node
 from attributor.engine.engine import Engine
 from attributor.errors import ModelNotReady, UnknownModel
-from attributor.jobs.job import Failure, JobKind, JobSpec, Quadrature, RuleName, Target
-from attributor.jobs.model import Baseline, Feature, InputKind, InputSpec, ModelInfo, OutputSpec
+from attributor.jobs.explanation import Explanation, Target, Term, fixed_baseline
+from attributor.jobs.job import Failure, JobKind, JobSpec, Quadrature, RuleName
+from attributor.jobs.model import Baseline, Feature, InputKind, InputSpec, ModelInfo, OutputSpec, Tensors
 from attributor.jobs.result import AttributionResult, JobResult, PathResult
-from attributor.ports import Evaluation, PathSpec, Point
+from attributor.ports import CurveSpec, Evaluation, Observation, Point, RouteSpec
 from numpy.typing import NDArray
 from problems import Floats, Problem
 
@@ -21,76 +23,142 @@ LABELS = ("no", "yes")
 PREDICTED = 1
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A point that a model was asked for: `path` is `<job>/<input>`, `alpha` that of its first node."""
+
+    path: str
+    alpha: float
+    gradient: bool
+    nodes: tuple[Node, ...]
+
+
+def told(score: float, slope: float | None) -> Evaluation:
+    """What a pass says of a point with one node and one target."""
+    return Evaluation((score,), None if slope is None else ((slope,),), PREDICTED)
+
+
 @dataclass
 class RecordingModel:
-    """A GradientModel on a problem's value and gradient. It keeps to the port's promises and insists on the caller's:
+    """A GradientModel on a problem's value and gradient, straight curves only; class 0 scores minus what class 1 does.
 
-    a path is opened once, closed once, and its alpha 1 comes first. `raising`: paths (ids) whose points make a pass
-    raise; `spoilt`: (path id, alpha) to what comes back there in place of the truth.
+    It keeps to the port's promises and insists on the caller's: a route is opened once, closed once, and its first
+    point is at the example. `raising`: paths whose points make a pass raise; `refusing`: paths that cannot be opened;
+    `spoilt`: (path, alpha) to what comes back there in place of the truth.
     """
 
     problem: Problem
     max_points: int = 64
-    passes: list[tuple[Point, ...]] = field(default_factory=list)
+    passes: list[tuple[Seen, ...]] = field(default_factory=list)
     raising: set[str] = field(default_factory=set)
     refusing: set[str] = field(default_factory=set)
     spoilt: dict[tuple[str, float], Evaluation] = field(default_factory=dict)
     vectors_factor: float = 1.0
-    paths: dict[str, PathSpec] = field(default_factory=dict)
+    routes: dict[str, RouteSpec] = field(default_factory=dict)
+    _curves: dict[str, list[CurveSpec]] = field(default_factory=dict)
     _vectors: dict[str, dict[int, Floats]] = field(default_factory=dict)
     _resolved: set[str] = field(default_factory=set)
 
-    def open(self, path: str, spec: PathSpec) -> None:
-        assert path not in self.paths, f"{path} is open already"
-        if path in self.refusing:
+    @property
+    def paths(self) -> set[str]:
+        """`<job>/<input>` of all open routes."""
+        return {_path_of(route) for route in self.routes}
+
+    def lane(self, spec: RouteSpec) -> Hashable:
+        return spec.layer, spec.observed
+
+    def open(self, route: str, spec: RouteSpec) -> None:
+        assert route not in self.routes, f"{route} is open already"
+        if _path_of(route) in self.refusing:
             raise MemoryError("no room on the device")
-        self.paths[path] = spec
-        self._vectors[path] = {}
+        self.routes[route] = spec
+        self._curves[route], self._vectors[route] = [], {}
+
+    def add_curve(self, route: str, spec: CurveSpec) -> int:
+        assert not spec.bends
+        self._curves[route].append(spec)
+        return len(self._curves[route]) - 1
+
+    def start(self, route: str, curve: int) -> Tensors:
+        return self._curves[route][curve].start
 
     def evaluate(self, points: Sequence[Point]) -> list[Evaluation]:
         assert 0 < len(points) <= self.max_points
         for point in points:
-            assert point.path in self.paths, f"{point.path} is not open"
-            assert point.path in self._resolved or point.alpha == 1, "alpha 1 comes first"
-            self._resolved.add(point.path)
-        self.passes.append(tuple(points))
-        if broken := self.raising & {point.path for point in points}:
+            assert point.route in self.routes, f"{point.route} is not open"
+            at_example = np.array_equal(self._position(point), self.routes[point.route].example[INPUT])
+            assert point.route in self._resolved or at_example, "the example comes first"
+            self._resolved.add(point.route)
+        seen = [Seen(_path_of(p.route), p.ask.nodes[0].alpha, p.ask.gradient, p.ask.nodes) for p in points]
+        self.passes.append(tuple(seen))
+        if broken := self.raising & {each.path for each in seen}:
             raise RuntimeError(f"shapes do not match\n{sorted(broken)}")
         return [self._evaluation(point) for point in points]
 
+    def _position(self, point: Point) -> Floats:
+        node = point.ask.nodes[0]
+        start, end = self._ends(point.route, node)
+        return end if node.alpha == 1 else start + node.alpha * (end - start)
+
+    def _ends(self, route: str, node: Node) -> tuple[Floats, Floats]:
+        spec = self._curves[route][node.curve]
+        return np.asarray(spec.start[INPUT], dtype=float), np.asarray(spec.end[INPUT], dtype=float)
+
     def _evaluation(self, point: Point) -> Evaluation:
-        spec = self.paths[point.path]
-        end = np.asarray(spec.example[INPUT], dtype=float)
-        start = end if spec.baseline is None else np.asarray(spec.baseline[INPUT], dtype=float)
-        at = (start + point.alpha * (end - start))[None]
-        score = float(self.problem.value(at)[0])
-        slope = None
-        if point.gradient:
+        route = point.route
+        score = float(self.problem.value(self._position(point)[None])[0])
+        factors = [sum(_SIGN[t.index] * t.weight for t in target.terms) for target in self.targets(route)]
+        slopes = None
+        if point.ask.gradient:
             with np.errstate(all="ignore"):
-                vector = self.problem.gradient(at)[0] * (end - start)
-                slope = float(vector.sum())
-            self._vectors[point.path][point.node] = vector
-        return self.spoilt.get((point.path, point.alpha), Evaluation(score, slope))
+                gradient = self.problem.gradient(self._position(point)[None])[0]
+                slopes = tuple(self._keep(route, node, gradient, factors) for node in point.ask.nodes)
+        truth = Evaluation(tuple(factor * score for factor in factors), slopes, PREDICTED)
+        return self.spoilt.get((_path_of(route), point.ask.nodes[0].alpha), truth)
 
-    def target_class(self, path: str) -> tuple[int, bool]:
-        index = self.paths[path].target.class_index
-        return (PREDICTED, True) if index is None else (index, index == PREDICTED)
+    def _keep(self, route: str, node: Node, gradient: Floats, factors: Sequence[float]) -> tuple[float, ...]:
+        start, end = self._ends(route, node)
+        plain = self._curves[route][node.curve].plain
+        self._vectors[route][node.index] = gradient if plain else gradient * (end - start)
+        return tuple(factor * float((gradient * (end - start)).sum()) for factor in factors)
 
-    def outputs(self, path: str) -> NDArray[np.float32]:
-        score = self.problem.value(np.asarray(self.paths[path].example[INPUT], dtype=float)[None])[0]
+    def targets(self, route: str) -> tuple[Target, ...]:
+        return tuple(
+            target if target.terms else replace(target, terms=(Term((PREDICTED - target.rank) % 2),))
+            for target in self.routes[route].targets
+        )
+
+    def outputs(self, route: str) -> NDArray[np.float32]:
+        score = self.problem.value(np.asarray(self.routes[route].example[INPUT], dtype=float)[None])[0]
         return np.array([-score, score], dtype=np.float32)
 
-    def attributions(self, path: str, weights: Mapping[int, float]) -> Mapping[str, Floats]:
+    def attributions(self, route: str, target: int, weights: Mapping[int, float]) -> Mapping[str, Floats]:
         # In the order of the nodes, so that the sum does not depend on the order of the passes.
-        kept = self._vectors[path]
-        return {INPUT: self.vectors_factor * sum(weights[node] * kept[node] for node in sorted(weights))}
+        kept = self._vectors[route]
+        factor = sum(_SIGN[term.index] * term.weight for term in self.targets(route)[target].terms)
+        return {INPUT: self.vectors_factor * factor * sum(weights[node] * kept[node] for node in sorted(weights))}
 
-    def close(self, path: str) -> None:
-        del self.paths[path], self._vectors[path]
+    def observations(self, route: str) -> Sequence[Observation]:
+        raise NotImplementedError
 
-    def points_of(self, job_id: str) -> list[Point]:
+    def layer_is_cut(self, route: str, baseline: Tensors) -> bool:
+        raise NotImplementedError
+
+    def close(self, route: str) -> None:
+        del self.routes[route], self._vectors[route], self._curves[route]
+        self._resolved.discard(route)
+
+    def points_of(self, job_id: str) -> list[Seen]:
         """All points that a job has had evaluated, in order."""
         return [point for points in self.passes for point in points if point.path.startswith(f"{job_id}/")]
+
+
+#: What the classes make of the problem's value.
+_SIGN = (-1.0, 1.0)
+
+
+def _path_of(route: str) -> str:
+    return "/".join(route.split("/")[:2])
 
 
 def model_info(problem: Problem, name: str = "net", features: tuple[Feature, ...] | None = None) -> ModelInfo:
@@ -120,6 +188,7 @@ class FakeProvider:
     models: dict[str, RecordingModel]
     infos: dict[str, ModelInfo]
     not_ready: set[str] = field(default_factory=set)
+    references: dict[str, Tensors] = field(default_factory=dict)
 
     def get(self, ref: str, digest: str) -> RecordingModel:
         if ref in self.not_ready:
@@ -132,6 +201,9 @@ class FakeProvider:
         if ref not in self.infos:
             raise UnknownModel(ref)
         return self.infos[ref]
+
+    def reference_set(self, ref: str) -> Tensors:
+        return self.references.get(ref, {})
 
 
 def one_model(model: RecordingModel, info: ModelInfo | None = None) -> FakeProvider:
@@ -151,8 +223,17 @@ class FakeClock:
 
 
 def job_spec(problem: Problem, *inputs: Sequence[float], model: str = "net", **changes: Any) -> JobSpec:
-    """A job on a problem: its own input and baseline unless others are given."""
+    """A job on a problem: its own input and baseline unless others are given.
+
+    `target`, `baseline` (its tensors), `layer`: short for an explanation with these; `explanation`: the whole of it.
+    """
     rows = inputs or (problem.example,)
+    baseline = changes.pop("baseline", {INPUT: np.array(problem.baseline, dtype=np.float32)})
+    explanation = Explanation(
+        baselines=(fixed_baseline("zero", baseline),),
+        targets=(changes.pop("target", Target()),),
+        layer=changes.pop("layer", None),
+    )
     return JobSpec(
         **{
             "kind": JobKind.ATTRIBUTION,
@@ -162,9 +243,7 @@ def job_spec(problem: Problem, *inputs: Sequence[float], model: str = "net", **c
             "declared": model_info(problem).inputs,
             "inputs": tuple({INPUT: np.array(row, dtype=np.float32)} for row in rows),
             "fingerprint": "",
-            "baseline_name": "zero",
-            "baseline": {INPUT: np.array(problem.baseline, dtype=np.float32)},
-            "target": Target(),
+            "explanation": explanation,
             **changes,
         }
     )

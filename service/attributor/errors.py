@@ -12,6 +12,8 @@ AttributorError
     UnknownVersion            unknown_version         the model has no such version
     UnknownClass              unknown_class           no such label or class index
     UnknownBaseline           unknown_baseline        the model declares no baseline of that name
+    UnknownLayer              unknown_layer           no such module in the model
+    UnsupportedByModel        unsupported_by_model    this model cannot be explained in that way
     UnsupportedVisualization  unsupported_visualization  that picture cannot be drawn for this input
     IdempotencyConflict       idempotency_conflict    the key was used with another body
     JobNotFound               job_not_found           no such job, or it has expired or was erased
@@ -27,6 +29,7 @@ AttributorError
     ModelError                model_error             the model raised
     NonFiniteScore            non_finite_score        the model returned NaN or infinity
     NonFiniteGradient         non_finite_gradient     a gradient inside the path is NaN or infinite
+    NoOtherClass              no_other_class          no input of another class to find a boundary from
     WorkerLost                worker_lost             its workers died, as often as the service retries
     InternalError             internal_error          a defect of the service
   BundleError                 bundle_error            a bundle on disk is wrong (CLI and load reports)
@@ -108,6 +111,18 @@ class UnknownBaseline(RequestError):
     """The model declares no baseline of that name."""
 
     code = "unknown_baseline"
+
+
+class UnknownLayer(RequestError):
+    """No such module in the model."""
+
+    code = "unknown_layer"
+
+
+class UnsupportedByModel(RequestError):
+    """This model, or one input of it, cannot be explained in the way that was asked for."""
+
+    code = "unsupported_by_model"
 
 
 class UnsupportedVisualization(RequestError):
@@ -194,6 +209,12 @@ class NonFiniteGradient(JobError):
     """A gradient inside the path is NaN or infinite."""
 
     code = "non_finite_gradient"
+
+
+class NoOtherClass(JobError):
+    """No input of another class was found in the reference set, so there is no boundary to start from."""
+
+    code = "no_other_class"
 
 
 class WorkerLost(JobError):

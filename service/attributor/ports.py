@@ -3,17 +3,19 @@
 Named in the caller's words. Adapters live in `storage`, `registry` and `runtimes`; `bootstrap` joins them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attributor.jobs.job import ClaimedJob, Failure, JobRecord, JobSpec, Lease, Progress, Target
+from attributor.core.integrator import Ask
+from attributor.jobs.explanation import Layer, Target
+from attributor.jobs.job import ClaimedJob, Failure, JobRecord, JobSpec, Lease, Progress
 from attributor.jobs.model import ModelInfo, ModelReport, Tensors
-from attributor.jobs.result import JobResult
+from attributor.jobs.result import AttributionResult, JobResult
 from attributor.jobs.state import JobState
 
 
@@ -134,63 +136,127 @@ class ModelCatalog(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class PathSpec:
-    """A straight path to evaluate: from `baseline` (None for a prediction, which has no path) to `example`."""
+class RouteSpec:
+    """What is evaluated along the curves of a route: targets of the model at and around one example.
+
+    `layer`: the module whose output is attributed in place of the inputs. `observed`: modules whose output is compared,
+    at every point, with that at the example; None: nothing is observed, not even the score on both scales.
+    """
 
     example: Tensors
-    baseline: Tensors | None
-    target: Target
+    targets: tuple[Target, ...]
+    layer: Layer | None = None
+    observed: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Blur:
+    """Scale space: gamma(alpha) is the example blurred by a gaussian of standard deviation (1 - alpha) * sigma pixels,
+    by the heat equation on the image with reflecting borders (Xu, Venugopalan, Sundararajan 2020). The curve's start
+    follows from its end."""
+
+    sigma: float
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A path object of the bundle, by name; called with both ends."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CurveSpec:
+    """A smooth curve between two inputs, straight except for the inputs in `bends`.
+
+    `plain`: the vector kept at a node is the gradient itself, not its product with gamma'. With `start` and `end` the
+    same object, it is a point.
+    """
+
+    start: Tensors
+    end: Tensors
+    bends: Mapping[str, Blur | Registered] = field(default_factory=dict)
+    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One node of one path. `gradient` False: only the score is wanted there."""
+    """An evaluation of a route: see Ask. The position is that of the first node."""
 
-    path: str
-    node: int
-    alpha: float
-    gradient: bool
+    route: str
+    ask: Ask
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What a pass says about a point: the score F, and the slope (sum of gradient * gamma', float64).
+    """What a pass says about a point: per target the score F; per node and target the slope (float64).
 
-    Either may be non-finite; `slope` is None where no gradient was asked for.
+    The slope is the sum of gradient * gamma', whatever the vector kept is (a plain curve's or a layer's), so that it is
+    always dF/dalpha. Scores and slopes may be non-finite; `slopes` is None where no gradient was asked for. `top` is
+    the index of the largest output (of a sequence: at the first target's position).
     """
 
-    score: float
-    slope: float | None
+    scores: tuple[float, ...]
+    slopes: tuple[tuple[float, ...], ...] | None
+    top: int
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What diagnostics keep of an evaluated point: the first target on both scales, and per observed layer the L2 norm
+    of the difference to its output at the example, and 1 - cosine. `probability` is None for regression outputs."""
+
+    node: int
+    probability: float | None
+    logit: float
+    distances: tuple[tuple[float, float], ...]
 
 
 class GradientModel(Protocol):
-    """A loaded model. Vectors stay inside, keyed by path and node, until `close`."""
+    """A loaded model. Vectors stay inside, keyed by route, target and node index, until `close`."""
 
     @property
     def max_points(self) -> int:
         """The most points that fit one pass."""
 
-    def open(self, path: str, spec: PathSpec) -> None:
-        """Place a path's ends on the device."""
+    def lane(self, spec: RouteSpec) -> Hashable:
+        """Points of routes with equal lanes may share a pass."""
+
+    def open(self, route: str, spec: RouteSpec) -> None:
+        """Begin a route. Raises UnknownLayer and Unsupported for what this model cannot do."""
+
+    def add_curve(self, route: str, spec: CurveSpec) -> int:
+        """Place a curve on the device; returns its number in the route, from 0. May run the model, to find a layer's
+        output at the ends."""
+
+    def start(self, route: str, curve: int) -> Tensors:
+        """The inputs at the curve's alpha 0, as they are computed (of a blur path, the blurred image)."""
 
     def evaluate(self, points: Sequence[Point]) -> list[Evaluation]:
-        """One forward pass over all points and one backward pass over those that want a gradient.
+        """One forward pass over all points of one lane, and a backward pass per target over those that want a gradient.
 
-        A target left open is resolved at the path's first point with alpha 1, which must come no later than the
-        path's other points. Raises whatever the model raises.
+        Targets are resolved at the route's first point, which must be at the example. Raises whatever the model raises.
         """
 
-    def target_class(self, path: str) -> tuple[int, bool]:
-        """The resolved class index, and whether it is the predicted one."""
+    def targets(self, route: str) -> tuple[Target, ...]:
+        """The targets as resolved: with terms, and with a position from 0 where the output is a sequence."""
 
-    def outputs(self, path: str) -> NDArray[np.float32]:
-        """The raw outputs at alpha 1, shape (classes,)."""
+    def outputs(self, route: str) -> NDArray[np.float32]:
+        """The raw outputs at the example, of the output's shape."""
 
-    def attributions(self, path: str, weights: Mapping[int, float]) -> Mapping[str, NDArray[np.float64]]:
-        """Sum over nodes of weight * gradient * gamma', per input; float64, the input's shape."""
+    def attributions(self, route: str, target: int, weights: Mapping[int, float]) -> Mapping[str, NDArray[np.float64]]:
+        """Sum over nodes of weight * vector, per attributed input, of its shape (summed over a token's embedding), or
+        under the layer's name, of its output's shape. float64."""
 
-    def close(self, path: str) -> None:
-        """Forget a path and its vectors."""
+    def observations(self, route: str) -> Sequence[Observation]:
+        """One per evaluated point (by its first node), in order of evaluation; empty where nothing is observed."""
+
+    def layer_is_cut(self, route: str, baseline: Tensors) -> bool:
+        """Whether all of the first target's score passes through the route's layer: with the layer held at its output
+        for `baseline` and everything else at the example, the score is that of the baseline."""
+
+    def close(self, route: str) -> None:
+        """Forget a route, its curves and vectors."""
 
 
 class ModelProvider(Protocol):
@@ -201,6 +267,16 @@ class ModelProvider(Protocol):
 
     def info(self, ref: str) -> ModelInfo:
         """The description it was loaded by."""
+
+    def reference_set(self, ref: str) -> Tensors:
+        """The bundle's reference set: per input, shape (count, *input shape); empty without one."""
+
+
+class Comparator(Protocol):
+    """Methods of other makers, computed beside the engine."""
+
+    async def explain(self, spec: JobSpec) -> AttributionResult | Failure:
+        """The job's answer. Ends whatever it started when it is cancelled."""
 
 
 class Clock(Protocol):

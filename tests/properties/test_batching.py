@@ -5,8 +5,7 @@ import math
 from attributor.core.adaptive import FIRST_NODES
 from attributor.jobs.job import Failure, JobKind, JobSpec, Quadrature, RuleName
 from attributor.jobs.result import AttributionResult, JobResult, PredictionResult
-from attributor.ports import Evaluation
-from doubles import RecordingModel, alone, assert_same_answer, engine_on, fixed, job_spec, run_to_end
+from doubles import RecordingModel, alone, assert_same_answer, engine_on, fixed, job_spec, run_to_end, told
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import named
@@ -24,7 +23,7 @@ inputs = st.lists(st.floats(0.5, 6, width=32), min_size=1, max_size=4)
 def specs(draw) -> JobSpec:
     rows = [[x] for x in draw(inputs)]
     if draw(st.integers(0, 4)) == 0:
-        return job_spec(WAVE, *rows, kind=JobKind.PREDICTION, baseline=None)
+        return job_spec(WAVE, *rows, kind=JobKind.PREDICTION)
     return job_spec(WAVE, *rows, quadrature=draw(quadratures))
 
 
@@ -52,7 +51,7 @@ def test_an_answer_does_not_depend_on_the_company(jobs, max_points, data):
     for i, spec in enumerate(jobs):
         assert_same(outcomes[str(i)], alone(WAVE, spec))
     assert max(len(points) for points in model.passes) <= max_points
-    assert model.paths == {}
+    assert model.paths == set()
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -67,7 +66,7 @@ def test_a_job_that_ends_badly_takes_no_other_with_it(jobs, max_points, fault, a
     if fault == "raise":
         model.raising.add("0/0")
     elif fault == "score":
-        model.spoilt["0/0", 1.0] = Evaluation(math.nan, 0.0)
+        model.spoilt["0/0", 1.0] = told(math.nan, 0.0)
     engine = engine_on(model)
     for i, spec in enumerate(jobs):
         engine.admit(str(i), spec)
@@ -81,4 +80,4 @@ def test_a_job_that_ends_badly_takes_no_other_with_it(jobs, max_points, fault, a
         assert_same(outcomes[str(i)], alone(WAVE, spec))
     if fault != "cancel":
         assert outcomes["0"].code == {"raise": "model_error", "score": "non_finite_score"}[fault]
-    assert model.paths == {}
+    assert model.paths == set()

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 from attributor.engine.engine import Engine
-from attributor.jobs.job import JobKind, JobSpec, Quadrature, Target
+from attributor.jobs.explanation import Explanation, Target, fixed_baseline
+from attributor.jobs.job import JobKind, JobSpec, Quadrature
 from attributor.jobs.model import OutputScale
 from attributor.registry.catalog import FolderCatalog
 from attributor.registry.registry import Registry
@@ -36,7 +37,7 @@ class Recording:
         return getattr(self._model, name)
 
     def evaluate(self, points):
-        self.passes.append({point.path.partition("/")[0] for point in points})
+        self.passes.append({point.route.partition("/")[0] for point in points})
         return self._model.evaluate(points)
 
 
@@ -52,6 +53,9 @@ class Provider:
 
     def info(self, ref):
         return self._registry.info(ref)
+
+    def reference_set(self, ref):
+        return self._registry.reference_set(ref)
 
 
 @pytest.fixture(scope="module", params=["breast-cancer", "digits"])
@@ -74,9 +78,10 @@ def setting(request):
                 declared=info.inputs,
                 inputs=({info.inputs[0].name: row.astype(np.float32)},),
                 fingerprint="",
-                baseline_name="drawn",
-                baseline=info.baselines[draw.choice(list(info.baselines))].tensors,
-                target=Target(None, draw.choice([OutputScale.PROBABILITY, OutputScale.LOGIT])),
+                explanation=Explanation(
+                    baselines=(fixed_baseline("drawn", info.baselines[draw.choice(list(info.baselines))].tensors),),
+                    targets=(Target(scale=draw.choice([OutputScale.PROBABILITY, OutputScale.LOGIT])),),
+                ),
                 quadrature=Quadrature(tolerance=TOLERANCE),
             )
         )
@@ -122,6 +127,6 @@ def test_parameters_never_get_a_gradient(setting):
     model = registry.get(info.ref, info.digest)
     assert isinstance(model, TorchModel)
     _run(Provider(registry, info.ref, info.digest), specs[:2])
-    parameters = list(model._module.parameters())
+    parameters = list(model._network.module.parameters())
     assert parameters
     assert all(p.grad is None and not p.requires_grad for p in parameters)

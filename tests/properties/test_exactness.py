@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from attributor.engine.engine import Engine
+from attributor.jobs.explanation import Explanation, fixed_baseline
 from attributor.jobs.job import JobKind, JobSpec, Quadrature, RuleName
 from attributor.jobs.result import AttributionResult
 from attributor.registry.catalog import FolderCatalog
@@ -68,8 +69,7 @@ class Bench:
             declared=self.info.inputs,
             inputs=tuple({self.input: row} for row in self.inputs),
             fingerprint="",
-            baseline_name=self.info.default_baseline,
-            baseline=self.baseline,
+            explanation=Explanation(baselines=(fixed_baseline("default", self.baseline),)),
             quadrature=quadrature,
         )
         engine = Engine(self.registry, lambda: 0.0)
@@ -83,7 +83,7 @@ class Bench:
     def l1_errors(self, results):
         errors = []
         for row, result in zip(self.inputs, results, strict=True):
-            exact = _reference(self.exact_module, row, self.baseline[self.input], result.target.class_index)
+            exact = _reference(self.exact_module, row, self.baseline[self.input], result.target.terms[0].index)
             errors.append(np.abs(result.attributions[self.input] - exact).sum() / np.abs(exact).sum())
         return np.array(errors)
 

@@ -1,93 +1,136 @@
-"""From a finished path to the answer: weighted sum, completeness, attribution error, warnings."""
+"""From what was found to the answer in words: sums, completeness, attribution error, labels, warnings."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attributor.core.completeness import completeness
-from attributor.core.integrator import Integral
-from attributor.engine.active_job import ActiveJob
 from attributor.engine.cautions import cautions
-from attributor.errors import NonFiniteGradient, NonFiniteScore
-from attributor.jobs.result import Nodes, PathResult, PredictionResult, ResolvedTarget
-from attributor.ports import GradientModel
+from attributor.engine.outcome import Integration, Outcome, as_served, l1, total
+from attributor.engine.work import Work
+from attributor.jobs.explanation import Method, Target
+from attributor.jobs.model import ModelInfo, Tensors
+from attributor.jobs.result import BaselineResult, Nodes, PathResult, ResolvedTarget
 
-#: Attributions are answered as float32.
-LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+
+def path_results(work: Work, outcome: Outcome, computing_s: float) -> tuple[PathResult, ...]:
+    """One result per target. Raises NonFiniteGradient where an attribution overflows float32."""
+    return tuple(_result(work, outcome, k, computing_s) for k in range(len(outcome.targets)))
 
 
-def path_result(job: ActiveJob, i: int, computing_s: float) -> PathResult:
-    """The answer for input number `i`, whose path is done. Raises NonFiniteGradient if it overflows float32."""
-    spec, path = job.spec, job.paths[i]
-    integral = path.integrator.result()
-    exact = job.model.attributions(path.id, integral.weights)
-    if any(not (np.abs(values) <= LARGEST_FLOAT32).all() for values in exact.values()):
-        raise NonFiniteGradient("the gradients on the path are too large to add up")
+def _result(work: Work, outcome: Outcome, k: int, computing_s: float) -> PathResult:
+    explanation, quadrature = work.explanation, work.spec.quadrature
+    integration = outcome.integration
+    integral = integration.integral if integration else None
+    served = as_served(outcome.attributions[k])
     # Of the numbers as they are served, float32: who adds them up finds the stated sum and the stated error.
-    served = {name: values.astype(np.float32) for name, values in exact.items()}
-    total = float(sum(values.sum(dtype=np.float64) for values in served.values()))
-    first, last = integral.nodes[0], integral.nodes[-1]
-    complete = completeness(total, last.score, first.score)
-    class_index, predicted = job.model.target_class(path.id)
-    quadrature = spec.quadrature
-    attribution_error = _attribution_error(job.model, path.id, integral, exact, complete.error)
+    attribution_sum = total(served)
+    score, baseline_score = outcome.scores[k], outcome.baseline_score(k)
+    complete = None
+    if outcome.incomplete is None and baseline_score is not None:
+        complete = completeness(attribution_sum, score, baseline_score)
+    error = _attribution_error(outcome, k, complete.error if complete else 0.0)
     return PathResult(
-        target=ResolvedTarget(class_index, job.info.output.labels[class_index], spec.target.scale, predicted),
-        score=last.score,
-        baseline_score=first.score,
-        attribution_sum=total,
-        completeness_error=complete.error,
-        relative_completeness_error=complete.relative,
+        input=work.number,
+        method=explanation.method,
+        target=resolved_target(outcome, k, work.info),
+        score=score,
+        baseline_score=baseline_score,
+        attribution_sum=attribution_sum,
+        completeness_error=complete.error if complete else None,
+        relative_completeness_error=complete.relative if complete else None,
+        completeness_reason=outcome.incomplete,
         tolerance=quadrature.tolerance,
         absolute_tolerance=quadrature.absolute_tolerance,
-        converged=integral.converged,
-        stop_reason=integral.stop_reason.value,
-        attribution_error=attribution_error,
-        rule=quadrature.rule.value,
-        evaluations=path.backwards,
-        forwards=path.forwards,
-        backwards=path.backwards,
-        nodes=_nodes(integral),
+        attribution_tolerance=quadrature.attribution_tolerance,
+        converged=outcome.converged[k] if outcome.converged else None,
+        stop_reason=integral.stop_reason.value if integral else None,
+        attribution_error=error,
+        rule=_rule(work, outcome),
+        evaluations=work.evaluations,
+        forwards=work.forwards,
+        backwards=work.backwards,
+        nodes=_nodes(integration, k) if integration else None,
         attributions=served,
-        warnings=cautions(job.info, spec, spec.inputs[i], integral, attribution_error),
+        baseline=_mean_baseline(outcome),
+        baselines=tuple(
+            BaselineResult(line.baseline.name, line.scores[k], line.errors[k] if line.errors else None)
+            for line in outcome.lines
+        ),
+        warnings=cautions(work, outcome, k, error),
         computing_s=computing_s,
+        spread=as_served(outcome.spreads[k]) if outcome.spreads else None,
+        standard_error=as_served(outcome.standard_errors[k]) if outcome.standard_errors else None,
+        interior=outcome.interior[k] if outcome.interior else None,
+        saturation=outcome.saturation,
+        layer=outcome.layer,
+        seed=explanation.seed,
     )
 
 
-def prediction_result(job: ActiveJob) -> PredictionResult:
-    """The outputs of every input of a prediction. Raises NonFiniteScore, naming the input."""
-    rows = [job.model.outputs(path.id) for path in job.paths]
-    for i, row in enumerate(rows):
-        if not np.isfinite(row).all():
-            raise NonFiniteScore(f"the model's output for inputs.{i} is not finite")
-    return PredictionResult({job.info.output.name: np.stack(rows)})
+def _rule(work: Work, outcome: Outcome) -> str | None:
+    if work.explanation.method is Method.EXPECTED_GRADIENTS:
+        return "random"
+    return work.spec.quadrature.rule.value if outcome.converged else None
 
 
-def _attribution_error(
-    model: GradientModel,
-    path_id: str,
-    integral: Integral,
-    exact: Mapping[str, NDArray[np.float64]],
-    completeness_error: float,
-) -> float | None:
-    """||A - A_half||_1 / ||A||_1, with A_half from the same rule on every other node; None where undefined.
+def resolved_target(outcome: Outcome, k: int, info: ModelInfo) -> ResolvedTarget:
+    """A target with the names of its outputs."""
+    target = outcome.targets[k]
+    labels = tuple(info.output.labels[term.index] for term in target.terms)
+    (first, *others) = target.terms
+    single = not others and first.weight == 1.0
+    return ResolvedTarget(
+        terms=target.terms,
+        labels=labels,
+        label=_label(target, labels),
+        position=target.position,
+        scale=target.scale,
+        predicted=single and first.index == outcome.predicted,
+    )
+
+
+def _label(target: Target, labels: tuple[str, ...]) -> str:
+    """`A`, `A - B`, `0.5 A + 2 B`."""
+    text = ""
+    for term, label in zip(target.terms, labels, strict=True):
+        factor = "" if abs(term.weight) == 1.0 else f"{abs(term.weight):g} "
+        sign = "-" if term.weight < 0 else "+"
+        text += f" {sign} {factor}{label}" if text else f"{'-' if term.weight < 0 else ''}{factor}{label}"
+    return text
+
+
+def _attribution_error(outcome: Outcome, k: int, completeness_error: float) -> float | None:
+    """||A - A_coarse||_1 / ||A||_1, A_coarse from the same rule on every other node; None where undefined.
 
     Never below the completeness error over ||A||_1: a sum that is off by so much has entries that are.
     """
-    size = float(sum(np.abs(values).sum() for values in exact.values()))
-    if integral.coarse_weights is None or size == 0:
+    size = l1(outcome.attributions[k])
+    coarse = outcome.integration.coarse_differences[k] if outcome.integration else None
+    return max(coarse, completeness_error) / size if coarse is not None and size > 0 else None
+
+
+def _mean_baseline(outcome: Outcome) -> Tensors | None:
+    """The mean of the baselines; token ids only where there is one."""
+    if not outcome.lines:
         return None
-    coarse = model.attributions(path_id, integral.coarse_weights)
-    difference = float(sum(np.abs(exact[name] - coarse[name]).sum() for name in exact))
-    return max(difference, completeness_error) / size
+    tensors: list[Mapping[str, NDArray[Any]]] = [line.baseline.tensors for line in outcome.lines]
+    names = [name for name in tensors[0] if len(tensors) == 1 or tensors[0][name].dtype == np.float32]
+    return {
+        name: np.mean([each[name] for each in tensors], axis=0, dtype=np.float64).astype(tensors[0][name].dtype)
+        for name in names
+    }
 
 
-def _nodes(integral: Integral) -> Nodes:
+def _nodes(integration: Integration, k: int) -> Nodes:
+    integral = integration.integral
     told = integral.nodes
     return Nodes(
-        alpha=tuple(t.alpha for t in told),
-        weight=tuple(integral.weights.get(t.index, 0.0) for t in told),
-        score=tuple(t.score for t in told),
-        slope=tuple(t.slope for t in told),
+        alpha=tuple(t.node.alpha for t in told),
+        weight=tuple(integral.weights[k].get(t.node.index, 0.0) for t in told),
+        score=tuple(t.scores[k] for t in told),
+        slope=tuple(t.slopes[k] for t in told),
+        piece=tuple(t.node.curve for t in told),
     )

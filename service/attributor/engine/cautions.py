@@ -7,12 +7,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from attributor.core.integrator import Integral, StopReason, Tolerance
-from attributor.jobs.job import JobSpec
-from attributor.jobs.model import InputSpec, ModelInfo, OutputScale, Tensors
+from attributor.core.integrator import EXAMPLE, StopReason
+from attributor.engine.outcome import Outcome
+from attributor.engine.work import Work
+from attributor.jobs.explanation import Method, Quantity
+from attributor.jobs.model import InputSpec, OutputScale, Tensors
 from attributor.jobs.result import ResultWarning
 
-#: A gap below this says little: Vertex Explainable AI's documentation advises another baseline there.
+#: A gap below this says little: Vertex Explainable AI's documentation advises another baseline there. In units of a
+#: probability; on other scales (ours) a share of the larger score.
 SMALL_GAP = 0.05
 #: A baseline should score "near zero" (Sundararajan, Taly and Yan 2017, section 5); ours: this share of the score.
 BASELINE_SHARE = 0.2
@@ -39,36 +42,49 @@ _STOPPED = {
 }
 
 
-def cautions(
-    info: ModelInfo, spec: JobSpec, example: Tensors, integral: Integral, attribution_error: float | None
-) -> tuple[ResultWarning, ...]:
-    """The warnings of one answer, most important first."""
+def cautions(work: Work, outcome: Outcome, k: int, attribution_error: float | None) -> tuple[ResultWarning, ...]:
+    """The warnings of one answer, for target number `k`, most important first."""
     found = [
-        *_convergence(spec, integral),
+        *_convergence(work, outcome, k),
         *_vector(attribution_error),
-        *_scores(spec, integral),
-        *_inputs(info, spec, example),
+        *_layer(outcome),
+        *_scores(outcome, k),
+        *_inputs(work, outcome),
     ]
     return tuple(ResultWarning(code, message) for code, message in found)
 
 
-def _convergence(spec: JobSpec, integral: Integral) -> Iterator[tuple[str, str]]:
-    quadrature = spec.quadrature
-    if not integral.converged:
-        yield "not_converged", _STOPPED[integral.stop_reason]
+def _convergence(work: Work, outcome: Outcome, k: int) -> Iterator[tuple[str, str]]:
+    if outcome.converged and not outcome.converged[k]:
+        yield "not_converged", _why(work, outcome)
+    if outcome.integration is None:
+        return
+    integral, curves = outcome.integration.integral, outcome.integration.curves
     if integral.discontinuous_at is not None:
-        yield "discontinuous", f"the score jumps, or nearly so, at alpha = {integral.discontinuous_at:.6g}"
-    for end in integral.open_ends:
-        side = "baseline" if end == 0 else "input"
-        yield "gradient_not_finite_at_end", f"the gradient is not finite at the {side}; an open rule was used there"
-    gap = integral.nodes[-1].score - integral.nodes[0].score
-    tolerance = Tolerance(quadrature.tolerance, quadrature.absolute_tolerance)
-    if tolerance.limit(gap) > quadrature.tolerance * abs(gap):
+        curve, alpha = integral.discontinuous_at
+        where = f"alpha = {alpha:.6g}" + (f" of piece {curve} of the path" if len(curves) > 1 else "")
+        yield "discontinuous", f"the score jumps, or nearly so, at {where}"
+    for curve, alpha in integral.open_ends:
+        vertex = curves[curve].end if alpha == 1.0 else curves[curve].start
+        starts = {each.start for each in curves} - {each.end for each in curves}
+        place = "input" if vertex == EXAMPLE else "baseline" if vertex in starts else f"vertex {vertex} of the path"
+        yield "gradient_not_finite_at_end", f"the gradient is not finite at the {place}; an open rule was used there"
+    gap, quadrature = integral.gaps[k], work.spec.quadrature
+    if quadrature.tolerance is not None and integral.limits[k] > quadrature.tolerance * abs(gap):
         yield (
             "absolute_tolerance_governs",
             f"score and baseline score differ by {abs(gap):.3g}, so the absolute tolerance of "
             f"{quadrature.absolute_tolerance:.3g} was used in place of the relative one",
         )
+
+
+def _why(work: Work, outcome: Outcome) -> str:
+    """What kept an integration from its tolerance."""
+    if work.explanation.method is Method.EXPECTED_GRADIENTS:
+        return "the completeness error of the samples is above the tolerance; raise samples"
+    if outcome.integration is None:
+        return "some of the noisy copies did not reach the tolerance; raise max_evaluations or the tolerance"
+    return _STOPPED[outcome.integration.integral.stop_reason]
 
 
 def _vector(attribution_error: float | None) -> Iterator[tuple[str, str]]:
@@ -80,28 +96,46 @@ def _vector(attribution_error: float | None) -> Iterator[tuple[str, str]]:
         )
 
 
-def _scores(spec: JobSpec, integral: Integral) -> Iterator[tuple[str, str]]:
-    score, baseline_score = integral.nodes[-1].score, integral.nodes[0].score
-    if abs(score - baseline_score) < SMALL_GAP:
+def _layer(outcome: Outcome) -> Iterator[tuple[str, str]]:
+    layer = outcome.layer
+    if layer and layer.cut is False and layer.quantity is not Quantity.INFLUENCE:
+        lost = (
+            "the baseline score is that of the example with the layer held at its output for the baseline"
+            if layer.quantity is Quantity.LAYER_IG
+            else "the attributions of the layer need not add up to the difference of the scores"
+        )
+        yield "layer_not_a_cut", f"a part of the score does not pass through '{layer.name}': {lost}"
+
+
+def _scores(outcome: Outcome, k: int) -> Iterator[tuple[str, str]]:
+    score, baseline_score = outcome.scores[k], outcome.baseline_score(k)
+    if baseline_score is None:
+        return
+    scale = outcome.targets[k].scale
+    size = 1.0 if scale is OutputScale.PROBABILITY else max(abs(score), abs(baseline_score))
+    if abs(score - baseline_score) < SMALL_GAP * size or score == baseline_score:
         yield (
             "score_gap_small",
             f"score ({score:.4g}) and baseline score ({baseline_score:.4g}) hardly differ: there is little to explain; "
             "try another baseline or class",
         )
-    # The log of a small probability is far from zero by nature: the advice is about the other scales.
+    # The log of a small probability is far from zero by nature, and zero may mean nothing to a regression.
     near_zero = abs(baseline_score) <= BASELINE_SHARE * abs(score)
-    if spec.target.scale is not OutputScale.LOG_PROBABILITY and not near_zero:
+    if scale in (OutputScale.PROBABILITY, OutputScale.LOGIT) and not near_zero:
         yield (
             "baseline_score_not_near_zero",
             f"the baseline itself scores {baseline_score:.4g}: the attributions explain only the difference to it",
         )
 
 
-def _inputs(info: ModelInfo, spec: JobSpec, example: Tensors) -> Iterator[tuple[str, str]]:
-    baseline = spec.baseline or {}
-    for declared in info.inputs:
+def _inputs(work: Work, outcome: Outcome) -> Iterator[tuple[str, str]]:
+    example = work.example
+    for declared in work.info.inputs:
+        if not declared.attributed:
+            continue
         values = example[declared.name]
-        share = float(np.mean(values == baseline[declared.name])) if declared.name in baseline else 0.0
+        equal = [values == line.baseline.tensors[declared.name] for line in outcome.lines]
+        share = float(np.mean(np.all(equal, axis=0))) if equal else 0.0
         if share >= EQUAL_SHARE:
             yield (
                 "features_equal_to_baseline",

@@ -3,22 +3,17 @@
 Not thread-safe: one caller at a time. A fault of a model ends the job it belongs to and no other.
 """
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from attributor.engine.active_job import ActiveJob, ActivePath
-from attributor.engine.answer import path_result, prediction_result
+from attributor.engine.active_job import ActiveJob
+from attributor.engine.explain import explain
+from attributor.engine.faults import failure, model_error
+from attributor.engine.prediction import predict, prediction_result
 from attributor.engine.scheduler import Batch, plan
-from attributor.errors import AttributorError, InternalError, ModelError
 from attributor.jobs.job import Failure, JobKind, JobSpec, Progress
 from attributor.jobs.result import AttributionResult, JobResult
 from attributor.ports import Clock, Evaluation, ModelProvider
-
-log = logging.getLogger(__name__)
-
-#: Of a model's own exception message, so much reaches the client. Ours: a sentence, not a dump.
-MESSAGE_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +47,19 @@ class Engine:
         self.cancel(job_id)
         try:
             model = self._models.get(spec.ref, spec.digest)
-            job = ActiveJob.start(job_id, spec, model, self._models.info(spec.ref), self._clock())
+            on = (model, self._models.info(spec.ref), self._models.reference_set(spec.ref))
+            procedure = explain(self._clock) if spec.kind is JobKind.ATTRIBUTION else predict
+            job = ActiveJob.of(job_id, spec, on, procedure, self._clock())
         except Exception as error:
             self._finished.append(Finished(job_id, failure(error)))
             return
         self._active[job_id] = job
-        try:
-            job.open()
-        except Exception as error:
-            self._end(job, failure(error))
+        for task in job.tasks:
+            try:
+                task.start()
+            except Exception as error:
+                self._end(job, failure(error, where=task.work.name))
+                return
 
     def cancel(self, job_id: str) -> None:
         """Forget a job; nothing is returned for it. Unknown ids are ignored: it may just have ended."""
@@ -100,34 +99,20 @@ class Engine:
             return batch.model.evaluate(batch.points)
         except Exception as error:
             if len(batch.jobs) == 1:
-                self._end(batch.jobs[0], model_failure(error))
+                self._end(batch.jobs[0], failure(model_error(error)))
             return None
 
     def _absorb(self, batch: Batch, evaluations: list[Evaluation]) -> None:
         for pick, evaluation in zip(batch.picks, evaluations, strict=True):
-            if pick.job.id not in self._active:
-                continue  # failed at an earlier node of this very batch
+            job = pick.job
+            if job.id not in self._active:
+                continue  # failed at an earlier point of this very batch
             try:
-                pick.path.tell(pick.node, evaluation.score, evaluation.slope)
-                if pick.path.integrator.done:
-                    self._answer(pick.job, pick.path)
+                pick.task.tell(pick.place, pick.point, evaluation)
+                if pick.task.done and job.done:
+                    self._end(job, _outcome(job))
             except Exception as error:
-                self._end(pick.job, failure(error, where=pick.job.name_of(pick.path)))
-
-    def _answer(self, job: ActiveJob, path: ActivePath) -> None:
-        """A path of the job is done: compute its result, free its vectors, and end the job after its last one."""
-        if job.spec.kind is JobKind.ATTRIBUTION:
-            i = job.paths.index(path)
-            job.results[i] = path_result(job, i, self._clock() - job.started_s)
-            job.close_path(path)
-        if not job.done:
-            return
-        outcome: JobResult
-        if job.spec.kind is JobKind.ATTRIBUTION:
-            outcome = AttributionResult(tuple(job.results[k] for k in range(len(job.paths))))
-        else:
-            outcome = prediction_result(job)
-        self._end(job, outcome)
+                self._end(job, failure(error, where=pick.task.work.name))
 
     def _end(self, job: ActiveJob, outcome: JobResult | Failure) -> None:
         job.close()
@@ -135,19 +120,7 @@ class Engine:
         self._finished.append(Finished(job.id, outcome))
 
 
-def failure(error: Exception, where: str = "") -> Failure:
-    """An exception as a job's failure: our stated errors as they say, anything else as a defect of ours.
-
-    `where` names the input, for jobs that have several.
-    """
-    if isinstance(error, AttributorError):
-        return Failure(error.code, f"{where}: {error.detail}" if where else error.detail)
-    log.error("a defect ended a job", exc_info=error)
-    return Failure(InternalError.code, "a defect of the service ended this job; its log has the details")
-
-
-def model_failure(error: Exception) -> Failure:
-    """What a model raised, by type and first line: bundle code is the operator's, so its message may be shown."""
-    log.warning("a model raised", exc_info=error)
-    first_line = (str(error).splitlines() or [""])[0][:MESSAGE_CHARACTERS]
-    return Failure(ModelError.code, f"the model raised {type(error).__name__}: {first_line}")
+def _outcome(job: ActiveJob) -> JobResult:
+    if job.spec.kind is JobKind.PREDICTION:
+        return prediction_result([task.answer for task in job.tasks], job.tasks[0].work.info)
+    return AttributionResult(tuple(result for task in job.tasks for result in task.answer))

@@ -1,37 +1,65 @@
-"""A prediction seen as the shortest integration: one node at the input, no gradient."""
+"""What the model says at the input: one forward pass, no gradient."""
 
-from attributor.core.integrator import Integral, Node, StopReason, Told, checked
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-_NODE = Node(0, 1.0, False)
+import numpy as np
+from numpy.typing import NDArray
+
+from attributor.core.integrator import Node
+from attributor.engine.outcome import Copy
+from attributor.engine.route import Route
+from attributor.engine.steps import Steps, evaluated
+from attributor.engine.work import Work
+from attributor.errors import NonFiniteScore
+from attributor.jobs.explanation import Target
+from attributor.jobs.model import ModelInfo, OutputKind, OutputScale
+from attributor.jobs.result import PredictionResult
 
 
-class PredictionProbe:
-    """An Integrator that wants the score at alpha 1 and nothing else."""
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The targets as they stand at an example, the class predicted there (None for regression), and the scores."""
 
-    def __init__(self) -> None:
-        self._wanted: tuple[Node, ...] = (_NODE,)
-        self._told: Told | None = None
+    targets: tuple[Target, ...]
+    predicted: int | None
+    scores: tuple[float, ...]
 
-    @property
-    def done(self) -> bool:
-        """Whether the score was told."""
-        return self._told is not None
 
-    def ask(self) -> tuple[Node, ...]:
-        """The one node, once."""
-        wanted, self._wanted = self._wanted, ()
-        return wanted
+def resolved(work: Work, copy: Copy) -> Steps[Resolved]:
+    """The targets at an example, for methods that use them on routes of other examples. Raises NonFiniteScore."""
+    route = work.open(f"{copy.word}targets", copy.example, copy.targets)
+    curve = route.add_curve(copy.example, copy.example)
+    (evaluation,) = yield from evaluated(route, [Node(0, curve, 1.0)], gradient=False)
+    if not np.isfinite(evaluation.scores).all():
+        raise NonFiniteScore("the model's score at the input is not finite")
+    answer = Resolved(work.model.targets(route.id), predicted_class(work, route), evaluation.scores)
+    route.close()
+    return answer
 
-    def tell(self, index: int, score: float, slope: float | None) -> None:
-        """See Integrator. Raises NonFiniteScore."""
-        self._told = checked(_NODE, score, slope, open_end_allowed=False)
 
-    def error(self) -> float | None:
-        """There is no path, so there is no completeness error."""
+def predicted_class(work: Work, route: Route) -> int | None:
+    """The class predicted at the example: of a sequence, at the first target's position; None for regression."""
+    if work.info.output.kind is OutputKind.VALUES:
         return None
+    outputs = route.model.outputs(route.id)
+    position = route.model.targets(route.id)[0].position
+    return int(np.argmax(outputs if position is None else outputs[position]))
 
-    def result(self) -> Integral:
-        """An integral of no weight. Raises RuntimeError before `done`."""
-        if self._told is None:
-            raise RuntimeError("not done: the score is still to be told. This is a bug.")
-        return Integral((self._told,), {}, None, StopReason.FIXED_RULE, converged=True)
+
+def predict(work: Work) -> Steps[NDArray[np.float32]]:
+    """The model's outputs at the input, of the output's shape. Raises NonFiniteScore."""
+    values = work.info.output.kind is OutputKind.VALUES
+    target = Target(scale=OutputScale.VALUE if values else OutputScale.LOGIT)
+    route = work.open("prediction", work.example, (target,))
+    curve = route.add_curve(work.example, work.example)
+    (evaluation,) = yield from evaluated(route, [Node(0, curve, 1.0)], gradient=False)
+    outputs = work.model.outputs(route.id)
+    if not (np.isfinite(outputs).all() and np.isfinite(evaluation.scores).all()):
+        raise NonFiniteScore("the model's output is not finite")
+    return outputs
+
+
+def prediction_result(rows: Sequence[NDArray[np.float32]], info: ModelInfo) -> PredictionResult:
+    """The outputs of every input of a prediction."""
+    return PredictionResult({info.output.name: np.stack(rows)})

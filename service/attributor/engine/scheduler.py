@@ -1,21 +1,21 @@
-"""Which points go into the next pass: nodes of many jobs of one model, in one order. No tensors."""
+"""Which points go into the next pass: those of many jobs of one model and lane, in one order. No tensors."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
-from attributor.core.integrator import Node
-from attributor.engine.active_job import ActiveJob, ActivePath
+from attributor.engine.active_job import ActiveJob, Task
 from attributor.ports import GradientModel, Point
 
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A node taken into a pass, and whose it is."""
+    """A point taken into a pass, whose it is, and its place in that task's wish."""
 
     job: ActiveJob
-    path: ActivePath
-    node: Node
+    task: Task
+    place: int
+    point: Point
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Batch:
     @property
     def points(self) -> list[Point]:
         """The points as the model takes them."""
-        return [Point(p.path.id, p.node.index, p.node.alpha, p.node.gradient) for p in self.picks]
+        return [pick.point for pick in self.picks]
 
     @property
     def jobs(self) -> list[ActiveJob]:
@@ -43,14 +43,14 @@ class Batch:
 def plan(jobs: Iterable[ActiveJob]) -> Batch | None:
     """The next pass, or None if no job waits for one.
 
-    The model is that of the first waiting job. Its jobs take turns, one node each, until the pass is full: a job with
-    500 nodes, or with 500 inputs, shares it with one of 5.
+    Model and lane are those of the first waiting job. Its jobs take turns, one point each, until the pass is full: a
+    job with 500 nodes, or with 500 inputs, shares it with one of 5.
     """
-    waiting = [job for job in jobs if any(path.waiting for path in job.paths)]
+    waiting = [(job, task) for job in jobs if (task := _first_waiting(job))]
     if not waiting:
         return None
-    model = waiting[0].model
-    turns = deque(_draws(job) for job in waiting if job.model is model)
+    model, lane = waiting[0][0].model, _lane(waiting[0][1])
+    turns = deque(_draws(job, lane) for job, _ in waiting if job.model is model)
     picks: list[Pick] = []
     while turns and len(picks) < model.max_points:
         turn = turns.popleft()
@@ -60,8 +60,17 @@ def plan(jobs: Iterable[ActiveJob]) -> Batch | None:
     return Batch(model, tuple(picks))
 
 
-def _draws(job: ActiveJob) -> Iterator[Pick]:
-    """Take a job's waiting nodes, one at each turn: a path after the other, a path's in their order (alpha 1 first)."""
-    for path in job.paths:
-        while path.waiting:
-            yield Pick(job, path, path.waiting.popleft())
+def _first_waiting(job: ActiveJob) -> Task | None:
+    return next((task for task in job.tasks if task.waiting), None)
+
+
+def _lane(task: Task) -> Hashable:
+    """The lane of the task's next point."""
+    return task.work.routes[task.waiting[0][1].route].lane
+
+
+def _draws(job: ActiveJob, lane: Hashable) -> Iterator[Pick]:
+    """Take a job's waiting points of a lane, one at each turn: task by task, in their order (the example first)."""
+    for task in job.tasks:
+        while task.waiting and _lane(task) == lane:
+            yield Pick(job, task, *task.waiting.popleft())

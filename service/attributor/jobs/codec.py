@@ -23,8 +23,9 @@ from attributor.jobs.job import Failure, JobSpec
 from attributor.jobs.model import ModelReport
 from attributor.jobs.result import AttributionResult, JobResult, PredictionResult
 
-#: Of the layout described above. Ours: raised by one whenever an old reader would misread a new message.
-VERSION = 1
+#: Of the layout and the types in it. Ours: raised by one whenever an old reader would misread a new message, or the
+#: other way round. 2: explanations with methods, several targets, baselines made by the worker.
+VERSION = 2
 
 #: Ours: three letters that no JSON, npy or compressed stream starts with.
 _MAGIC = b"ATB"
@@ -47,6 +48,10 @@ T = TypeVar("T")
 _Array = NDArray[Any]
 
 
+class OtherRelease(ValueError):
+    """The message has another format version: a release before or after this one wrote it."""
+
+
 def encode(value: JobSpec | JobResult | ModelReport | Failure) -> bytes:
     """The message of a value. Raises ValueError for a non-finite number outside a tensor (JSON has none)."""
     tensors: list[_Array] = []
@@ -63,7 +68,7 @@ def encode(value: JobSpec | JobResult | ModelReport | Failure) -> bytes:
 
 
 def decode(data: bytes, kind: type[T]) -> T:
-    """The value of a message of that kind. Raises ValueError for any other bytes."""
+    """The value of a message of that kind. Raises OtherRelease, and ValueError for any other bytes."""
     value = _read(data)
     if not isinstance(value, kind):
         raise ValueError(f"the message holds a {type(value).__name__}, not a {kind.__name__}")
@@ -71,7 +76,7 @@ def decode(data: bytes, kind: type[T]) -> T:
 
 
 def decode_result(data: bytes) -> JobResult:
-    """The result in a message, of either kind. Raises ValueError for any other bytes."""
+    """The result in a message, of either kind. Raises OtherRelease, and ValueError for any other bytes."""
     value = _read(data)
     if not isinstance(value, AttributionResult | PredictionResult):
         raise ValueError(f"the message holds a {type(value).__name__}, not a result")
@@ -93,7 +98,7 @@ def _split(data: bytes) -> tuple[dict[str, Any], memoryview]:
         raise ValueError("not a message of the job store: it does not start with its magic bytes")
     _, version, length = _HEAD.unpack_from(data)
     if version != VERSION:
-        raise ValueError(
+        raise OtherRelease(
             f"the message has format version {version}, this release reads {VERSION}: "
             "run the same release in all processes, or let old jobs expire first"
         )

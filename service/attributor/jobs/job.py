@@ -3,10 +3,11 @@
 Times are seconds since the epoch, as float; durations carry `_s`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from attributor.jobs.model import InputSpec, OutputScale, Tensors
+from attributor.jobs.explanation import Explanation
+from attributor.jobs.model import InputSpec, Tensors
 from attributor.jobs.state import JobState
 
 
@@ -61,7 +62,8 @@ class ColorMap(StrEnum):
 class Visualization:
     """A picture asked for. `clip_percentile`: this percentile of |attribution| gets full strength.
 
-    `scale_px`: the longer side of an image picture is at least so many pixels, by whole-number enlargement.
+    `scale_px`: the longer side of an image picture is at least so many pixels, by whole-number enlargement. `input`:
+    whose attributions, where several inputs have some; None: the first that can be drawn.
     """
 
     kind: VisualizationKind
@@ -71,14 +73,7 @@ class Visualization:
     style: OverlayStyle = OverlayStyle.TINT
     scale_px: int = 256
     max_bars: int = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The differentiable scalar F of the model's output. `class_index` None: the class predicted at x."""
-
-    class_index: int | None = None
-    scale: OutputScale = OutputScale.PROBABILITY
+    input: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +81,21 @@ class Quadrature:
     """How, and how exactly, to integrate. `n_steps` is for fixed rules, the tolerances for the adaptive one.
 
     `tolerance` is relative to |F(x) - F(x')|; `absolute_tolerance` is in units of the score, and governs where it
-    is the larger.
+    is the larger. `attribution_tolerance`, if given, must hold as well: the attribution error, relative. `tolerance`
+    None: the attribution tolerance alone decides.
     """
 
     rule: RuleName = RuleName.ADAPTIVE
-    tolerance: float = 0.01
+    tolerance: float | None = 0.01
     absolute_tolerance: float = 1e-5
+    attribution_tolerance: float | None = None
     max_evaluations: int = 500
     n_steps: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class JobSpec:
-    """One request. `inputs` has one entry per result; `baseline` is x' for all of them.
+    """One request: every one of `inputs` is explained, each in every target (a result each, input by input).
 
     `declared` says what the inputs are, so that an answer can be named and drawn without the model's bundle.
     `fingerprint` is the sha256 of what the client sent, for idempotent retries.
@@ -111,9 +108,7 @@ class JobSpec:
     declared: tuple[InputSpec, ...]
     inputs: tuple[Tensors, ...]
     fingerprint: str
-    baseline_name: str | None = None
-    baseline: Tensors | None = None
-    target: Target = Target()
+    explanation: Explanation = field(default_factory=Explanation)
     quadrature: Quadrature = Quadrature()
     visualizations: tuple[Visualization, ...] = ()
     tenant: str = "default"

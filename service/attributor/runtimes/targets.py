@@ -1,29 +1,129 @@
-"""The differentiable scalar F of a classifier's logits: a class, read on its scale. Knows torch, no paths."""
+"""The differentiable scalar F of a model's outputs: a weighted sum of outputs on a scale. Knows torch, no paths."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from attributor.jobs.model import OutputScale
+from attributor.errors import UnsupportedByModel
+from attributor.jobs.explanation import Target, Term
+from attributor.jobs.model import OutputKind, OutputScale, OutputSpec
 
-#: Per row of a batch: which class, on which scale.
-ClassTarget = tuple[int, OutputScale]
+#: Scales that read an output as it stands.
+_AS_IT_STANDS = (OutputScale.LOGIT, OutputScale.VALUE)
 
 
-def class_scores(logits: Tensor, targets: Sequence[ClassTarget]) -> Tensor:
-    """F per row. Logits (rows, classes), one target per row; scores float64, shape (rows,).
+def check_target(target: Target, output: OutputSpec) -> None:
+    """Raises UnsupportedByModel for a scale or position the output does not have; ValueError for an output or rank."""
+    n = len(output.labels)
+    for term in target.terms:
+        if not 0 <= term.index < n:
+            raise ValueError(f"The model has no output {term.index}. This is a bug.")
+    if not target.terms and not 0 <= target.rank < n:
+        raise ValueError(f"The model has no output of rank {target.rank}. This is a bug.")
+    if target.scale is OutputScale.VALUE and output.kind is not OutputKind.VALUES:
+        raise UnsupportedByModel(
+            "This model's outputs are logits; read them on the scale probability, logit or log_probability.",
+            field="target.scale",
+        )
+    if target.position is None:
+        return
+    if output.positions is None:
+        raise UnsupportedByModel("This model's output has no positions; leave it out.", field="target.position")
+    if not -output.positions <= target.position < output.positions:
+        raise UnsupportedByModel(
+            f"The output has positions 0 to {output.positions - 1}, or -{output.positions} to -1 from the end.",
+            field="target.position",
+        )
+
+
+def resolved_target(target: Target, output: OutputSpec, at_example: NDArray[np.float32]) -> Target:
+    """The target with its terms, given the outputs at the example (of the output's shape), and a position from 0.
+
+    Equal outputs rank by index. Without a position, a sequence is read at its last one; regression outputs are read as
+    they stand, whatever the scale.
+    """
+    position = None
+    if output.positions is not None:
+        position = (-1 if target.position is None else target.position) % output.positions
+        at_example = at_example[position]
+    terms = target.terms or (Term(int(np.argsort(-at_example, kind="stable")[target.rank])),)
+    scale = OutputScale.VALUE if output.kind is OutputKind.VALUES else target.scale
+    return replace(target, terms=terms, position=position, scale=scale)
+
+
+def target_scores(outputs: Tensor, targets: Sequence[Target]) -> Tensor:
+    """F per row. Outputs (rows, n) or (rows, positions, n), one resolved target per row; scores float64, shape (rows,).
 
     float64 from here on, as residuals are small differences of scores. log p_c = z_c - log sum_k exp z_k.
     """
-    wide = logits.double()
-    classes = torch.tensor([[class_index] for class_index, _ in targets], device=logits.device)
-    raw = wide.gather(1, classes).squeeze(1)
-    log_probability = raw - wide.logsumexp(1)
-    is_logit = _rows_on(OutputScale.LOGIT, targets, logits.device)
-    is_probability = _rows_on(OutputScale.PROBABILITY, targets, logits.device)
-    return torch.where(is_logit, raw, torch.where(is_probability, log_probability.exp(), log_probability))
+    # Few targets, many rows: what is per target is built once and looked up per row.
+    numbers: dict[int, int] = {}
+    distinct: list[Target] = []
+    rows = []
+    for target in targets:
+        number = numbers.setdefault(id(target), len(distinct))
+        if number == len(distinct):
+            distinct.append(target)
+        rows.append(number)
+    of_row = torch.tensor(rows, device=outputs.device)
+    wide = at_positions(outputs, targets).double()
+    indexes, weights = _terms(distinct, outputs.device)
+    read = _on_scales(wide, wide.gather(1, indexes.index_select(0, of_row)), distinct, of_row)
+    if weights is None:
+        return read.squeeze(1)
+    return (read * weights.index_select(0, of_row)).sum(1)
 
 
-def _rows_on(scale: OutputScale, targets: Sequence[ClassTarget], device: torch.device) -> Tensor:
-    return torch.tensor([found == scale for _, found in targets], device=device)
+def top_outputs(outputs: Tensor, targets: Sequence[Target]) -> list[int]:
+    """The index of the largest output per row, at its target's position; the first of equals."""
+    found: list[int] = at_positions(outputs, targets).argmax(1).tolist()
+    return found
+
+
+def at_positions(outputs: Tensor, targets: Sequence[Target]) -> Tensor:
+    """The outputs at each row's target's position, shape (rows, n); outputs without positions as they are."""
+    if outputs.dim() == 2:
+        return outputs
+    positions = torch.tensor([target.position for target in targets], device=outputs.device)
+    return outputs[torch.arange(len(outputs), device=outputs.device), positions]
+
+
+def _terms(targets: Sequence[Target], device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """Indexes and weights, both (targets, most terms); weights None where each target is one output as it is."""
+    width = max(len(target.terms) for target in targets)
+    # Filled up with an index of the target's own at weight 0: another output may be infinite.
+    padded = [target.terms + (Term(target.terms[0].index, 0.0),) * (width - len(target.terms)) for target in targets]
+    indexes = torch.tensor([[term.index for term in terms] for terms in padded], device=device)
+    weights = [[term.weight for term in terms] for terms in padded]
+    if all(row == [1.0] for row in weights):
+        return indexes, None
+    return indexes, torch.tensor(weights, dtype=torch.float64, device=device)
+
+
+def _on_scales(wide: Tensor, raw: Tensor, targets: Sequence[Target], of_row: Tensor) -> Tensor:
+    """Outputs `raw` (rows, terms), out of all outputs `wide`, each row on the scale of its target."""
+    scales = {target.scale for target in targets}
+    if scales.issubset(_AS_IT_STANDS):
+        return raw
+    as_it_stands = None
+    logits = raw
+    if not scales.isdisjoint(_AS_IT_STANDS):
+        # Rows read as they stand stay out of what follows: where() hands a gradient of 0 * infinity on as NaN.
+        as_it_stands = _mask([target.scale in _AS_IT_STANDS for target in targets], of_row)
+        wide, logits = wide.masked_fill(as_it_stands, 0.0), raw.masked_fill(as_it_stands, 0.0)
+    read = logits - wide.logsumexp(1, keepdim=True)
+    if OutputScale.LOG_PROBABILITY not in scales:
+        read = read.exp()
+    elif OutputScale.PROBABILITY in scales:
+        read = torch.where(
+            _mask([target.scale is OutputScale.PROBABILITY for target in targets], of_row), read.exp(), read
+        )
+    return read if as_it_stands is None else torch.where(as_it_stands, raw, read)
+
+
+def _mask(of_target: Sequence[bool], of_row: Tensor) -> Tensor:
+    return torch.tensor(of_target, device=of_row.device).index_select(0, of_row)[:, None]

@@ -1,20 +1,30 @@
-"""GradientModel on a torch module: the points of many paths, one forward and one backward pass over all of them.
+"""GradientModel on a torch module: the points of many routes, one forward pass and one backward pass per target.
 
 Knows torch and one module on one device. Knows nothing of rules, jobs, bundles or who asks; never computes the
-gradient of a parameter.
+gradient of a parameter. The way through: `placing` puts curves into a `space`, `batch` says which node stands in which
+row, `passes` runs the `network` and hands vectors to `routes`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from attributor.jobs.model import ModelInfo
-from attributor.ports import Evaluation, PathSpec, Point
-from attributor.runtimes.paths import OpenPath, PathEnds
-from attributor.runtimes.targets import class_scores
+from attributor.errors import UnknownLayer, UnsupportedByModel
+from attributor.jobs.explanation import Quantity, Target
+from attributor.jobs.model import ModelInfo, Tensors
+from attributor.ports import CurveSpec, Evaluation, Observation, Point, RouteSpec
+from attributor.runtimes.batch import Batch
+from attributor.runtimes.curves import PathObject
+from attributor.runtimes.cut import layer_is_cut
+from attributor.runtimes.network import Network
+from attributor.runtimes.passes import evaluate
+from attributor.runtimes.placing import Placer
+from attributor.runtimes.routes import OpenRoute, lane_of
+from attributor.runtimes.space import Space, input_space, layer_space
+from attributor.runtimes.targets import check_target
 
 #: Points per pass. Within what was measured best on one CPU core for small nets: 200 to 800 (design.md, section 6).
 DEFAULT_MAX_POINTS = 256
@@ -31,108 +41,116 @@ def configure_threads(n: int = 1) -> None:
 class TorchModel:
     """A loaded module behind the GradientModel port; one thread at a time.
 
-    `module` takes float32 (points, *input shape), returns logits (points, classes), and is in eval mode.
-    Raises ValueError where the model has not exactly one input tensor.
+    `module` is called with its inputs in the manifest's order, each float32 (rows, *shape) or, for tokens, int64
+    (rows, positions); returns (rows, *output shape); and is in eval mode. `paths`: the bundle's path objects by name.
+    Where a path runs through a token input's embedding, the module is given the example's ids. Raises as Network does.
     """
 
     def __init__(
-        self, module: nn.Module, info: ModelInfo, device: str = "cpu", max_points: int = DEFAULT_MAX_POINTS
+        self,
+        module: nn.Module,
+        info: ModelInfo,
+        device: str = "cpu",
+        max_points: int = DEFAULT_MAX_POINTS,
+        paths: Mapping[str, PathObject] | None = None,
     ) -> None:
-        if len(info.inputs) != 1:
-            raise ValueError(f"{info.ref} has {len(info.inputs)} inputs; this runtime takes models with one.")
-        self._module = module.to(device)
+        self._output = info.output
         self._max_points = max_points
-        self._input = info.inputs[0].name
-        self._n_classes = len(info.output.labels)
-        self._ends = PathEnds(info.inputs[0].shape, torch.device(device))
-        self._paths: dict[str, OpenPath] = {}
+        self._network = Network(module, info, torch.device(device))
+        self._inputs = input_space(self._network)
+        self._placer = Placer(self._inputs, paths or {})
+        self._routes: dict[str, OpenRoute] = {}
+        self._layer_spaces: dict[str, Space] = {}
 
     @property
     def max_points(self) -> int:
         """The most points that fit one pass."""
         return self._max_points
 
-    def open(self, path: str, spec: PathSpec) -> None:
-        """Places a path's ends on the device. Without a baseline (a prediction) both ends are the example.
+    def lane(self, spec: RouteSpec) -> Hashable:
+        """See GradientModel."""
+        return lane_of(spec)
 
-        Raises ValueError for a tensor of another shape or a class that the model does not have.
+    def open(self, route: str, spec: RouteSpec) -> None:
+        """See GradientModel. The first route with a layer runs the model, to find the shape of its output.
+
+        Raises UnknownLayer, UnsupportedByModel; ValueError for a tensor of another shape, an output or a rank that the
+        model does not have.
         """
-        if path in self._paths:
-            raise RuntimeError(f"Path {path!r} is already open. This is a bug.")
-        class_index = spec.target.class_index
-        if class_index is not None and not 0 <= class_index < self._n_classes:
-            raise ValueError(f"The model has no class {class_index}. This is a bug.")
-        example = spec.example[self._input]
-        baseline = example if spec.baseline is None else spec.baseline[self._input]
-        self._paths[path] = OpenPath(path, self._ends.add(baseline, example), spec.target)
+        if route in self._routes:
+            raise RuntimeError(f"Route {route!r} is already open. This is a bug.")
+        if not spec.targets:
+            raise ValueError(f"Route {route!r} has no target. This is a bug.")
+        for target in spec.targets:
+            check_target(target, self._output)
+        for observed in spec.observed or ():
+            self._check_observed(observed, spec.example)
+        self._routes[route] = OpenRoute(route, spec, self._space(spec))
+
+    def add_curve(self, route: str, spec: CurveSpec) -> int:
+        """See GradientModel. Raises UnsupportedByModel for bends that cannot be; ValueError for another shape."""
+        return self._placer.add_curve(self._route(route), spec)
+
+    def start(self, route: str, curve: int) -> Tensors:
+        """See GradientModel."""
+        opened = self._route(route)
+        return self._placer.start(opened, opened.curve(curve))
 
     def evaluate(self, points: Sequence[Point]) -> list[Evaluation]:
-        """One forward pass over all points and one backward pass over those that want a gradient.
-
-        Rows do not see each other; a non-finite one is reported as it is. Raises RuntimeError for a path that is
-        not open, or a target left open before its point at alpha 1.
-        """
+        """See GradientModel. Raises RuntimeError for a route that is not open, and for points of several lanes."""
         if not points:
             return []
-        paths = [self._open_path(point.path) for point in points]
-        inputs, delta = self._ends.points([path.slot for path in paths], [point.alpha for point in points])
-        wanted = [row for row, point in enumerate(points) if point.gradient]
-        inputs.requires_grad_(bool(wanted))
-        with torch.set_grad_enabled(bool(wanted)):
-            logits = self._module(inputs)
-            _record_outputs(points, paths, logits.detach())
-            scores = class_scores(logits, [path.class_target for path in paths])
-        slopes: dict[int, float] = {}
-        if wanted:
-            rows = torch.tensor(wanted, device=inputs.device)
-            (gradient,) = torch.autograd.grad(scores.index_select(0, rows).sum(), inputs)
-            vectors = gradient.index_select(0, rows) * delta.index_select(0, rows)
-            slopes = dict(zip(wanted, vectors.flatten(1).sum(1, dtype=torch.float64).tolist(), strict=True))
-            self._keep([points[row] for row in wanted], vectors)
-        return [Evaluation(score, slopes.get(row)) for row, score in enumerate(scores.tolist())]
+        return evaluate(Batch(points, [self._route(point.route) for point in points]), self._output)
 
-    def target_class(self, path: str) -> tuple[int, bool]:
-        """The resolved class index, and whether it is the predicted one. Raises RuntimeError before alpha 1."""
-        opened = self._open_path(path)
-        class_index, _ = opened.class_target
-        return class_index, class_index == opened.predicted_class
+    def targets(self, route: str) -> tuple[Target, ...]:
+        """See GradientModel. Raises RuntimeError before the example was evaluated."""
+        return self._route(route).targets
 
-    def outputs(self, path: str) -> NDArray[np.float32]:
-        """The raw outputs at alpha 1, shape (classes,). Raises RuntimeError before that point was evaluated."""
-        return self._open_path(path).outputs
+    def outputs(self, route: str) -> NDArray[np.float32]:
+        """See GradientModel. Raises RuntimeError before the example was evaluated."""
+        return self._route(route).outputs
 
-    def attributions(self, path: str, weights: Mapping[int, float]) -> Mapping[str, NDArray[np.float64]]:
-        """Sum over nodes of weight * gradient * gamma', per input; float64, the input's shape.
+    def attributions(self, route: str, target: int, weights: Mapping[int, float]) -> Mapping[str, NDArray[np.float64]]:
+        """See GradientModel. Raises RuntimeError for a node of weight other than 0 evaluated without its gradient."""
+        return self._route(route).weighted_sums(target, weights)
 
-        Raises RuntimeError for a node of weight other than 0 that was evaluated without its gradient.
-        """
-        return {self._input: self._open_path(path).weighted_sum(weights)}
+    def observations(self, route: str) -> Sequence[Observation]:
+        """See GradientModel."""
+        return tuple(self._route(route).observations)
 
-    def close(self, path: str) -> None:
-        """Forgets a path and its vectors."""
-        self._ends.remove(self._open_path(path).slot)
-        del self._paths[path]
+    def layer_is_cut(self, route: str, baseline: Tensors) -> bool:
+        """See GradientModel and `cut`. Raises RuntimeError for a route without a layer."""
+        return layer_is_cut(self._placer, self._route(route), baseline, self._output)
 
-    def _open_path(self, path: str) -> OpenPath:
-        opened = self._paths.get(path)
+    def close(self, route: str) -> None:
+        """See GradientModel."""
+        closed = self._route(route)
+        closed.release()
+        del self._routes[route]
+        layer = closed.space.layer
+        if layer is not None and all(other.space is not closed.space for other in self._routes.values()):
+            del self._layer_spaces[layer]
+
+    def _route(self, name: str) -> OpenRoute:
+        opened = self._routes.get(name)
         if opened is None:
-            raise RuntimeError(f"Path {path!r} is not open. This is a bug.")
+            raise RuntimeError(f"Route {name!r} is not open. This is a bug.")
         return opened
 
-    def _keep(self, points: Sequence[Point], vectors: Tensor) -> None:
-        """Hands each path a copy of its own rows: a view would keep the whole batch until its last path closes."""
-        rows: dict[str, list[int]] = {}
-        for row, point in enumerate(points):
-            rows.setdefault(point.path, []).append(row)
-        for path, own in rows.items():
-            kept = vectors.index_select(0, torch.tensor(own, device=vectors.device))
-            self._paths[path].keep([points[row].node for row in own], kept)
+    def _space(self, spec: RouteSpec) -> Space:
+        """Where the route's curves run; a layer's space goes with its last route."""
+        if spec.layer is None:
+            return self._inputs
+        self._network.layer_shape(spec.layer.name, spec.example)
+        if spec.layer.quantity is not Quantity.LAYER_IG:
+            return self._inputs
+        name = spec.layer.name
+        if name not in self._layer_spaces:
+            self._layer_spaces[name] = layer_space(self._network, name, spec.example)
+        return self._layer_spaces[name]
 
-
-def _record_outputs(points: Sequence[Point], paths: Sequence[OpenPath], logits: Tensor) -> None:
-    """Gives each path its logits at alpha 1, in one transfer, as the classes of open targets hang on them."""
-    at_example = [row for row, point in enumerate(points) if point.alpha == 1.0]
-    if at_example:
-        outputs = logits.index_select(0, torch.tensor(at_example, device=logits.device)).cpu().numpy()
-        for row, values in zip(at_example, outputs, strict=True):
-            paths[row].record_outputs(values.copy())
+    def _check_observed(self, layer: str, example: Tensors) -> None:
+        try:
+            self._network.layer_shape(layer, example)
+        except (UnknownLayer, UnsupportedByModel) as error:
+            raise type(error)(error.detail, field="saturation.layers") from None

@@ -1,11 +1,10 @@
 import numpy as np
 import pytest
 from attributor.engine.active_job import ActiveJob
-from attributor.engine.answer import path_result
+from attributor.engine.explain import explain
 from attributor.errors import NonFiniteGradient
 from attributor.jobs.job import Quadrature, RuleName
 from attributor.jobs.result import PathResult
-from attributor.ports import Point
 from doubles import INPUT, RecordingModel, fixed, job_spec, model_info
 from problems import Problem, named
 
@@ -13,18 +12,19 @@ DEFAULT = Quadrature()
 
 
 def answer(problem: Problem, quadrature: Quadrature = DEFAULT, **settings) -> PathResult:
-    """The answer for a problem, computed path by path without an engine."""
+    """The answer for a problem, computed without an engine."""
     model = RecordingModel(problem, max_points=1000, **settings)
-    job = ActiveJob.start("a", job_spec(problem, quadrature=quadrature), model, model_info(problem), 0.0)
-    job.open()
-    (path,) = job.paths
-    while path.waiting:
-        nodes = list(path.waiting)
-        path.waiting.clear()
-        points = [Point(path.id, node.index, node.alpha, node.gradient) for node in nodes]
-        for node, evaluation in zip(nodes, model.evaluate(points), strict=True):
-            path.tell(node, evaluation.score, evaluation.slope)
-    return path_result(job, 0, 1.5)
+    on = (model, model_info(problem), {})
+    (task,) = ActiveJob.of("a", job_spec(problem, quadrature=quadrature), on, explain(lambda: 1.5), 0.0).tasks
+    task.start()
+    while task.waiting:
+        waiting = list(task.waiting)
+        task.waiting.clear()
+        evaluations = model.evaluate([point for _, point in waiting])
+        for (place, point), evaluation in zip(waiting, evaluations, strict=True):
+            task.tell(place, point, evaluation)
+    (result,) = task.answer
+    return result
 
 
 @pytest.mark.parametrize("name", ["cubic", "odd_kinks", "root_and_square", "steep_sigmoid"])

@@ -2,34 +2,67 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from attributor.core.integrator import Integral, StopReason, Told
+from attributor.core.integrator import Curve, Integral, Node, StopReason, Told
+from attributor.engine.baselines import NamedBaseline
 from attributor.engine.cautions import cautions
-from attributor.jobs.job import Quadrature, Target
+from attributor.engine.outcome import Integration, Line, Outcome
+from attributor.engine.work import Work
+from attributor.jobs.explanation import Quantity, Target, Term
+from attributor.jobs.job import Quadrature
 from attributor.jobs.model import Feature, InputKind, InputSpec, OutputScale
-from doubles import INPUT, job_spec, model_info
+from attributor.jobs.result import LayerResult
+from doubles import INPUT, RecordingModel, job_spec, model_info
 from problems import named
 
 #: Two features, baseline (0, 1).
 PROBLEM = named("constant")
+CURVES = (Curve(1, 0),)
 
 
 def integral(baseline_score=0.0, score=0.9, **changes) -> Integral:
-    nodes = (Told(0, 0.0, baseline_score, 1.0), Told(1, 1.0, score, 1.0))
+    nodes = (Told(Node(1, 0, 0.0), (baseline_score,), (1.0,)), Told(Node(0, 0, 1.0), (score,), (1.0,)))
     return Integral(
         **{
             "nodes": nodes,
-            "weights": {0: 0.5, 1: 0.5},
-            "coarse_weights": None,
+            "weights": ({0: 0.5, 1: 0.5},),
+            "coarse_weights": (None,),
             "stop_reason": StopReason.TOLERANCE,
-            "converged": True,
+            "converged": (True,),
+            "gaps": (score - baseline_score,),
+            "limits": (0.01 * abs(score - baseline_score),),
             **changes,
         }
     )
 
 
-def found(outcome: Integral, example=(0.3, 0.7), info=None, attribution_error=0.02, **changes) -> dict[str, str]:
-    spec = job_spec(PROBLEM, example, **changes)
-    warnings = cautions(info or model_info(PROBLEM), spec, spec.inputs[0], outcome, attribution_error)
+def found(
+    solved: Integral,
+    example=(0.3, 0.7),
+    info=None,
+    attribution_error=0.02,
+    baseline=(0.0, 1.0),
+    layer=None,
+    curves=CURVES,
+    **changes,
+) -> dict[str, str]:
+    target = changes.pop("target", Target())
+    spec = job_spec(PROBLEM, example, target=target, **changes)
+    info = info or model_info(PROBLEM)
+    work = Work("a/0", 0, spec, RecordingModel(PROBLEM), info, {}, 0.0)
+    line = Line(
+        NamedBaseline("zero", {INPUT: np.asarray(baseline, dtype=np.float32)}, False), solved.nodes[0].scores, None
+    )
+    outcome = Outcome(
+        targets=(replace(target, terms=(Term(1),)),),
+        predicted=1,
+        scores=solved.nodes[-1].scores,
+        attributions=({},),
+        lines=(line,),
+        converged=solved.converged,
+        integration=Integration(curves, solved, (None,)),
+        layer=layer,
+    )
+    warnings = cautions(work, outcome, 0, attribution_error)
     codes = [warning.code for warning in warnings]
     assert len(codes) == len(set(codes))
     return {warning.code: warning.message for warning in warnings}
@@ -50,7 +83,7 @@ def test_a_good_answer_has_no_warning():
     ],
 )
 def test_an_answer_that_did_not_converge_says_why(reason, advice):
-    warnings = found(integral(stop_reason=reason, converged=False))
+    warnings = found(integral(stop_reason=reason, converged=(False,)))
     assert list(warnings) == ["not_converged"]
     assert advice in warnings["not_converged"]
 
@@ -66,7 +99,7 @@ def test_a_vector_that_halving_the_nodes_changes_much_is_mentioned(error, codes)
 
 
 def test_a_jump_is_placed():
-    outcome = integral(stop_reason=StopReason.DISCONTINUITY, converged=False, discontinuous_at=0.369140625)
+    outcome = integral(stop_reason=StopReason.DISCONTINUITY, converged=(False,), discontinuous_at=(0, 0.369140625))
     warnings = found(outcome)
     assert list(warnings) == ["not_converged", "discontinuous"]
     assert "alpha = 0.369141" in warnings["discontinuous"]
@@ -74,18 +107,18 @@ def test_a_jump_is_placed():
 
 @pytest.mark.parametrize(("end", "side"), [(0.0, "baseline"), (1.0, "input")])
 def test_an_open_end_is_named(end, side):
-    warnings = found(integral(open_ends=(end,)))
+    warnings = found(integral(open_ends=((0, end),)))
     assert list(warnings) == ["gradient_not_finite_at_end"]
     assert f"at the {side};" in warnings["gradient_not_finite_at_end"]
 
 
 def test_the_absolute_tolerance_is_mentioned_where_it_governs():
     quadrature = Quadrature(tolerance=0.01, absolute_tolerance=0.02)
-    warnings = found(integral(), quadrature=quadrature)
+    warnings = found(integral(limits=(0.02,)), quadrature=quadrature)
     assert list(warnings) == ["absolute_tolerance_governs"]
     assert "0.9" in warnings["absolute_tolerance_governs"]
     assert "0.02" in warnings["absolute_tolerance_governs"]
-    assert found(integral(), quadrature=Quadrature(tolerance=0.03, absolute_tolerance=0.02)) == {}
+    assert found(integral(limits=(0.027,)), quadrature=Quadrature(tolerance=0.03, absolute_tolerance=0.02)) == {}
 
 
 def test_a_small_gap_is_mentioned():
@@ -114,7 +147,7 @@ def test_features_at_their_baseline_are_mentioned_with_their_share():
 
 def test_a_few_features_at_their_baseline_are_not_mentioned():
     info = model_info(PROBLEM, features=tuple(Feature(f"f{i}") for i in range(11)))
-    baseline = {INPUT: np.array([0.0] + [99.0] * 10, dtype=np.float32)}
+    baseline = [0.0] + [99.0] * 10
     assert found(integral(), info=info, example=range(11), baseline=baseline) == {}
 
 
@@ -131,7 +164,7 @@ def test_values_outside_the_declared_domain_are_named():
 def test_of_many_values_outside_the_domain_five_are_named():
     features = tuple(Feature(f"f{i}", maximum=0.0) for i in range(8))
     info = model_info(PROBLEM, features=features)
-    baseline = {INPUT: np.zeros(8, dtype=np.float32)}
+    baseline = np.zeros(8)
     message = found(integral(), info=info, example=range(1, 9), baseline=baseline)["outside_domain"]
     assert message.endswith("f0 = 1, f1 = 2, f2 = 3, f3 = 4, f4 = 5 and 3 more")
 
@@ -139,7 +172,7 @@ def test_of_many_values_outside_the_domain_five_are_named():
 def test_an_image_outside_its_range_is_counted():
     image = InputSpec(INPUT, InputKind.IMAGE, (1, 1, 4), value_range=(-1.0, 1.0))
     info = replace(model_info(PROBLEM), inputs=(image,))
-    baseline = {INPUT: np.zeros((1, 1, 4), dtype=np.float32)}
+    baseline = np.zeros((1, 1, 4))
     inside, beyond = [[[-1.0, 1.0, 0.5, 0.7]]], [[[-1.5, 1.5, 0.5, 0.7]]]
     assert found(integral(), info=info, example=inside, baseline=baseline) == {}
     warnings = found(integral(), info=info, example=beyond, baseline=baseline)
@@ -152,7 +185,7 @@ def test_a_tensor_has_no_declared_domain():
 
 
 def test_the_most_important_warning_comes_first():
-    outcome = integral(0.5, 0.51, stop_reason=StopReason.MAX_EVALUATIONS, converged=False)
+    outcome = integral(0.5, 0.51, stop_reason=StopReason.MAX_EVALUATIONS, converged=(False,))
     warnings = found(outcome, example=(0.0, 1.0))
     assert list(warnings) == [
         "not_converged",
@@ -160,3 +193,29 @@ def test_the_most_important_warning_comes_first():
         "baseline_score_not_near_zero",
         "features_equal_to_baseline",
     ]
+
+
+def test_a_vertex_with_an_open_end_is_named():
+    chain = (Curve(1, 2), Curve(2, 0))
+    warnings = found(integral(open_ends=((0, 1.0),)), curves=chain)
+    assert "at the vertex 2 of the path;" in warnings["gradient_not_finite_at_end"]
+
+
+@pytest.mark.parametrize(
+    ("quantity", "said"), [(Quantity.LAYER_IG, "held at its output"), (Quantity.CONDUCTANCE, "need not add up")]
+)
+def test_a_layer_that_does_not_cut_the_graph_is_mentioned(quantity, said):
+    warnings = found(integral(), layer=LayerResult("block", quantity, cut=False))
+    assert said in warnings["layer_not_a_cut"]
+    assert found(integral(), layer=LayerResult("block", quantity, cut=True)) == {}
+
+
+def test_on_other_scales_than_probability_a_gap_is_small_beside_the_scores():
+    logit = Target(scale=OutputScale.LOGIT)
+    assert "score_gap_small" in found(integral(100.0, 104.0), target=logit)
+    assert "score_gap_small" not in found(integral(0.0, 0.01), target=logit)
+    assert "score_gap_small" in found(integral(0.0, 0.0), target=logit)
+
+
+def test_a_regression_has_no_score_that_should_be_near_zero():
+    assert found(integral(50.0, 90.0), target=Target(scale=OutputScale.VALUE)) == {}

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from attributor.core.adaptive import FIRST_NODES
 from attributor.engine.engine import Engine
-from attributor.jobs.job import Failure, JobKind, Quadrature, RuleName, Target
+from attributor.jobs.explanation import Target, Term
+from attributor.jobs.job import Failure, JobKind, Quadrature, RuleName
 from attributor.jobs.model import OutputScale
 from attributor.jobs.result import PredictionResult
-from attributor.ports import Evaluation
 from doubles import (
     INPUT,
     PREDICTED,
@@ -23,6 +23,7 @@ from doubles import (
     one_model,
     only,
     run_to_end,
+    told,
 )
 from problems import named
 
@@ -186,49 +187,49 @@ def test_several_inputs_are_answered_in_their_order():
 
 
 def test_a_failing_input_fails_the_whole_job():
-    model = RecordingModel(WAVE, spoilt={("a/1", 0.5): Evaluation(math.inf, 0.0)})
+    model = RecordingModel(WAVE, spoilt={("a/1", 0.5): told(math.inf, 0.0)})
     engine = engine_on(model)
     engine.admit("a", job_spec(WAVE, [1.0], [2.0], [3.0]))
     assert run_to_end(engine)["a"].code == "non_finite_score"
-    assert model.paths == {}
+    assert model.paths == set()
 
 
 def test_a_prediction_returns_outputs_from_one_forward_pass():
     model = RecordingModel(CUBIC)
     engine = engine_on(model)
-    engine.admit("p", job_spec(CUBIC, [1.0, 2.0], [2.0, 1.0], kind=JobKind.PREDICTION, baseline=None))
+    engine.admit("p", job_spec(CUBIC, [1.0, 2.0], [2.0, 1.0], kind=JobKind.PREDICTION))
     outcome = run_to_end(engine)["p"]
     assert isinstance(outcome, PredictionResult)
     assert outcome.outputs["score"].tolist() == [[-2.0, 2.0], [-4.0, 4.0]]
     (points,) = model.passes
     assert [(point.alpha, point.gradient) for point in points] == [(1.0, False), (1.0, False)]
-    assert model.paths == {}
+    assert model.paths == set()
 
 
 def test_a_prediction_shares_a_pass_with_attributions():
     model = RecordingModel(WAVE)
     engine = engine_on(model)
     engine.admit("a", job_spec(WAVE))
-    engine.admit("p", job_spec(WAVE, kind=JobKind.PREDICTION, baseline=None))
+    engine.admit("p", job_spec(WAVE, kind=JobKind.PREDICTION))
     assert [finished.job_id for finished in engine.step()] == ["p"]
     assert only(run_to_end(engine)["a"]).converged
 
 
 def test_a_prediction_that_is_not_finite_fails():
-    model = RecordingModel(WAVE, spoilt={("p/0", 1.0): Evaluation(math.nan, None)})
+    model = RecordingModel(WAVE, spoilt={("p/0", 1.0): told(math.nan, None)})
     engine = engine_on(model)
-    engine.admit("p", job_spec(WAVE, kind=JobKind.PREDICTION, baseline=None))
+    engine.admit("p", job_spec(WAVE, kind=JobKind.PREDICTION))
     assert run_to_end(engine)["p"].code == "non_finite_score"
 
 
 def test_an_output_that_is_not_finite_beside_a_finite_score_fails_a_prediction():
     class HalfBroken(RecordingModel):
-        def outputs(self, path):
+        def outputs(self, route):
             return np.array([0.5, np.inf], dtype=np.float32)
 
     engine = engine_on(HalfBroken(WAVE))
-    engine.admit("p", job_spec(WAVE, kind=JobKind.PREDICTION, baseline=None))
-    assert run_to_end(engine)["p"] == Failure("non_finite_score", "the model's output for inputs.0 is not finite")
+    engine.admit("p", job_spec(WAVE, kind=JobKind.PREDICTION))
+    assert run_to_end(engine)["p"] == Failure("non_finite_score", "the model's output is not finite")
 
 
 @pytest.mark.parametrize(
@@ -265,13 +266,13 @@ def test_the_passes_of_the_adaptive_rule_are_counted():
 
 
 def test_the_target_asked_for_is_the_target_answered():
-    engine = engine_on(RecordingModel(WAVE))
-    engine.admit("asked", job_spec(WAVE, target=Target(0, OutputScale.LOGIT)))
-    engine.admit("open", job_spec(WAVE))
+    engine = engine_on(RecordingModel(CUBIC))
+    engine.admit("asked", job_spec(CUBIC, target=Target((Term(0),), scale=OutputScale.LOGIT)))
+    engine.admit("open", job_spec(CUBIC))
     outcomes = run_to_end(engine)
     asked, left_open = only(outcomes["asked"]).target, only(outcomes["open"]).target
-    assert (asked.class_index, asked.label, asked.scale, asked.predicted) == (0, "no", OutputScale.LOGIT, False)
-    assert (left_open.class_index, left_open.label, left_open.predicted) == (PREDICTED, "yes", True)
+    assert (asked.terms, asked.label, asked.scale, asked.predicted) == ((Term(0),), "no", OutputScale.LOGIT, False)
+    assert (left_open.terms, left_open.label, left_open.predicted) == ((Term(PREDICTED),), "yes", True)
 
 
 def test_the_computing_time_runs_from_admission_to_the_answer():

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from attributor.engine.engine import Engine
 from attributor.jobs.job import Failure, Quadrature
-from attributor.ports import Evaluation
 from doubles import (
     INPUT,
     FakeClock,
@@ -18,6 +17,7 @@ from doubles import (
     one_model,
     only,
     run_to_end,
+    told,
 )
 from problems import named
 
@@ -34,7 +34,7 @@ def test_a_job_whose_model_raises_fails_alone(caplog):
     assert outcomes["bad"] == Failure("model_error", "the model raised RuntimeError: shapes do not match")
     assert_same_answer(only(outcomes["good"]), only(alone(WAVE, job_spec(WAVE))))
     assert_same_answer(only(outcomes["fine"]), only(alone(WAVE, job_spec(WAVE))))
-    assert model.paths == {}
+    assert model.paths == set()
 
 
 def test_only_the_first_line_of_a_models_exception_is_told_and_not_at_length(caplog):
@@ -62,7 +62,7 @@ def test_an_exception_without_a_message_is_told_by_its_type():
 def test_a_pass_too_large_for_the_device_is_run_job_by_job():
     class Small(RecordingModel):
         def evaluate(self, points):
-            if len({point.path for point in points}) > 1:
+            if len({point.route for point in points}) > 1:
                 raise MemoryError("out of memory")
             return super().evaluate(points)
 
@@ -76,18 +76,18 @@ def test_a_pass_too_large_for_the_device_is_run_job_by_job():
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
 def test_a_score_that_is_nan_fails_its_job_and_no_other(alpha):
-    model = RecordingModel(WAVE, spoilt={("bad/0", alpha): Evaluation(math.nan, 0.0)})
+    model = RecordingModel(WAVE, spoilt={("bad/0", alpha): told(math.nan, 0.0)})
     engine = engine_on(model)
     for job_id in ("bad", "good"):
         engine.admit(job_id, job_spec(WAVE))
     outcomes = run_to_end(engine)
     assert outcomes["bad"] == Failure("non_finite_score", f"the model's score is nan at alpha = {alpha:g} of the path")
     assert only(outcomes["good"]).converged
-    assert model.paths == {}
+    assert model.paths == set()
 
 
 def test_an_interior_gradient_that_is_nan_fails_its_job_and_no_other():
-    model = RecordingModel(WAVE, spoilt={("bad/0", 0.25): Evaluation(1.0, math.nan)})
+    model = RecordingModel(WAVE, spoilt={("bad/0", 0.25): told(1.0, math.nan)})
     engine = engine_on(model)
     for job_id in ("bad", "good"):
         engine.admit(job_id, job_spec(WAVE))
@@ -132,7 +132,7 @@ def test_a_model_that_goes_away_does_not_strand_the_jobs_on_it():
     engine.admit("a", job_spec(WAVE))
     provider.not_ready.add("net@1")
     assert only(run_to_end(engine)["a"]).converged
-    assert model.paths == {}
+    assert model.paths == set()
 
 
 def test_two_digests_of_one_name_never_share_a_pass():
@@ -167,7 +167,7 @@ def test_a_cancelled_job_is_forgotten_with_its_vectors():
     engine.step()
     assert set(model.paths) == {"a/0", "a/1"}
     engine.cancel("a")
-    assert model.paths == {}
+    assert model.paths == set()
     assert engine.idle
     assert run_to_end(engine) == {}
 
@@ -204,14 +204,14 @@ def test_a_path_is_freed_as_soon_as_it_is_done():
     engine.step()
     assert set(model.paths) == {"a/1"}
     engine.step()
-    assert model.paths == {}
+    assert model.paths == set()
 
 
 def test_a_job_that_does_not_fit_the_device_frees_what_it_had_placed():
     model = RecordingModel(WAVE, refusing={"a/1"})
     engine = engine_on(model)
     engine.admit("a", job_spec(WAVE, [1.0], [2.0], [3.0]))
-    assert model.paths == {}
+    assert model.paths == set()
     assert run_to_end(engine)["a"].code == "internal_error"
     assert len(engine.progress()) == 0
 
@@ -224,11 +224,11 @@ def test_a_job_admitted_again_starts_afresh():
     engine.admit("a", job_spec(WAVE, [3.0]))
     outcomes = run_to_end(engine)
     assert_same_answer(only(outcomes["a"]), only(alone(WAVE, job_spec(WAVE, [3.0]))))
-    assert model.paths == {}
+    assert model.paths == set()
 
 
 def test_of_several_inputs_the_one_at_fault_is_named():
-    model = RecordingModel(WAVE, spoilt={("a/1", 0.25): Evaluation(math.nan, 0.0)})
+    model = RecordingModel(WAVE, spoilt={("a/1", 0.25): told(math.nan, 0.0)})
     engine = engine_on(model)
     engine.admit("a", job_spec(WAVE, [1.0], [2.0]))
     outcome = run_to_end(engine)["a"]

@@ -1,5 +1,7 @@
 from attributor.engine.active_job import ActiveJob
+from attributor.engine.explain import explain
 from attributor.engine.scheduler import plan
+from attributor.jobs.explanation import Layer
 from doubles import RecordingModel, fixed, job_spec, model_info
 from problems import named
 
@@ -7,13 +9,20 @@ WAVE = named("x_x_sin")
 INFO = model_info(WAVE)
 
 
-def job(name: str, model: RecordingModel, n_steps: int, n_inputs: int = 1) -> ActiveJob:
-    spec = job_spec(WAVE, *([float(i)] for i in range(n_inputs)), quadrature=fixed(n_steps))
-    return ActiveJob.start(name, spec, model, INFO, 0.0)
+def job(name: str, model: RecordingModel, n_steps: int, n_inputs: int = 1, layer: Layer | None = None) -> ActiveJob:
+    spec = job_spec(WAVE, *([float(i)] for i in range(n_inputs)), quadrature=fixed(n_steps), layer=layer)
+    active = ActiveJob.of(name, spec, (model, INFO, {}), explain(lambda: 0.0), 0.0)
+    for task in active.tasks:
+        task.start()
+    return active
 
 
 def paths(batch) -> list[str]:
-    return [pick.path.id for pick in batch.picks]
+    return [pick.task.work.id for pick in batch.picks]
+
+
+def alphas(batch) -> list[float]:
+    return [point.ask.nodes[0].alpha for point in batch.points]
 
 
 def test_without_jobs_there_is_no_pass():
@@ -26,7 +35,7 @@ def test_jobs_that_wait_for_nothing_make_no_pass():
     assert plan([only]) is None
 
 
-def test_jobs_take_turns_one_node_each_until_the_pass_is_full():
+def test_jobs_take_turns_one_point_each_until_the_pass_is_full():
     model = RecordingModel(WAVE, max_points=5)
     batch = plan([job("a", model, 10), job("b", model, 10)])
     assert paths(batch) == ["a/0", "b/0", "a/0", "b/0", "a/0"]
@@ -44,17 +53,23 @@ def test_inputs_of_one_job_come_one_after_the_other():
     assert paths(batch) == ["a/0"] * 3 + ["a/1"] * 2
 
 
-def test_nodes_that_did_not_fit_wait_for_the_next_pass_in_their_order():
+def test_points_that_did_not_fit_wait_for_the_next_pass_in_their_order():
     active = job("a", RecordingModel(WAVE, max_points=3), 4)
     first, second = plan([active]), plan([active])
-    assert [pick.node.alpha for pick in first.picks] == [1.0, 0.0, 0.25]
-    assert [pick.node.alpha for pick in second.picks] == [0.5, 0.75]
+    assert alphas(first) == [1.0, 0.0, 0.25]
+    assert alphas(second) == [0.5, 0.75]
 
 
 def test_a_pass_is_of_the_first_waiting_jobs_model():
     one, two = RecordingModel(WAVE), RecordingModel(WAVE)
     batch = plan([job("a", two, 2), job("b", one, 2), job("c", two, 2)])
     assert batch.model is two
+    assert set(paths(batch)) == {"a/0", "c/0"}
+
+
+def test_a_pass_is_of_one_lane():
+    model = RecordingModel(WAVE)
+    batch = plan([job("a", model, 2), job("b", model, 2, layer=Layer("hidden")), job("c", model, 2)])
     assert set(paths(batch)) == {"a/0", "c/0"}
 
 
@@ -66,9 +81,6 @@ def test_the_part_of_one_job_keeps_its_order():
     part = batch.of_job(b)
     assert part.jobs == [b]
     assert part.model is model
-    assert [(point.path, point.alpha, point.gradient) for point in part.points] == [
-        ("b/0", 1.0, True),
-        ("b/0", 0.0, False),
-        ("b/0", 0.5, True),
-    ]
-    assert [point.node for point in part.points] == [pick.node.index for pick in part.picks]
+    assert set(paths(part)) == {"b/0"}
+    assert alphas(part) == [1.0, 0.0, 0.5]
+    assert [point.ask.gradient for point in part.points] == [True, False, True]

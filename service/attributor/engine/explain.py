@@ -1,0 +1,113 @@
+"""The procedure of one input: its method, alone or around noisy copies, and the answer in words."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from attributor.engine.active_job import Procedure
+from attributor.engine.answer import path_results
+from attributor.engine.gradients import gradient_x_input, saliency
+from attributor.engine.integration import expected_gradients, integrated_gradients
+from attributor.engine.noise import combine, noisy_copies
+from attributor.engine.outcome import Copy, Line, Outcome, deviation, mean, scaled
+from attributor.engine.paths import baselines_of
+from attributor.engine.prediction import resolved
+from attributor.engine.shapley import Sampled, shapley_values
+from attributor.engine.steps import Steps, together
+from attributor.engine.work import Work
+from attributor.errors import UnsupportedByModel
+from attributor.jobs.explanation import Method, SmoothForm, Smoothing
+from attributor.jobs.model import InputKind
+from attributor.jobs.result import PathResult
+from attributor.ports import Clock
+
+SMOOTHED = "averaged over noisy copies of the input, whose scores differ from this one's"
+
+
+def shapley(work: Work, copy: Copy) -> Steps[Outcome]:
+    """Sampled Shapley paths, averaged over the baselines (Castro, Gomez and Tejada 2009)."""
+    baselines = yield from baselines_of(work, copy)
+    procedures = [
+        shapley_values(
+            work.open(f"{copy.word}orders{n}", copy.example, copy.targets),
+            baseline.tensors,
+            copy.example,
+            work.explanation.samples,
+            work.generator().spawn(n + 1)[n],
+            images=[spec.name for spec in work.info.inputs if spec.kind is InputKind.IMAGE],
+        )
+        for n, baseline in enumerate(baselines)
+    ]
+    sampled = yield from together(procedures)
+    at_example = yield from resolved(work, copy)
+    several = len(baselines) > 1
+    n_targets = len(at_example.targets)
+    return Outcome(
+        targets=at_example.targets,
+        predicted=at_example.predicted,
+        scores=sampled[0].score,
+        attributions=tuple(mean([each.values[k] for each in sampled]) for k in range(n_targets)),
+        lines=tuple(Line(b, each.baseline_score, None) for b, each in zip(baselines, sampled, strict=True)),
+        spreads=tuple(deviation([each.values[k] for each in sampled]) for k in range(n_targets)) if several else None,
+        standard_errors=tuple(_standard_error(sampled, k) for k in range(n_targets)),
+    )
+
+
+def _standard_error(sampled: list[Sampled], target: int) -> Mapping[str, np.ndarray]:
+    """Of the mean over baselines whose orders were drawn independently."""
+    errors = [each.standard_error[target] for each in sampled]
+    return {name: np.sqrt(sum(each[name] ** 2 for each in errors)) / len(errors) for name in errors[0]}
+
+
+METHODS: Mapping[Method, Callable[[Work, Copy], Steps[Outcome]]] = {
+    Method.INTEGRATED_GRADIENTS: integrated_gradients,
+    Method.EXPECTED_GRADIENTS: expected_gradients,
+    Method.SALIENCY: saliency,
+    Method.GRADIENT_X_INPUT: gradient_x_input,
+    Method.SHAPLEY: shapley,
+}
+
+
+def explain(clock: Clock) -> Procedure:
+    """The procedure that answers an input with one result per target."""
+
+    def procedure(work: Work) -> Steps[tuple[PathResult, ...]]:
+        explanation = work.explanation
+        method = METHODS.get(explanation.method)
+        if method is None:
+            raise UnsupportedByModel(f"{explanation.method} is not computed by the engine", field="method")
+        copy = Copy(work.example, explanation.targets)
+        if explanation.smoothing:
+            outcome = yield from _smoothed(work, copy, method, explanation.smoothing)
+        else:
+            outcome = yield from method(work, copy)
+        return path_results(work, outcome, clock() - work.started_s)
+
+    return procedure
+
+
+def _smoothed(
+    work: Work, copy: Copy, method: Callable[[Work, Copy], Steps[Outcome]], smoothing: Smoothing
+) -> Steps[Outcome]:
+    """SmoothGrad around a method (Smilkov, Thorat, Kim, Viegas and Wattenberg 2017), in the targets resolved at x."""
+    at_example = yield from resolved(work, copy)
+    copies = noisy_copies(copy.example, work.info, smoothing, work.generator())
+    outcomes = yield from together(
+        [method(work, Copy(noisy, at_example.targets, f"copy{n}/")) for n, noisy in enumerate(copies)]
+    )
+    n_targets = len(at_example.targets)
+    samples = [[outcome.attributions[k] for outcome in outcomes] for k in range(n_targets)]
+    converged = [outcome.converged for outcome in outcomes if outcome.converged]
+    return Outcome(
+        targets=at_example.targets,
+        predicted=at_example.predicted,
+        scores=at_example.scores,
+        attributions=tuple(combine(smoothing.form, each) for each in samples),
+        incomplete=SMOOTHED,
+        lines=outcomes[0].lines,
+        converged=tuple(all(each[k] for each in converged) for k in range(n_targets)) if converged else None,
+        standard_errors=tuple(scaled(deviation(each), len(copies) ** -0.5) for each in samples)
+        if smoothing.form is SmoothForm.PLAIN
+        else None,
+        layer=outcomes[0].layer,
+    )

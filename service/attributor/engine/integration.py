@@ -1,0 +1,161 @@
+"""Integrated gradients along any paths, and expected gradients: routes, integrators and the sums of their vectors."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from attributor.core.adaptive import AdaptiveIntegrator
+from attributor.core.fixed import FixedIntegrator, random_integrator
+from attributor.core.integrator import EXAMPLE, Curve, Integral, Integrator, Tolerance
+from attributor.core.rules import FIXED_RULES
+from attributor.engine import diagnostics
+from attributor.engine.baselines import NamedBaseline
+from attributor.engine.outcome import Copy, Integration, Line, Outcome, as_served, deviation, l1, mean, scaled, total
+from attributor.engine.paths import Placed, baselines_of, place
+from attributor.engine.prediction import predicted_class
+from attributor.engine.route import Route, Vectors
+from attributor.engine.steps import Steps, integrate
+from attributor.engine.work import Work
+from attributor.jobs.explanation import Layer, Quantity
+from attributor.jobs.job import Quadrature, RuleName
+from attributor.jobs.result import LayerResult
+
+INFLUENCE = "influence is a mean gradient of the layer: it has no factor that would make it add up to the score"
+
+
+def integrator_for(quadrature: Quadrature, curves: Sequence[Curve], n_targets: int) -> Integrator:
+    """The integrator that a request's quadrature names. Raises ValueError for counts that it cannot work with."""
+    tolerance = tolerance_of(quadrature)
+    if quadrature.rule is RuleName.ADAPTIVE:
+        return AdaptiveIntegrator(curves, n_targets, tolerance, quadrature.max_evaluations)
+    if quadrature.n_steps is None:
+        raise ValueError("a fixed rule needs n_steps")
+    return FixedIntegrator(curves, FIXED_RULES[quadrature.rule](quadrature.n_steps), n_targets, tolerance)
+
+
+def tolerance_of(quadrature: Quadrature) -> Tolerance:
+    """What a request allows."""
+    return Tolerance(quadrature.tolerance, quadrature.absolute_tolerance, quadrature.attribution_tolerance)
+
+
+def integrated_gradients(work: Work, copy: Copy) -> Steps[Outcome]:
+    """Path integrated gradients, averaged over the baselines (Sundararajan, Taly and Yan 2017, equations 1 and 2)."""
+    baselines = yield from baselines_of(work, copy)
+
+    def integrator(curves: Sequence[Curve]) -> Integrator:
+        return integrator_for(work.spec.quadrature, curves, len(copy.targets))
+
+    return (yield from _along(work, copy, baselines, integrator))
+
+
+def expected_gradients(work: Work, copy: Copy) -> Steps[Outcome]:
+    """One random alpha per draw of a baseline (Erion, Janizek, Sturmfels, Lundberg, Lee 2021)."""
+    drawn = yield from baselines_of(work, copy)
+    rng = work.generator()
+    samples = max(work.explanation.samples, len(drawn))
+    baselines = [drawn[n % len(drawn)] for n in range(samples)]
+    alphas = rng.uniform(size=samples).tolist()
+
+    def integrator(curves: Sequence[Curve]) -> Integrator:
+        return random_integrator(curves, alphas, len(copy.targets), tolerance_of(work.spec.quadrature))
+
+    outcome = yield from _along(work, copy, baselines, integrator)
+    return replace(outcome, standard_errors=_standard_errors(outcome.spreads, samples), spreads=None)
+
+
+def _along(
+    work: Work, copy: Copy, baselines: list[NamedBaseline], integrator: Callable[[Sequence[Curve]], Integrator]
+) -> Steps[Outcome]:
+    """Integrate on the paths from the baselines to the example, with the diagnostics that the request asks for."""
+    explanation = work.explanation
+    saturation = explanation.saturation
+    observed = saturation.layers if saturation and not explanation.smoothing else None
+    route = work.open(f"{copy.word}path", copy.example, copy.targets, explanation.layer, observed)
+    placed = yield from place(work, copy, route, baselines)
+    integral = yield from integrate(route, integrator(placed.curves))
+    interior = yield from diagnostics.interior_gradients(work, copy, route, placed)
+    along = yield from diagnostics.saturation(work, route, placed, integral)
+    outcome = _outcome(work, route, placed, integral)
+    route.close()
+    return replace(outcome, interior=interior, saturation=along)
+
+
+def _outcome(work: Work, route: Route, placed: Placed, integral: Integral) -> Outcome:
+    n_targets = len(integral.weights)
+    shares = [_shares(route, placed, integral, k) for k in range(n_targets)]
+    for line in (line for each in shares for line in each):
+        as_served(line)  # before anything is made of values that are not finite
+    attributions = tuple(mean(each) for each in shares)
+    several = len(placed.baselines) > 1
+    layer = work.explanation.layer
+    influence = layer is not None and layer.quantity is Quantity.INFLUENCE
+    spreads = tuple(deviation(each) for each in shares) if several else None
+    drawn = several and all(baseline.random for baseline in placed.baselines)
+    return Outcome(
+        targets=route.model.targets(route.id),
+        predicted=predicted_class(work, route),
+        scores=_example_scores(integral, placed),
+        attributions=attributions,
+        incomplete=INFLUENCE if influence else None,
+        lines=_lines(placed, integral, shares),
+        converged=integral.converged,
+        integration=Integration(placed.curves, integral, _coarse_differences(route, integral, attributions)),
+        spreads=spreads,
+        standard_errors=_standard_errors(spreads, len(placed.baselines)) if drawn else None,
+        layer=_layer_result(route, layer, placed) if layer else None,
+    )
+
+
+def _shares(route: Route, placed: Placed, integral: Integral, target: int) -> list[Vectors]:
+    """The attributions of each baseline's own path."""
+    weights = integral.weights[target]
+    lines: list[dict[int, float]] = [{} for _ in placed.baselines]
+    for told in integral.nodes:
+        curve = placed.curves[told.node.curve]
+        if told.node.index in weights:
+            lines[curve.line][told.node.index] = weights[told.node.index] / curve.weight
+    return [route.attributions(target, line) for line in lines]
+
+
+def _coarse_differences(
+    route: Route, integral: Integral, attributions: tuple[Vectors, ...]
+) -> tuple[float | None, ...]:
+    """||A - A_coarse||_1 per target, with A_coarse from the same rule on every other node."""
+    return tuple(
+        None
+        if weights is None
+        else l1({name: attributions[k][name] - values for name, values in route.attributions(k, weights).items()})
+        for k, weights in enumerate(integral.coarse_weights)
+    )
+
+
+def _example_scores(integral: Integral, placed: Placed) -> tuple[float, ...]:
+    ends = (n for n, curve in enumerate(placed.curves) if curve.end == EXAMPLE)
+    last = next(ends)
+    return next(told.scores for told in integral.nodes if told.node.curve == last and told.node.alpha == 1.0)
+
+
+def _lines(placed: Placed, integral: Integral, shares: list[list[Vectors]]) -> tuple[Line, ...]:
+    """Per baseline its scores and what its own attributions miss."""
+    scores = _example_scores(integral, placed)
+    starts: dict[int, tuple[float, ...]] = {}
+    for told in integral.nodes:
+        if told.node.alpha == 0.0:
+            starts.setdefault(placed.curves[told.node.curve].line, told.scores)
+    return tuple(
+        Line(
+            baseline,
+            starts[n],
+            tuple(abs(total(shares[k][n]) - (score - starts[n][k])) for k, score in enumerate(scores)),
+        )
+        for n, baseline in enumerate(placed.baselines)
+    )
+
+
+def _standard_errors(spreads: tuple[Vectors, ...] | None, samples: int) -> tuple[Vectors, ...] | None:
+    return spreads and tuple(scaled(each, 1 / np.sqrt(samples)) for each in spreads)
+
+
+def _layer_result(route: Route, layer: Layer, placed: Placed) -> LayerResult:
+    return LayerResult(layer.name, layer.quantity, route.layer_is_cut(placed.baselines[0].tensors))

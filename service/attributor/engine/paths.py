@@ -1,0 +1,100 @@
+"""From a request to curves: which baselines, through which vertices, on which route. Raises UnsupportedByModel."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from attributor.core.integrator import EXAMPLE, Curve
+from attributor.engine.baselines import NamedBaseline, resolve_baselines
+from attributor.engine.boundary import other_class_baseline
+from attributor.engine.guided import guided_vertices
+from attributor.engine.outcome import Copy
+from attributor.engine.polyline import vertices
+from attributor.engine.route import Route
+from attributor.engine.steps import Steps, together
+from attributor.engine.work import Work
+from attributor.jobs.explanation import BaselineKind, BaselinePart, BaselineSpec, GammaKind
+from attributor.jobs.model import Tensors
+from attributor.ports import Blur, Registered
+
+BLUR_PATH = "blurred"
+OTHER_CLASS = "other_class"
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Paths on a route: `curves` in the route's order, and per baseline the inputs at its path's vertices, ends
+    included (a blurred input's start is found by the model). `bends`: the inputs that do not move straight."""
+
+    curves: tuple[Curve, ...]
+    vertices: tuple[tuple[Tensors, ...], ...]
+    baselines: tuple[NamedBaseline, ...]
+    bends: Mapping[str, Blur | Registered]
+
+
+def baselines_of(work: Work, copy: Copy) -> Steps[list[NamedBaseline]]:
+    """All baselines of an example, drawn, computed or searched for. Raises NoOtherClass."""
+    found: list[NamedBaseline] = []
+    for n, spec in enumerate(_completed(work, copy)):
+        if any(part.kind is BaselineKind.OTHER_CLASS for part in spec.parts.values()):
+            route = work.open(f"{copy.word}search{n}", copy.example, copy.targets)
+            attributed = {spec.name for spec in work.info.inputs if spec.attributed}
+            rows = {name: values for name, values in work.reference.items() if name in attributed}
+            tensors = yield from other_class_baseline(route, copy.example, rows)
+            route.close()
+            found.append(NamedBaseline(OTHER_CLASS, tensors, random=False))
+        else:
+            # A generator of its own: the draws of one baseline do not depend on its neighbours in the list.
+            rng = work.generator().spawn(n + 1)[n]
+            found += resolve_baselines([spec], copy.example, work.info, work.reference, rng)
+    return found
+
+
+def _completed(work: Work, copy: Copy) -> list[BaselineSpec]:
+    """The baselines asked for; inputs on a blur path need none, so they take the example's values here."""
+    blurred = {name for name, gamma in work.explanation.gamma.items() if gamma.kind is GammaKind.BLUR}
+    filled = {name: BaselinePart(BaselineKind.TENSOR, copy.example[name]) for name in blurred}
+    specs = work.explanation.baselines or (BaselineSpec(BLUR_PATH, {}),)
+    return [BaselineSpec(spec.name, {**spec.parts, **filled}) for spec in specs]
+
+
+def place(work: Work, copy: Copy, route: Route, baselines: list[NamedBaseline]) -> Steps[Placed]:
+    """Put the paths from all baselines to the example on a route, as its first curves."""
+    paths = yield from together([_vertices(work, copy, each.tensors, n) for n, each in enumerate(baselines)])
+    bends = _bends(work)
+    curves: list[Curve] = []
+    n_vertices = EXAMPLE + 1
+    starts: dict[int, int] = {}  # by identity: a baseline that was drawn more than once is one vertex
+    for line, path in enumerate(paths):
+        start = starts.setdefault(id(path[0]), n_vertices)
+        numbers = [start, *range(n_vertices + 1, n_vertices + len(path) - 1), EXAMPLE]
+        n_vertices += len(path) - 1
+        for k in range(len(path) - 1):
+            number = route.add_curve(path[k], path[k + 1], bends)
+            curves.append(Curve(numbers[k], numbers[k + 1], line, 1 / len(baselines)))
+            if bends and k == 0:
+                path[0] = route.model.start(route.id, number)
+    named = (NamedBaseline(b.name, path[0], b.random) for b, path in zip(baselines, paths, strict=True))
+    return Placed(tuple(curves), tuple(tuple(path) for path in paths), tuple(named), bends)
+
+
+def _vertices(work: Work, copy: Copy, baseline: Tensors, n: int) -> Steps[list[Tensors]]:
+    """The inputs that the path passes through, ends included."""
+    gamma = work.explanation.gamma
+    guided = next((g for g in gamma.values() if g.kind is GammaKind.GUIDED), None)
+    if guided:
+        route = work.open(f"{copy.word}walk{n}", copy.example, copy.targets[:1])  # the walk follows one
+        inner = yield from guided_vertices(route, baseline, copy.example, guided)
+        route.close()
+    else:
+        inner = vertices(gamma, baseline, copy.example)
+    return [baseline, *inner, copy.example]
+
+
+def _bends(work: Work) -> Mapping[str, Blur | Registered]:
+    bends: dict[str, Blur | Registered] = {}
+    for name, gamma in work.explanation.gamma.items():
+        if gamma.kind is GammaKind.BLUR:
+            bends[name] = Blur(gamma.sigma or 0.0)
+        elif gamma.kind is GammaKind.REGISTERED:
+            bends[name] = Registered(gamma.name or "")
+    return bends

@@ -1,0 +1,71 @@
+"""A route: curves in the inputs (or a layer) of one example, opened on a model, and the sums of vectors along them."""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attributor.core.integrator import Integrator
+from attributor.engine.faults import of_the_model
+from attributor.jobs.model import Tensors
+from attributor.ports import Blur, CurveSpec, GradientModel, Registered, RouteSpec
+
+Vectors = Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(slots=True, eq=False)
+class Route:
+    """One route. `integrator`: the one that works on it, if any, for the job's progress."""
+
+    id: str
+    model: GradientModel
+    spec: RouteSpec
+    integrator: Integrator | None = None
+    lane: Hashable = None
+    _open: bool = field(default=False)
+
+    def open(self) -> "Route":
+        """Begin it on the model. Raises what the model raises."""
+        self.lane = self.model.lane(self.spec)
+        self.model.open(self.id, self.spec)
+        self._open = True
+        return self
+
+    def add_curve(
+        self,
+        start: Tensors,
+        end: Tensors,
+        bends: Mapping[str, Blur | Registered] | None = None,
+        *,
+        plain: bool = False,
+    ) -> int:
+        """Place a curve; its number in the route, from 0. Raises ModelError: a layer's ends are found by a pass."""
+        with of_the_model():
+            return self.model.add_curve(self.id, CurveSpec(start, end, bends or {}, plain))
+
+    def attributions(self, target: int, weights: Mapping[int, float]) -> Vectors:
+        """Weighted sum of vectors, per input or layer."""
+        return self.model.attributions(self.id, target, weights)
+
+    def attribution_error(
+        self, target: int, weights: Mapping[int, float], coarse_weights: Mapping[int, float] | None
+    ) -> float | None:
+        """||A - A_coarse||_1 / ||A||_1; None where undefined."""
+        if coarse_weights is None:
+            return None
+        fine, coarse = self.attributions(target, weights), self.attributions(target, coarse_weights)
+        size = float(sum(np.abs(values).sum() for values in fine.values()))
+        difference = float(sum(np.abs(fine[name] - coarse[name]).sum() for name in fine))
+        return difference / size if size > 0 else None
+
+    def layer_is_cut(self, baseline: Tensors) -> bool:
+        """Whether all of the score passes through the route's layer. Raises ModelError."""
+        with of_the_model():
+            return self.model.layer_is_cut(self.id, baseline)
+
+    def close(self) -> None:
+        """Free its vectors; more than once is harmless."""
+        if self._open:
+            self._open = False
+            self.model.close(self.id)

@@ -1,0 +1,82 @@
+"""What one input of a job is computed with: its routes on the model, its source of random numbers, its counts."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from attributor.engine.route import Route
+from attributor.jobs.explanation import Explanation, Layer, Target
+from attributor.jobs.job import JobSpec
+from attributor.jobs.model import ModelInfo, Tensors
+from attributor.ports import GradientModel, RouteSpec
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """One input. It keeps the very model that holds its vectors, whatever becomes of the name in the meantime.
+
+    `evaluations`, `forwards`, `backwards` count what was spent on it; `started_s` is on the engine's clock.
+    """
+
+    id: str
+    number: int
+    spec: JobSpec
+    model: GradientModel
+    info: ModelInfo
+    reference: Tensors
+    started_s: float
+    evaluations: int = 0
+    forwards: int = 0
+    backwards: int = 0
+    routes: dict[str, Route] = field(default_factory=dict)
+    _last_error: float | None = None
+
+    @property
+    def example(self) -> Tensors:
+        """x."""
+        return self.spec.inputs[self.number]
+
+    @property
+    def explanation(self) -> Explanation:
+        """What is asked."""
+        return self.spec.explanation
+
+    @property
+    def name(self) -> str:
+        """`inputs.<i>`, or nothing where there is only one."""
+        return f"inputs.{self.number}" if len(self.spec.inputs) > 1 else ""
+
+    def generator(self) -> np.random.Generator:
+        """Random numbers of this input, the same at every call: by the request's seed and the input's number."""
+        return np.random.default_rng([self.explanation.seed, self.number])
+
+    def open(
+        self,
+        word: str,
+        example: Tensors,
+        targets: tuple[Target, ...],
+        layer: Layer | None = None,
+        observed: tuple[str, ...] | None = None,
+    ) -> Route:
+        """A fresh route, closed with the work at the latest. Raises what the model raises."""
+        route = Route(f"{self.id}/{word}", self.model, RouteSpec(example, targets, layer, observed))
+        self.routes[route.id] = route
+        return route.open()
+
+    def count(self, n_targets: int, *, gradient: bool) -> None:
+        """Note one evaluated point."""
+        self.forwards += 1
+        self.evaluations += gradient
+        self.backwards += n_targets * gradient
+
+    def error(self) -> float | None:
+        """The largest relative completeness error of the input's integrations, as far as it is known."""
+        known = (route.integrator.error() for route in self.routes.values() if route.integrator)
+        return max((error for error in known if error is not None), default=self._last_error)
+
+    def close(self) -> None:
+        """Free all vectors."""
+        self._last_error = self.error()
+        for route in self.routes.values():
+            route.close()
+        self.routes.clear()

@@ -1,0 +1,60 @@
+"""What diagnostics keep of evaluated points: the first target on two scales, layers' distances to their output at x.
+
+Saturation along the path (Sundararajan, Taly, Yan 2016, section 2.2). Knows open routes and a pass's tensors.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from attributor.jobs.model import OutputScale
+from attributor.ports import Observation
+from attributor.runtimes.batch import Batch
+from attributor.runtimes.routes import OpenRoute
+from attributor.runtimes.targets import target_scores
+
+
+@torch.no_grad()
+def observe(batch: Batch, outputs: Tensor, caught: Mapping[str, Tensor], at_example: Mapping[OpenRoute, int]) -> None:
+    """Adds an Observation per point to the routes that are observed. `outputs`: per point; `caught`: per row, by layer;
+    `at_example`: the point of each route that is evaluated for the first time."""
+    points: dict[OpenRoute, list[int]] = {}
+    for number in range(len(batch.points)):
+        if batch.routes[number].spec.observed is not None:
+            points.setdefault(batch.routes[number], []).append(number)
+    for route, own in points.items():
+        if route in at_example:
+            route.references = {layer: _flat(caught[layer][at_example[route]][None])[0] for layer in batch.observed}
+        at = torch.tensor(own, device=outputs.device)
+        distances = [_distances(_flat(caught[layer][at]), route.references[layer]) for layer in batch.observed]
+        probabilities, logits = _on_both_scales(route, outputs[at])
+        route.observations.extend(
+            Observation(batch.nodes[number].index, probability, logit, tuple(of_layer[place] for of_layer in distances))
+            for place, (number, probability, logit) in enumerate(zip(own, probabilities, logits, strict=True))
+        )
+
+
+def _on_both_scales(route: OpenRoute, outputs: Tensor) -> tuple[list[float] | list[None], list[float]]:
+    target = route.targets[0]
+    if target.scale is OutputScale.VALUE:
+        return [None] * len(outputs), target_scores(outputs, [target] * len(outputs)).tolist()
+    probability, logit = (
+        target_scores(outputs, [replace(target, scale=scale)] * len(outputs)).tolist()
+        for scale in (OutputScale.PROBABILITY, OutputScale.LOGIT)
+    )
+    return probability, logit
+
+
+def _flat(rows: Tensor) -> Tensor:
+    """float64, shape (rows, units); never a view of the pass."""
+    return rows.detach().reshape(len(rows), -1).to(torch.float64, copy=True)
+
+
+def _distances(rows: Tensor, reference: Tensor) -> list[tuple[float, float]]:
+    """L2 norm of the difference, and 1 - cosine: 0 between equal outputs, 1 to an output of zeros."""
+    l2 = (rows - reference).norm(dim=1)
+    cosine = torch.nn.functional.cosine_similarity(rows, reference[None], dim=1)
+    turned = torch.where(l2 == 0, 0.0, 1 - cosine)
+    return list(zip(l2.tolist(), turned.tolist(), strict=True))

@@ -1,0 +1,126 @@
+"""What is known of one open route: its vertices and curves, its targets, its outputs at the example, its vectors.
+
+Knows torch tensors; runs no model.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from attributor.jobs.explanation import Target
+from attributor.jobs.model import OutputSpec, Tensors
+from attributor.ports import Observation, RouteSpec
+from attributor.runtimes.curves import Curve
+from attributor.runtimes.space import Space
+from attributor.runtimes.targets import resolved_target
+
+#: Arrays by identity, so that a vertex where curves meet is placed once; EXAMPLE is that of the route's example.
+VertexKey = tuple[int, ...]
+EXAMPLE: VertexKey = ()
+
+
+def lane_of(spec: RouteSpec) -> Hashable:
+    """What routes must agree in to share a pass: the layer, what is attributed to it, and the layers observed."""
+    return spec.layer, spec.observed or ()
+
+
+class OpenRoute:
+    """One route. Its vectors (float32, on the device) are kept per target, node and name of an input or layer."""
+
+    def __init__(self, name: str, spec: RouteSpec, space: Space) -> None:
+        """Raises ValueError for an example of another shape."""
+        self.name = name
+        self.spec = spec
+        self.lane = lane_of(spec)
+        self.space = space
+        self.held = space.hold(spec.example)
+        self.curves: list[Curve] = []
+        self.observations: list[Observation] = []
+        #: Per observed layer, its output at the example, flat, float64.
+        self.references: dict[str, Tensor] = {}
+        self._vertices: dict[VertexKey, tuple[int, Tensors]] = {}
+        self._slots: list[int] = []
+        self._resolved: tuple[Target, ...] | None = None
+        self._outputs: NDArray[np.float32] | None = None
+        self._vectors: dict[tuple[int, str], dict[int, Tensor]] = {}
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether the example was evaluated."""
+        return self._resolved is not None
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The targets with their terms. Raises RuntimeError before the example was evaluated."""
+        if self._resolved is None:
+            raise self._not_evaluated()
+        return self._resolved
+
+    @property
+    def outputs(self) -> NDArray[np.float32]:
+        """The outputs at the example. Raises RuntimeError before it was evaluated."""
+        if self._outputs is None:
+            raise self._not_evaluated()
+        return self._outputs
+
+    def resolve(self, outputs: NDArray[np.float32], form: OutputSpec) -> None:
+        """Takes the outputs at the example, which decide what the targets are."""
+        self._outputs = outputs
+        self._resolved = tuple(resolved_target(target, form, outputs) for target in self.spec.targets)
+
+    def curve(self, number: int) -> Curve:
+        """Raises RuntimeError for one that was not added."""
+        if not 0 <= number < len(self.curves):
+            raise RuntimeError(f"Route {self.name!r} has no curve {number}. This is a bug.")
+        return self.curves[number]
+
+    def has(self, key: VertexKey) -> bool:
+        """Whether the vertex is placed."""
+        return key in self._vertices
+
+    def slot(self, key: VertexKey) -> int:
+        """The slot of a placed vertex."""
+        return self._vertices[key][0]
+
+    def place(self, values: Mapping[str, Tensor], key: VertexKey | None = None, arrays: Tensors | None = None) -> int:
+        """Places a vertex; returns its slot. `arrays` are kept under `key`, as ids of what is gone come back."""
+        slot = self.space.vertices.add(values)
+        self._slots.append(slot)
+        if key is not None:
+            self._vertices[key] = (slot, arrays or {})
+        return slot
+
+    def keep(self, key: tuple[int, str], nodes: Sequence[int], vectors: Tensor) -> None:
+        """Stores vectors of the route's nodes under target and name, shape (nodes, *shape)."""
+        self._vectors.setdefault(key, {}).update(zip(nodes, vectors, strict=True))
+
+    def weighted_sums(self, target: int, weights: Mapping[int, float]) -> dict[str, NDArray[np.float64]]:
+        """Sum of weight * vector per name, in float64. Weight 0 drops a node, also one whose vector is not finite.
+
+        Raises RuntimeError for a node without a vector, and where no weight is left.
+        """
+        used = {node: weight for node, weight in weights.items() if weight != 0}
+        own = {name: vectors for (kept, name), vectors in self._vectors.items() if kept == target}
+        missing = used.keys() - next(iter(own.values()), {}).keys()
+        if missing or not used:
+            raise RuntimeError(f"Route {self.name!r} has no vectors at nodes {sorted(missing)}. This is a bug.")
+        return {name: _weighted_sum(vectors, used) for name, vectors in own.items()}
+
+    def release(self) -> None:
+        """Frees all slots."""
+        for slot in self._slots:
+            self.space.vertices.remove(slot)
+        self.space.release(self.held)
+
+    def _not_evaluated(self) -> RuntimeError:
+        return RuntimeError(f"Route {self.name!r} was not evaluated at its example. This is a bug.")
+
+
+def _weighted_sum(vectors: Mapping[int, Tensor], weights: Mapping[int, float]) -> NDArray[np.float64]:
+    rows = torch.stack([vectors[node] for node in weights]).double()
+    factors = torch.tensor(list(weights.values()), dtype=torch.float64, device=rows.device)
+    total: NDArray[np.float64] = torch.tensordot(factors, rows, 1).cpu().numpy()
+    return total

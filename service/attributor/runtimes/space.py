@@ -1,0 +1,138 @@
+"""Where curves run: the attributed inputs (for tokens, their embeddings), or the output of one layer.
+
+A vertex is a point of that space; what does not move along a curve is held at the route's example. Knows the network
+and slots; knows no targets and no batches.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from attributor.jobs.model import InputKind, InputSpec, Tensors
+from attributor.runtimes.curves import Curve, straight
+from attributor.runtimes.network import Network
+from attributor.runtimes.slots import Form, Slots
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A tensor that curves move: an input, or the output of `module`, which is then replaced.
+
+    `name`: of the input or layer, under which it is attributed. `summed`: a token's embedding, attributed as one.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    module: str | None = None
+    summed: bool = False
+
+
+class Space:
+    """Vertices and held inputs in slots, and the network as a function of the leaves."""
+
+    def __init__(self, network: Network, leaves: Sequence[Leaf], layer: str | None = None) -> None:
+        self.network = network
+        self.leaves = tuple(leaves)
+        self.layer = layer
+        self.vertices = Slots({leaf.name: Form(leaf.shape) for leaf in leaves}, network.device)
+        moved = {leaf.name for leaf in leaves if leaf.module is None}
+        self._held_inputs = [spec for spec in network.inputs if layer is not None or spec.name not in moved]
+        self._held = Slots({spec.name: Form(spec.shape, _dtype(spec)) for spec in self._held_inputs}, network.device)
+
+    def hold(self, example: Tensors) -> int | None:
+        """Places the inputs that stay at the example; their slot, None where all inputs move. ValueError by shape."""
+        if not self._held_inputs:
+            return None
+        network = self.network
+        return self._held.add({spec.name: network.argument(spec, example[spec.name]) for spec in self._held_inputs})
+
+    def release(self, held: int | None) -> None:
+        """Frees a slot of `hold`."""
+        if held is not None:
+            self._held.remove(held)
+
+    def vertex(self, slot: int, name: str) -> Tensor:
+        """A copy of one leaf of a vertex."""
+        return self.vertices.gather(name, torch.tensor([slot], device=self.network.device))[0]
+
+    def points(self, curves: Sequence[Curve], alphas: Sequence[float]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """gamma(alpha) and gamma' per row and leaf, float32 (rows, *shape); exactly the vertices at alpha 0 and 1."""
+        device = self.network.device
+        starts = torch.tensor([curve.start for curve in curves], device=device)
+        ends = torch.tensor([curve.end for curve in curves], device=device)
+        alpha = torch.tensor(alphas, dtype=torch.float32, device=device)
+        points, derivatives = {}, {}
+        for leaf in self.leaves:
+            start, end = self.vertices.gather(leaf.name, starts), self.vertices.gather(leaf.name, ends)
+            points[leaf.name], derivatives[leaf.name] = straight(start, end, alpha)
+        for curve, rows in _bent_rows(curves).items():
+            at = torch.tensor(rows, device=device)
+            inside = ((alpha[at] != 0) & (alpha[at] != 1)).nonzero().squeeze(1)
+            for name, bend in curve.bends.items():
+                bent, derivative = bend(alpha[at])
+                points[name][at[inside]] = bent[inside].float()
+                derivatives[name][at] = derivative.float()
+        return points, derivatives
+
+    def held_at(self, slots: Sequence[int | None]) -> dict[str, Tensor]:
+        """The held inputs of these slots of `hold`, per row."""
+        if not self._held_inputs:
+            return {}
+        at = torch.tensor(slots, device=self.network.device)
+        return {spec.name: self._held.gather(spec.name, at) for spec in self._held_inputs}
+
+    def run(
+        self,
+        leaves: Mapping[str, Tensor],
+        held: Mapping[str, Tensor],
+        names: Sequence[str] = (),
+        replacements: Mapping[str, Tensor] | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The network's outputs, and those of its modules `names`. Raises whatever the module raises."""
+        moved = {leaf.name: leaves[leaf.name] for leaf in self.leaves if leaf.module is None}
+        replaced = {leaf.module: leaves[leaf.name] for leaf in self.leaves if leaf.module is not None}
+        return self.network.run({**held, **moved}, {**replaced, **(replacements or {})}, names)
+
+
+def input_space(network: Network) -> Space:
+    """Curves in the attributed inputs."""
+    leaves = []
+    for spec in network.inputs:
+        if not spec.attributed:
+            continue
+        if spec.kind is InputKind.TOKENS:
+            shape = network.embedding_shapes[spec.name]
+            leaves.append(Leaf(spec.name, shape, network.embedding(spec.name), summed=True))
+        else:
+            leaves.append(Leaf(spec.name, spec.shape))
+    return Space(network, leaves)
+
+
+def layer_space(network: Network, layer: str, example: Tensors) -> Space:
+    """Curves in a layer's output. Raises UnknownLayer, UnsupportedByModel."""
+    return Space(network, [Leaf(layer, network.layer_shape(layer, example), layer)], layer)
+
+
+def input_values(network: Network, tensors: Tensors) -> dict[str, Tensor]:
+    """The leaves of the input space at an input."""
+    return {
+        spec.name: network.embedded(spec.name, tensors[spec.name])
+        if spec.kind is InputKind.TOKENS
+        else network.argument(spec, tensors[spec.name])
+        for spec in network.inputs
+        if spec.attributed
+    }
+
+
+def _dtype(spec: InputSpec) -> torch.dtype:
+    return torch.int64 if spec.kind is InputKind.TOKENS else torch.float32
+
+
+def _bent_rows(curves: Sequence[Curve]) -> dict[Curve, list[int]]:
+    rows: dict[Curve, list[int]] = {}
+    for row, curve in enumerate(curves):
+        if curve.bends:
+            rows.setdefault(curve, []).append(row)
+    return rows

@@ -1,0 +1,171 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from attributor.errors import UnsupportedByModel
+from attributor.jobs.explanation import Layer
+from attributor.jobs.model import InputKind, InputSpec
+from attributor.ports import Blur, CurveSpec, Registered, RouteSpec
+from attributor.runtimes.torch_runtime import TorchModel
+from modules import (
+    LOGIT,
+    MASKED_INFO,
+    TOKENS,
+    Formula,
+    Masked,
+    Skipping,
+    Tagger,
+    at,
+    described,
+    evaluated,
+    open_straight,
+    row,
+    vector_info,
+)
+from torch import Tensor, nn
+
+IMAGE_INFO = described(InputSpec("x", InputKind.IMAGE, (2, 6, 5)), n_labels=2)
+
+
+class Picture(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.conv, self.head = nn.Conv2d(2, 3, 3), nn.Linear(36, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.conv(x)).flatten(1))
+
+
+def quarter_circle(baseline: Tensor, example: Tensor):
+    """About the origin, from (r, 0) to (0, r)."""
+    assert baseline.tolist()[1] == example.tolist()[0] == 0
+    r, turn = baseline[0], math.pi / 2
+
+    def curve(alphas: Tensor) -> tuple[Tensor, Tensor]:
+        assert alphas.dtype == torch.float32
+        angle = alphas * turn
+        points = r * torch.stack([angle.cos(), angle.sin()], 1)
+        return points, r * turn * torch.stack([-angle.sin(), angle.cos()], 1)
+
+    return curve
+
+
+def test_a_vertex_where_curves_meet_is_placed_once():
+    model = TorchModel(Skipping(skip=False), vector_info(3))
+    example, middle, baseline = ({"x": row(*values)} for values in ((1, 2, 3), (1, 0, 0), (0, 0, 0)))
+    model.open("p", RouteSpec(example, (LOGIT,)))
+    free = len(model._inputs.vertices._free)
+    assert model.add_curve("p", CurveSpec(baseline, middle)) == 0
+    # An equal example in another array is the example.
+    assert model.add_curve("p", CurveSpec(middle, {"x": example["x"].copy()})) == 1
+    assert model.add_curve("p", CurveSpec(baseline, example)) == 2
+    assert len(model._inputs.vertices._free) == free - 3
+
+
+def test_the_outputs_of_a_layer_at_new_ends_take_one_pass():
+    model = TorchModel(Skipping(skip=False), vector_info(3))
+    example = {"x": row(1, 2, 3)}
+    model.open("p", RouteSpec(example, (LOGIT,), layer=Layer("second")))
+    rows = []
+    model._network.module.register_forward_pre_hook(lambda _module, args: rows.append(len(args[0])))
+    model.add_curve("p", CurveSpec({"x": row(0, 0, 0)}, example))
+    model.add_curve("p", CurveSpec({"x": row(0, 0, 1)}, example))
+    assert rows == [2, 1]
+
+
+@pytest.mark.parametrize("sigma", [0.5, 2.0, 30.0])
+def test_the_slope_along_a_blur_is_the_derivative_of_the_score(sigma):
+    model = TorchModel(Picture().eval(), IMAGE_INFO)
+    image = {"x": np.random.default_rng(0).normal(size=(2, 6, 5)).astype(np.float32)}
+    open_straight(model, "p", image, image, bends={"x": Blur(sigma)})
+    alpha, step = 0.6, 1e-2
+    (here,) = evaluated(model, "p", [alpha])
+    low, high = model.evaluate(at("p", alpha - step, alpha + step, first=2, gradient=False))
+    difference = (high.scores[0] - low.scores[0]) / (2 * step)
+    assert here.slopes[0][0] == pytest.approx(difference, rel=2e-3, abs=1e-5)
+
+
+def test_a_blur_path_is_complete_and_starts_at_the_blurred_image():
+    model = TorchModel(Picture().eval(), IMAGE_INFO)
+    image = {"x": np.random.default_rng(0).normal(size=(2, 6, 5)).astype(np.float32)}
+    open_straight(model, "p", image, image, bends={"x": Blur(1.5)})
+    n = 64
+    evaluations = evaluated(model, "p", [k / n for k in range(n + 1)])
+    weights = {k + 1: 1 / n if 0 < k < n else 0.5 / n for k in range(n + 1)}
+    total = model.attributions("p", 0, weights)["x"].sum()
+    gap = evaluations[-1].scores[0] - evaluations[0].scores[0]
+    assert abs(total - gap) < 1e-3 * abs(gap)
+    start = model.start("p", 0)
+    model.open("q", RouteSpec(start, (LOGIT,)))
+    model.add_curve("q", CurveSpec(start, start))
+    assert model.evaluate(at("q", 1.0))[0].scores == pytest.approx(evaluations[0].scores, abs=1e-6)
+
+
+def test_a_registered_path_is_followed_with_its_own_derivative():
+    # F = a * b on the circle of radius 2 is 2 sin(2 angle): attributions of both features in closed form.
+    model = TorchModel(Formula(lambda a, b: a * b + a), vector_info(n_labels=1), paths={"arc": quarter_circle})
+    example, baseline = {"x": row(0, 2)}, {"x": row(2, 0)}
+    open_straight(model, "p", example, baseline, bends={"x": Registered("arc")})
+    (half,) = evaluated(model, "p", [0.5])
+    diagonal = math.sqrt(2)
+    assert half.scores[0] == pytest.approx(2 + diagonal, rel=1e-6)
+    # gamma' is pi/2 (-sqrt 2, sqrt 2), the gradient (sqrt 2 + 1, sqrt 2).
+    assert half.slopes[0][0] == pytest.approx(math.pi / 2 * -diagonal, rel=1e-5)
+    expected = [-math.pi / 2 * diagonal * (diagonal + 1), math.pi / 2 * diagonal * diagonal]
+    np.testing.assert_allclose(model.attributions("p", 0, {1: 1.0})["x"], expected, rtol=1e-5)
+    ends = model.evaluate(at("p", 0.0, 1.0, first=2))
+    assert [evaluation.scores[0] for evaluation in ends] == [2.0, 0.0]
+    assert ends[0].slopes[0][0] == pytest.approx(math.pi / 2 * 4, rel=1e-6)
+    np.testing.assert_array_equal(model.start("p", 0)["x"], baseline["x"])
+
+
+def test_straight_and_bent_curves_share_a_pass():
+    model = TorchModel(Formula(lambda a, b: a * b), vector_info(n_labels=1), paths={"arc": quarter_circle})
+    example, baseline = {"x": row(0, 2)}, {"x": row(2, 0)}
+    open_straight(model, "bent", example, baseline, bends={"x": Registered("arc")})
+    open_straight(model, "straight", example, baseline)
+    evaluated(model, "bent", [])
+    evaluated(model, "straight", [])
+    points = [at(name, 0.5, first=1)[0] for name in ("bent", "straight", "bent", "straight")]
+    assert [e.scores[0] for e in model.evaluate(points)] == pytest.approx([2.0, 1.0, 2.0, 1.0], rel=1e-6)
+
+
+def test_a_path_that_the_bundle_does_not_register_is_refused():
+    model = TorchModel(Skipping(skip=False), vector_info(3))
+    with pytest.raises(UnsupportedByModel, match="no path 'arc'") as refused:
+        open_straight(model, "p", {"x": row(1, 2, 3)}, {"x": row(0, 0, 0)}, bends={"x": Registered("arc")})
+    assert refused.value.field == "path"
+
+
+def test_a_path_in_a_layer_is_straight():
+    model = TorchModel(Picture().eval(), IMAGE_INFO)
+    image = {"x": np.zeros((2, 6, 5), np.float32)}
+    with pytest.raises(UnsupportedByModel, match="straight") as refused:
+        open_straight(model, "p", image, image, bends={"x": Blur(1.0)}, layer=Layer("conv"))
+    assert refused.value.field == "path"
+
+
+def test_a_bend_of_what_is_not_attributed_or_ends_of_another_shape_are_bugs():
+    model = TorchModel(Masked(), MASKED_INFO)
+    example = {"x": row(1, 2, 3), "mask": row(1, 1, 1)}
+    with pytest.raises(ValueError, match="No curve runs in"):
+        open_straight(model, "p", example, example, bends={"mask": Registered("arc")})
+    with pytest.raises(ValueError, match="must have shape"):
+        open_straight(model, "q", example, {"x": row(1, 2), "mask": row(1, 1, 1)})
+    with pytest.raises(ValueError, match="must have shape"):
+        open_straight(model, "r", {**example, "mask": row(1)})
+
+
+def test_a_start_holds_the_example_where_nothing_is_attributed_and_ids_as_given():
+    model = TorchModel(Masked(), MASKED_INFO)
+    example, baseline = ({"x": row(i, i, i), "mask": row(i, 0, i)} for i in (1, 2))
+    open_straight(model, "p", example, baseline)
+    start = model.start("p", 0)
+    np.testing.assert_array_equal(start["x"], baseline["x"])
+    np.testing.assert_array_equal(start["mask"], example["mask"])
+    tagger = TorchModel(Tagger(), described(TOKENS, n_labels=3, positions=4))
+    ids = {"ids": np.array([1, -1, 0, 2])}
+    open_straight(tagger, "p", {"ids": np.array([1, 2, 3, 4])}, ids)
+    np.testing.assert_array_equal(tagger.start("p", 0)["ids"], ids["ids"])

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+import torch
+from attributor.jobs.explanation import Layer, Quantity, Target
+from attributor.ports import RouteSpec
+from attributor.runtimes.network import Network
+from attributor.runtimes.routes import OpenRoute, lane_of
+from attributor.runtimes.space import input_space
+from modules import LOGIT, TwoClasses, row, vector_info
+
+INFO = vector_info()
+
+
+def opened(*targets: Target) -> OpenRoute:
+    space = input_space(Network(TwoClasses(), INFO, torch.device("cpu")))
+    return OpenRoute("p", RouteSpec({"x": row(1, 1)}, targets or (LOGIT,)), space)
+
+
+def test_a_node_of_weight_zero_is_left_out_even_if_it_is_not_finite():
+    route = opened()
+    route.keep((0, "x"), [3, 5], torch.tensor([[1.0, 2.0], [float("nan"), float("inf")]]))
+    total = route.weighted_sums(0, {3: 0.5, 5: 0.0, 9: 0.0})["x"]
+    assert total.dtype == np.float64
+    np.testing.assert_array_equal(total, [0.5, 1.0])
+
+
+@pytest.mark.parametrize(("target", "weights"), [(0, {4: 1.0}), (0, {}), (0, {3: 0.0}), (1, {3: 1.0})])
+def test_a_sum_over_nodes_without_vectors_is_a_bug(target, weights):
+    route = opened()
+    route.keep((0, "x"), [3], torch.zeros(1, 2))
+    with pytest.raises(RuntimeError, match="This is a bug"):
+        route.weighted_sums(target, weights)
+
+
+def test_what_the_example_decides_is_a_bug_to_ask_before():
+    route = opened(Target())
+    assert not route.is_resolved
+    for use in (lambda: route.targets, lambda: route.outputs):
+        with pytest.raises(RuntimeError, match=r"'p' was not evaluated at its example\. This is a bug\."):
+            use()
+    route.resolve(row(0, 1e-7), INFO.output)
+    assert route.is_resolved
+    assert route.targets[0].terms[0].index == 1
+
+
+def test_lanes_are_told_apart_by_layer_quantity_and_observed_layers():
+    example = {"x": row(1, 1)}
+    specs = [
+        RouteSpec(example, (LOGIT,)),
+        RouteSpec(example, (LOGIT,), layer=Layer("linear")),
+        RouteSpec(example, (LOGIT,), layer=Layer("linear", Quantity.INFLUENCE)),
+        RouteSpec(example, (LOGIT,), layer=Layer("head")),
+        RouteSpec(example, (LOGIT,), observed=("linear",)),
+    ]
+    assert len({lane_of(spec) for spec in specs}) == len(specs)
+    assert lane_of(specs[0]) == lane_of(RouteSpec({"x": row(2, 2)}, (Target(), LOGIT), observed=()))
