@@ -1,4 +1,5 @@
-"""Trains breast-cancer version 1 and writes its weights, manifest and golden example, and docs/examples/tumour.json.
+"""Trains breast-cancer version 1 and writes its weights, reference set, manifest and golden example, and
+docs/examples/tumour.json.
 
 Run as `python models/breast-cancer/train.py` with the `train` extra installed; seconds on one core. The data come
 with scikit-learn. Seeded: the same versions of torch and scikit-learn on the same processor write the same bytes.
@@ -24,6 +25,8 @@ WEIGHT_DECAY = 0.1
 # Keeps the net unsure where the classes overlap, and so near one half at the mean of the data.
 LABEL_SMOOTHING = 0.05
 MALIGNANT = 0
+# Training tumours in the reference set, malignant and benign as often as among all.
+REFERENCES = 120
 # Among the held-out malignant tumours that the net gets right.
 EXAMPLE = 0
 
@@ -48,6 +51,7 @@ licence = "Code and weights: Apache-2.0. Data: CC BY 4.0."
 source = "Wisconsin Diagnostic Breast Cancer data (Wolberg, Mangasarian, Street, Street 1993, UCI Machine Learning \
 Repository, doi 10.24432/C5DW2B), as packaged with scikit-learn; weights trained from them by train.py."
 default_baseline = "mean"
+reference_set = {{ features = "reference.npy" }}
 
 [[inputs]]
 name = "features"
@@ -90,6 +94,8 @@ def main() -> None:
     predicted = model(torch.from_numpy(rows[held_out])).argmax(1).numpy()
     accuracy = float((predicted == classes[held_out]).mean())
     (BUNDLE / "weights.safetensors").write_bytes(save(model.state_dict()))
+    references, _ = train_test_split(training, train_size=REFERENCES, random_state=SEED, stratify=classes[training])
+    np.save(BUNDLE / "reference.npy", rows[np.sort(references)], allow_pickle=False)
 
     (BUNDLE / "manifest.toml").write_text(manifest(model, data, training, accuracy, len(held_out)), encoding="utf-8")
     chosen = held_out[(predicted == MALIGNANT) & (classes[held_out] == MALIGNANT)][EXAMPLE]

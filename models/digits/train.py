@@ -1,4 +1,5 @@
-"""Trains digits version 1 and writes its weights, manifest and golden example, and docs/examples/digit.{json,png}.
+"""Trains digits version 1 and writes its weights, reference set, manifest and golden example, and
+docs/examples/digit.{json,png}.
 
 Run as `python models/digits/train.py` with the `train` extra installed; seconds on one core. The data come with
 scikit-learn. Seeded: the same versions of torch and scikit-learn on the same processor write the same bytes.
@@ -29,6 +30,8 @@ LABEL_SMOOTHING = 0.02
 # scikit-learn's images hold 0..16; the net sees what a PNG holds of them, pixel / 255.
 BRIGHTEST = 16
 PIXEL = 255
+# Training images in the reference set: about twelve of each digit, as often as among all.
+REFERENCES = 120
 # Among the held-out images that the net gets right.
 EXAMPLE = 0
 
@@ -51,6 +54,7 @@ licence = "Code and weights: Apache-2.0. Data: CC BY 4.0."
 source = "Optical Recognition of Handwritten Digits data (Alpaydin, Kaynak 1998, UCI Machine Learning Repository, \
 doi 10.24432/C50P49), as packaged with scikit-learn; weights trained from them by train.py."
 default_baseline = "black"
+reference_set = {{ image = "reference.npy" }}
 
 [[inputs]]
 name = "image"
@@ -93,6 +97,8 @@ def main() -> None:
     model = train(torch.from_numpy(images[training]), torch.from_numpy(data.target[training]))
     right = model(torch.from_numpy(images[held_out])).argmax(1).numpy() == data.target[held_out]
     (BUNDLE / "weights.safetensors").write_bytes(save(model.state_dict()))
+    references, _ = train_test_split(training, train_size=REFERENCES, random_state=SEED, stratify=data.target[training])
+    np.save(BUNDLE / "reference.npy", images[np.sort(references)], allow_pickle=False)
 
     text = MANIFEST.format(
         accuracy=right.mean(),

@@ -8,10 +8,35 @@ from enum import Enum
 
 import numpy as np
 import pytest
-from attributor.jobs.codec import VERSION, decode, decode_result, encode
-from attributor.jobs.job import Failure, JobKind, JobSpec, Quadrature, Target, Visualization
-from attributor.jobs.model import ModelReport, Readiness
-from attributor.jobs.result import AttributionResult, Nodes, PathResult, PredictionResult
+from attributor.jobs.codec import VERSION, OtherRelease, decode, decode_result, encode
+from attributor.jobs.explanation import (
+    BaselineKind,
+    BaselinePart,
+    BaselineSpec,
+    Explanation,
+    Gamma,
+    GammaKind,
+    Layer,
+    Method,
+    Quantity,
+    Saturation,
+    SmoothForm,
+    Smoothing,
+    Target,
+    Term,
+)
+from attributor.jobs.job import Failure, JobKind, JobSpec, Quadrature, Visualization
+from attributor.jobs.model import InputKind, InputSpec, ModelReport, OutputScale, Readiness
+from attributor.jobs.result import (
+    AttributionResult,
+    BaselineResult,
+    InteriorGradients,
+    LayerResult,
+    Nodes,
+    PathResult,
+    PredictionResult,
+    SaturationResult,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -19,26 +44,55 @@ from hypothesis.extra import numpy as hnp
 # The types say what a field holds, so Hypothesis can build the small ones itself; floats must be finite.
 st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
 
-_arrays = hnp.arrays(
-    np.float32, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4), elements=st.floats(width=32)
-)
+_shapes = hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4)
+_arrays = hnp.arrays(np.float32, _shapes, elements=st.floats(width=32)) | hnp.arrays(np.int64, _shapes)
 _tensors = st.dictionaries(st.text(max_size=8), _arrays, max_size=3)
 _integers = st.integers(-(2**63), 2**63 - 1)
 st.register_type_strategy(int, _integers)
 
+
+def _few(strategy):
+    return st.lists(strategy, max_size=2).map(tuple)
+
+
+def _by_name(strategy):
+    return st.dictionaries(st.text(max_size=8), strategy, max_size=2)
+
+
+_parts = st.builds(BaselinePart, values=st.none() | _arrays)
+_explanations = st.builds(
+    Explanation,
+    baselines=_few(st.builds(BaselineSpec, parts=_by_name(_parts))),
+    gamma=_by_name(st.builds(Gamma, points=_few(_arrays))),
+    targets=_few(st.builds(Target, terms=_few(st.builds(Term)))),
+    layer=st.none() | st.builds(Layer),
+    smoothing=st.none() | st.builds(Smoothing),
+    saturation=st.none() | st.builds(Saturation),
+    options=_by_name(st.from_type(float)),
+)
 _specs = st.builds(
     JobSpec,
     kind=st.sampled_from(JobKind),
-    inputs=st.lists(_tensors, max_size=3).map(tuple),
-    baseline=st.none() | _tensors,
-    target=st.builds(Target),
+    declared=_few(st.builds(InputSpec)),
+    inputs=_few(_tensors),
+    explanation=_explanations,
     quadrature=st.builds(Quadrature),
-    visualizations=st.lists(st.builds(Visualization), max_size=2).map(tuple),
+    visualizations=_few(st.builds(Visualization)),
 )
-_path_results = st.builds(PathResult, attributions=_tensors, nodes=st.builds(Nodes))
-_results = st.builds(AttributionResult, st.lists(_path_results, max_size=2).map(tuple)) | st.builds(
-    PredictionResult, _tensors
+_path_results = st.builds(
+    PathResult,
+    nodes=st.none() | st.builds(Nodes),
+    attributions=_tensors,
+    baseline=st.none() | _tensors,
+    baselines=_few(st.builds(BaselineResult)),
+    spread=st.none() | _tensors,
+    standard_error=st.none() | _tensors,
+    interior=st.none() | st.builds(InteriorGradients, vectors=_tensors, importance=_tensors),
+    saturation=st.none() | st.builds(SaturationResult),
+    layer=st.none() | st.builds(LayerResult),
+    seed=st.none() | _integers,
 )
+_results = st.builds(AttributionResult, _few(_path_results)) | st.builds(PredictionResult, _tensors)
 _values = _specs | _results | st.builds(ModelReport) | st.builds(Failure)
 
 
@@ -86,11 +140,45 @@ def test_other_bytes_are_refused_and_never_crash_otherwise(data):
             decode(message, Failure)
 
 
-def test_an_unknown_version_is_refused_with_what_to_do():
+@pytest.mark.parametrize("version", [VERSION - 1, VERSION + 1])
+def test_another_version_is_told_from_other_defects_and_says_what_to_do(version):
     message = bytearray(encode(Failure("a", "b")))
-    message[3] = VERSION + 1
-    with pytest.raises(ValueError, match=r"format version 2, this release reads 1: run the same release"):
+    message[3] = version
+    with pytest.raises(OtherRelease, match=rf"format version {version}, this release reads {VERSION}: run the same"):
         decode(bytes(message), Failure)
+    with pytest.raises(OtherRelease):
+        decode_result(bytes(message))
+
+
+#: One of each type that an explanation may hold, with none of its fields left at its default.
+FULL = Explanation(
+    method=Method.EXPECTED_GRADIENTS,
+    baselines=(
+        BaselineSpec("a", {"ids": BaselinePart(BaselineKind.TENSOR, np.array([-1, 2**40]))}),
+        BaselineSpec("b", {"ids": BaselinePart(BaselineKind.GAUSSIAN, None, 0.5, 2.0, 7)}),
+    ),
+    gamma={
+        "x": Gamma(GammaKind.POLYLINE, (np.zeros(2, np.float32), np.ones(2, np.float32)), 1.5, "arc", 3, 0.5),
+    },
+    targets=(Target((Term(1, -1.0), Term(2)), 0, -1, OutputScale.LOGIT), Target(rank=3)),
+    layer=Layer("body.0", Quantity.INFLUENCE),
+    smoothing=Smoothing(SmoothForm.VARIANCE, 4, 0.2),
+    interior_alphas=(0.0, 0.5),
+    saturation=Saturation((0.1,), ("body",)),
+    samples=9,
+    absolute=False,
+    seed=5,
+    options={"window": 3.0},
+)
+
+
+def test_every_field_of_an_explanation_comes_back():
+    assert all(getattr(FULL, field.name) != field.default for field in dataclasses.fields(FULL))
+    declared = (InputSpec("ids", InputKind.TOKENS, (2,), (), None, True, 9, "embedding", 0, 1),)
+    spec = JobSpec(JobKind.ATTRIBUTION, "m", "1", "d", declared, ({"ids": np.array([3, 4])},), "f", explanation=FULL)
+    read = decode(encode(spec), JobSpec)
+    assert _plain(read) == _plain(spec)
+    assert read.inputs[0]["ids"].dtype == np.int64
 
 
 def test_a_message_of_another_kind_is_refused():

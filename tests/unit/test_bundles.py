@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from attributor.core.integrator import Ask, Node
 from attributor.inputs.decode import decode_inputs
-from attributor.jobs.job import Target
+from attributor.jobs.explanation import Target
 from attributor.jobs.model import Readiness
-from attributor.ports import PathSpec, Point
+from attributor.ports import CurveSpec, Point, RouteSpec
 from attributor.registry.catalog import FolderCatalog
+from attributor.registry.loader import load_bundle
 from attributor.registry.registry import Registry
 from attributor.runtimes.torch_runtime import configure_threads
 
@@ -66,14 +69,17 @@ def test_an_example_is_a_request_that_the_model_gets_right(catalog, served, file
     example = decode_inputs(info.inputs, body["inputs"][0], field="inputs.0")
     model = served[0].get(info.ref, info.digest)
     baseline = info.baselines[info.default_baseline].tensors
-    model.open("p", PathSpec(example, baseline, Target()))
+    model.open("p", RouteSpec(example, (Target(),)))
     try:
-        score, baseline_score = model.evaluate([Point("p", 1, 1.0, gradient=False), Point("p", 0, 0.0, gradient=False)])
-        assert info.output.labels[model.target_class("p")[0]] == label
+        curve = model.add_curve("p", CurveSpec(baseline, example))
+        points = [Point("p", Ask((Node(index, curve, 1.0 - index),), gradient=False)) for index in (0, 1)]
+        (score,), (baseline_score,) = (evaluation.scores for evaluation in model.evaluate(points))
+        (target,) = model.targets("p")
+        assert [info.output.labels[term.index] for term in target.terms] == [label]
     finally:
         model.close("p")
-    assert score.score > least_score
-    assert score.score - baseline_score.score > 0.4
+    assert score > least_score
+    assert score - baseline_score > 0.4
 
 
 def test_the_example_picture_is_the_one_in_the_request():
@@ -88,3 +94,17 @@ def test_every_named_baseline_has_the_shape_of_its_input(catalog):
             for spec in info.inputs:
                 assert baseline.tensors[spec.name].shape == spec.shape
                 assert np.isfinite(baseline.tensors[spec.name]).all()
+
+
+@pytest.mark.parametrize(("ref", "classes"), [("breast-cancer@1", 2), ("digits@1", 10)])
+def test_every_bundle_has_references_within_the_domain_and_of_all_classes(catalog, served, ref, classes):
+    info = catalog.get(ref)
+    (spec,) = info.inputs
+    rows = served[0].reference_set(ref)[spec.name]
+    assert rows.shape == (info.reference_count, *spec.shape)
+    assert 100 <= info.reference_count <= 200
+    assert len(np.unique(rows, axis=0)) == len(rows)
+    low, high = spec.value_range or np.array([(f.minimum, f.maximum) for f in spec.features], np.float32).T
+    assert np.all((rows >= low) & (rows <= high))
+    module = load_bundle(catalog.bundle(ref)).module
+    assert len(module(torch.from_numpy(np.array(rows))).argmax(1).unique()) == classes

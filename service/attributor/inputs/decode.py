@@ -1,17 +1,18 @@
 """One entry of a request's `inputs` to the model's tensors: which names, and which reader for each value.
 
-Knows the kinds of input, and leaves the values to `tabular`, `image` and `tensor`.
+Knows the kinds of input, and leaves the values to `tabular`, `image`, `tokens` and `tensor`.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from attributor.errors import InvalidInput
 from attributor.inputs.image import decode_image
 from attributor.inputs.tabular import decode_features, listed
 from attributor.inputs.tensor import decode_tensor
+from attributor.inputs.tokens import decode_ids
 from attributor.jobs.model import InputKind, InputSpec, Tensors
 
 #: What a value may be, per kind, for errors.
@@ -19,11 +20,12 @@ _FORMS = {
     InputKind.TABULAR: "an object of feature name to number, or a tensor object",
     InputKind.IMAGE: "a PNG or JPEG as base64 text, or a tensor object",
     InputKind.TENSOR: 'a tensor object {"shape": [...], "datatype": "FP32", "data": [...]}',
+    InputKind.TOKENS: 'a list of token ids, or a tensor object {"shape": [...], "datatype": "INT64", "data": [...]}',
 }
 
 
 def decode_inputs(specs: Sequence[InputSpec], item: Mapping[str, object], *, field: str) -> Tensors:
-    """Every input the model takes, by name, as a float32 array of its declared shape.
+    """Every input the model takes, by name, as an array of its declared shape: int64 for token ids, else float32.
 
     `field` is the item's place in the request, such as `inputs.0`. Raises InvalidInput, InvalidShape, InvalidImage,
     ImageTooLarge, InvalidBase64, each with the place of the first fault.
@@ -38,7 +40,9 @@ def decode_inputs(specs: Sequence[InputSpec], item: Mapping[str, object], *, fie
     return {spec.name: _decode(spec, item[spec.name], field=f"{field}.{spec.name}") for spec in specs}
 
 
-def _decode(spec: InputSpec, value: object, *, field: str) -> NDArray[np.float32]:
+def _decode(spec: InputSpec, value: object, *, field: str) -> NDArray[Any]:
+    if isinstance(value, list) and spec.kind is InputKind.TOKENS:
+        return decode_ids(spec, value, field=field)
     if isinstance(value, str) and spec.kind is InputKind.IMAGE:
         return decode_image(spec, value, field=field)
     if not isinstance(value, Mapping):

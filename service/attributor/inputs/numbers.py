@@ -1,4 +1,4 @@
-"""Lists of JSON numbers to finite float32 arrays, and, where that fails, the place and the reason.
+"""Lists of JSON numbers to finite float32 or whole int64 arrays, and, where that fails, the place and the reason.
 
 The good path is one pass over the types and one numpy conversion; only a failure is searched for. Knows nothing of
 models or of what the numbers mean.
@@ -28,15 +28,22 @@ def finite_float32(data: Sequence[object], *, field: str) -> NDArray[np.float32]
     Raises InvalidInput for anything that is not a finite number within float32, InvalidShape for ragged lists; the
     error's field ends with the indices of the first fault.
     """
-    try:
-        wide = np.array(data, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        raise _fault(data, field) from None
-    with np.errstate(over="ignore"):
-        array = wide.astype(np.float32)
-    if not (set(map(type, _leaves(data, wide.ndim))) <= _NUMBER_TYPES and np.isfinite(array).all()):
-        raise _fault(data, field)
-    return array
+    return _finite(data, field).astype(np.float32)
+
+
+def whole_int64(data: Sequence[object], low: int, high: int, *, field: str) -> NDArray[np.int64]:
+    """A regular nested list of whole numbers from `low` to `high` as an array of its own shape; 5.0 is whole.
+
+    Bounds within 2**53, so that float64 holds every number between them. Raises as `finite_float32`.
+    """
+    wide = _finite(data, field)
+    wrong = (wide < low) | (wide > high) | (wide != np.trunc(wide))
+    if wrong.any():
+        index = np.unravel_index(int(np.argmax(wrong)), wide.shape)
+        place = ".".join(str(int(i)) for i in index)
+        detail = f"must be a whole number from {low} to {high}, not {wide[index]:.15g}"
+        raise InvalidInput(detail, field=f"{field}.{place}")
+    return wide.astype(np.int64)
 
 
 def number_fault(value: object) -> str | None:
@@ -49,6 +56,19 @@ def number_fault(value: object) -> str | None:
     if number != number or number in (np.inf, -np.inf):
         return f"must be finite, not {number}"
     return None if abs(number) <= FLOAT32_MAX else f"is beyond float32 (at most {FLOAT32_MAX:.4g})"
+
+
+def _finite(data: Sequence[object], field: str) -> NDArray[np.float64]:
+    """Numbers that are finite as float32, too."""
+    try:
+        wide = np.array(data, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise _fault(data, field) from None
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(wide.astype(np.float32)).all()
+    if not (finite and set(map(type, _leaves(data, wide.ndim))) <= _NUMBER_TYPES):
+        raise _fault(data, field)
+    return wide
 
 
 def _quoted(value: object) -> str:

@@ -1,13 +1,17 @@
-"""Tensors in Open Inference Protocol form to float32 arrays of a declared shape. Knows nothing of files or images."""
+"""Tensors in Open Inference Protocol form to float32 arrays (int64 for token ids) of a declared shape.
 
-from collections.abc import Mapping
+Knows nothing of files or images.
+"""
+
+from collections.abc import Mapping, Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attributor.errors import InvalidInput, InvalidShape
-from attributor.inputs.numbers import FLOAT32_MAX, finite_float32
+from attributor.inputs.numbers import FLOAT32_MAX, finite_float32, whole_int64
 from attributor.jobs.model import InputSpec
 
 #: The protocol's numeric datatypes (it also has BOOL and BYTES), each with its least and greatest value.
@@ -22,11 +26,11 @@ DATATYPES: Mapping[str, tuple[float, float]] = _WHOLE | _REAL
 _KEYS = ("shape", "datatype", "data", "name", "parameters")
 
 
-def decode_tensor(spec: InputSpec, value: Mapping[str, object], *, field: str) -> NDArray[np.float32]:
-    """`{"shape": [...], "datatype": "FP32", "data": [...]}` as an array of `spec.shape`.
+def decode_tensor(spec: InputSpec, value: Mapping[str, object], *, field: str) -> NDArray[Any]:
+    """`{"shape": [...], "datatype": "FP32", "data": [...]}` as an array of `spec.shape`, float32 or int64 (token ids).
 
     `data` is flat in row-major order or nested as `shape`; `shape` is the declared one, or that behind a batch axis
-    of 1; `datatype` is FP32 where it is left out. Raises InvalidInput, InvalidShape.
+    of 1; `datatype` is FP32 where it is left out, of token ids INT64. Raises InvalidInput, InvalidShape.
     """
     if unknown := [key for key in value if key not in _KEYS]:
         raise InvalidInput(f"unknown key; a tensor has {', '.join(_KEYS[:3])}", field=f"{field}.{unknown[0]}")
@@ -34,14 +38,14 @@ def decode_tensor(spec: InputSpec, value: Mapping[str, object], *, field: str) -
         if key not in value:
             raise InvalidInput("is missing; a tensor has shape, datatype, data", field=f"{field}.{key}")
     shape = _shape(spec, value["shape"], field=f"{field}.shape")
-    datatype = _datatype(value.get("datatype", "FP32"), field=f"{field}.datatype")
+    datatype = _datatype(spec, value, field=f"{field}.datatype")
     data = value["data"]
     if not isinstance(data, list | tuple):
         raise InvalidInput("must be a list of numbers", field=f"{field}.data")
     if len(data) not in (prod(shape), *shape[:1]):  # before any of a long list is read
         detail = f"has {len(data)} entries; it must be nested as {list(shape)}, or {prod(shape)} numbers in a row"
         raise InvalidShape(detail, field=f"{field}.data")
-    array = finite_float32(data, field=f"{field}.data")
+    array = _numbers(spec, data, field=f"{field}.data")
     if array.shape not in (shape, (prod(shape),)):
         detail = f"is nested as {list(array.shape)}; it must be {list(shape)}, or {prod(shape)} numbers in a row"
         raise InvalidShape(detail, field=f"{field}.data")
@@ -59,13 +63,21 @@ def _shape(spec: InputSpec, value: object, *, field: str) -> tuple[int, ...]:
     return shape
 
 
-def _datatype(value: object, *, field: str) -> str:
-    if not isinstance(value, str) or value not in DATATYPES:
-        raise InvalidInput(f"must be one of {', '.join(DATATYPES)}", field=field)
+def _datatype(spec: InputSpec, tensor: Mapping[str, object], *, field: str) -> str:
+    taken, usual = (DATATYPES, "FP32") if spec.vocabulary is None else (_WHOLE, "INT64")
+    value = tensor.get("datatype", usual)
+    if not isinstance(value, str) or value not in taken:
+        raise InvalidInput(f"must be one of {', '.join(taken)}", field=field)
     return value
 
 
-def _require_range(array: NDArray[np.float32], datatype: str, *, field: str) -> None:
+def _numbers(spec: InputSpec, data: Sequence[object], *, field: str) -> NDArray[Any]:
+    if spec.vocabulary is None:
+        return finite_float32(data, field=field)
+    return whole_int64(data, 0, spec.vocabulary - 1, field=field)
+
+
+def _require_range(array: NDArray[Any], datatype: str, *, field: str) -> None:
     """Numbers must be what their datatype says. Integers beyond 2**24 are compared as the float32 they become."""
     low, high = DATATYPES[datatype]
     wrong = (array < low) | (array > high)

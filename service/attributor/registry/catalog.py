@@ -3,13 +3,14 @@
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from attributor.errors import BundleError, UnknownModel, UnknownVersion
 from attributor.jobs.model import ModelInfo
 from attributor.registry import files
 from attributor.registry.manifest import Manifest, parse
+from attributor.registry.reference import count_references
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class FolderCatalog:
 
 
 def open_bundle(folder: Path) -> Bundle:
-    """Reads the manifest of a bundle and verifies all its files. Raises BundleError."""
+    """Reads the manifest of a bundle, verifies all its files, counts its reference set. Raises BundleError."""
     for part in (folder.parent, folder):
         if part.is_symlink():
             raise BundleError(f"{part.name} is a link; a bundle lies in plain folders.")
@@ -102,7 +103,8 @@ def open_bundle(folder: Path) -> Bundle:
         if said != found:
             raise BundleError(f"The manifest says {field} {said!r}, the folder is called {found!r}.", field=field)
     files.verify(folder, manifest.files)
-    return Bundle(folder, manifest)
+    info = replace(manifest.info, reference_count=count_references(folder, manifest))
+    return Bundle(folder, replace(manifest, info=info))
 
 
 def natural_key(version: str) -> tuple[tuple[int, int, str], ...]:

@@ -1,13 +1,14 @@
-"""Turns a verified bundle into a torch module: imports its code by path, builds it, loads its weights.
+"""Turns a verified bundle into a torch module and path objects: imports its code by path, builds it, loads its weights.
 
 Runs the bundle's code, which is the operator's trusted code. Knows nothing of requests.
 """
 
 import importlib.util
 import sys
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import ModuleType
+from typing import Any, cast
 
 import safetensors.torch
 from safetensors import SafetensorError
@@ -17,26 +18,41 @@ from attributor.errors import BundleError
 from attributor.jobs.model import ModelInfo
 from attributor.registry.catalog import Bundle
 from attributor.registry.files import read_verified
+from attributor.runtimes.curves import PathObject
 
 #: The file with the state of the module, if the bundle has one.
 WEIGHTS = "weights.safetensors"
 
 
-def load_module(bundle: Bundle) -> nn.Module:
-    """The bundle's module with its weights, on the CPU, in eval mode, its parameters frozen.
+@dataclass(frozen=True, slots=True)
+class LoadedBundle:
+    """What a bundle's code made: the module, on the CPU, in eval mode, its parameters frozen, and its path objects."""
+
+    module: nn.Module
+    paths: Mapping[str, PathObject]
+
+
+def load_bundle(bundle: Bundle) -> LoadedBundle:
+    """The bundle's module with its weights, and its registered paths.
 
     Raises BundleError if a file changed since the manifest was sealed, the code raises, the entry is no function
-    that returns an nn.Module, or the weights do not fit it exactly.
+    that returns an nn.Module, the weights do not fit it exactly, or a path's entry is no function.
     """
-    module_name, _, function_name = bundle.manifest.entry.partition(":")
-    code = _import(bundle, f"{module_name}.py")
-    build = getattr(code, function_name, None)
-    if not callable(build):
-        raise BundleError(f"{module_name}.py has no function {function_name}().", field="entry")
-    module = _build(build, bundle.manifest.entry)
+    code: dict[str, ModuleType] = {}
+    entry = bundle.manifest.entry
+    module = _build(_function(bundle, code, entry, field="entry"), entry)
     if WEIGHTS in bundle.manifest.files:
         _load_weights(module, read_verified(bundle.folder, WEIGHTS, bundle.manifest.files[WEIGHTS]))
-    return module.eval().requires_grad_(False)
+    paths = {
+        name: _function(bundle, code, path_entry, field=f"paths.{name}.entry")
+        for name, path_entry in bundle.manifest.path_entries.items()
+    }
+    return LoadedBundle(module.eval().requires_grad_(False), paths)
+
+
+def load_module(bundle: Bundle) -> nn.Module:
+    """The module of `load_bundle` alone."""
+    return load_bundle(bundle).module
 
 
 def import_name(info: ModelInfo) -> str:
@@ -44,27 +60,37 @@ def import_name(info: ModelInfo) -> str:
     return f"attributor_bundle_{info.name}_{info.version.replace('.', '_')}"
 
 
-def _import(bundle: Bundle, file_name: str) -> ModuleType:
+def _function(bundle: Bundle, code: dict[str, ModuleType], entry: str, *, field: str) -> Callable[..., Any]:
+    """The function `module:function`; each file runs once, and is kept in `code`."""
+    module_name, _, function_name = entry.partition(":")
+    if module_name not in code:
+        code[module_name] = _import(bundle, module_name, field)
+    function = getattr(code[module_name], function_name, None)
+    if not callable(function):
+        raise BundleError(f"{module_name}.py has no function {function_name}().", field=field)
+    return cast("Callable[..., Any]", function)
+
+
+def _import(bundle: Bundle, module_name: str, field: str) -> ModuleType:
     """Executes exactly the bytes that were verified: never a cached .pyc beside them, which no hash covers."""
+    file_name = f"{module_name}.py"
     source = read_verified(bundle.folder, file_name, bundle.manifest.files[file_name])
     path = bundle.folder / file_name
     name = import_name(bundle.info)
-    module = _empty_module(name, path)
+    if module_name != bundle.manifest.entry.partition(":")[0]:
+        name = f"{name}__{module_name}"  # two underscores: no name and version make them
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None:
+        raise BundleError(f"{file_name} is not Python source.", field=field)
+    module = importlib.util.module_from_spec(spec)
     # Before executing: a dataclass with postponed annotations looks its own module up in there.
     sys.modules[name] = module
     try:
         exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - the bundle's code
     except Exception as error:
         del sys.modules[name]
-        raise BundleError(f"{file_name} raised {describe(error)}.", field="entry") from error
+        raise BundleError(f"{file_name} raised {describe(error)}.", field=field) from error
     return module
-
-
-def _empty_module(name: str, path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None:
-        raise BundleError(f"{path.name} is not Python source.", field="entry")
-    return importlib.util.module_from_spec(spec)
 
 
 def _build(build: Callable[[], object], entry: str) -> nn.Module:

@@ -3,15 +3,20 @@
 Knows torch and one module. Knows nothing of requests; what it finds is a sentence for the operator.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from attributor.jobs.model import Feature, InputKind, ModelInfo
-from attributor.registry.loader import describe
+from attributor.errors import RequestError
+from attributor.jobs.model import Feature, InputSpec, ModelInfo, Tensors
+from attributor.registry.loader import LoadedBundle, describe
+from attributor.registry.path_proof import check_paths
+from attributor.registry.places import Batch, forward, places_of
 
 #: The text of a check that found nothing.
 PASSED = "passed"
@@ -44,22 +49,27 @@ class _Failed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What a module said of a batch: logits (rows, classes), gradients of a fixed mix of them (rows, *shape)."""
+    """What a module said of a batch: outputs (rows, *output shape), gradients of a fixed mix of them per place."""
 
-    logits: Tensor
-    gradient: Tensor
+    outputs: Tensor
+    gradients: Batch
+
+    def row(self, row: int) -> "_Run":
+        """A batch of one of its rows."""
+        return _Run(self.outputs[[row]], {name: gradient[[row]] for name, gradient in self.gradients.items()})
 
     def difference(self, other: "_Run") -> float:
-        """The larger relative L1 difference of the two; NaN if there is one in either."""
-        parts = _relative_l1(self.logits, other.logits), _relative_l1(self.gradient, other.gradient)
-        return float(np.max(parts))
+        """The largest relative L1 difference in outputs or a gradient; NaN if there is one in either."""
+        gradients = [_relative_l1(self.gradients[name], other.gradients[name]) for name in self.gradients]
+        return float(np.max([_relative_l1(self.outputs, other.outputs), *gradients]))
 
 
-def prove(module: nn.Module, info: ModelInfo, device: str = "cpu") -> Proof:
+def prove(loaded: LoadedBundle, info: ModelInfo, references: Tensors, device: str = "cpu") -> Proof:
     """Runs all checks on random rows of the declared domain, up to the first that fails. Never raises."""
     checks: dict[str, str] = {}
     try:
-        for check in _checks(module, info, probe_rows(info).to(device)):
+        rows = {name: tensor.to(device) for name, tensor in probe_rows(info, references).items()}
+        for check in _checks(loaded, info, rows):
             checks[check] = PASSED
     except _Failed as failed:
         return Proof({**checks, failed.check: str(failed)}, str(failed))
@@ -74,18 +84,35 @@ def layers(module: nn.Module) -> tuple[str, ...]:
     return tuple(name for name, _ in module.named_modules() if name)
 
 
-def probe_rows(info: ModelInfo) -> Tensor:
-    """Seeded random rows within the declared domain of the model's one input, float32 (rows, *shape)."""
-    spec = info.inputs[0]
-    baseline = info.baselines[info.default_baseline].tensors[spec.name].astype(np.float64)
-    low, high = baseline - 1 - abs(baseline), baseline + 1 + abs(baseline)
-    if spec.kind is InputKind.IMAGE and spec.value_range is not None:
+def probe_rows(info: ModelInfo, references: Tensors) -> dict[str, Tensor]:
+    """Seeded rows within the declared domain, per input (rows, *shape): float32, or int64 token ids.
+
+    Attributed inputs are random, so that any value is met. What is only given (a mask) has to make sense, and nothing
+    declares its domain: it comes from the reference set, else from the default baseline.
+    """
+    random = np.random.default_rng(_SEED)
+    baseline = info.baselines[info.default_baseline].tensors
+    rows = {}
+    for spec in info.inputs:
+        if spec.attributed:
+            values = _random_rows(spec, baseline[spec.name], random)
+        else:
+            values = np.resize(references.get(spec.name, baseline[spec.name][None]), (_ROWS, *spec.shape))
+        rows[spec.name] = torch.from_numpy(values)
+    return rows
+
+
+def _random_rows(spec: InputSpec, baseline: NDArray[Any], random: np.random.Generator) -> NDArray[Any]:
+    if spec.vocabulary is not None:
+        return random.integers(spec.vocabulary, size=(_ROWS, *spec.shape))
+    wide = baseline.astype(np.float64)
+    low, high = wide - 1 - abs(wide), wide + 1 + abs(wide)
+    if spec.value_range is not None:
         low, high = np.full(spec.shape, spec.value_range[0]), np.full(spec.shape, spec.value_range[1])
     if spec.features:
         bounds = [_bounds(*parts) for parts in zip(spec.features, low, high, strict=True)]
         low, high = np.array(bounds).T
-    rows = np.random.default_rng(_SEED).uniform(low, high, (_ROWS, *spec.shape))
-    return torch.from_numpy(rows.astype(np.float32))
+    return random.uniform(low, high, (_ROWS, *spec.shape)).astype(np.float32)
 
 
 def _bounds(feature: Feature, low: float, high: float) -> tuple[float, float]:
@@ -94,37 +121,57 @@ def _bounds(feature: Feature, low: float, high: float) -> tuple[float, float]:
     return feature.minimum, feature.maximum
 
 
-def _checks(module: nn.Module, info: ModelInfo, rows: Tensor) -> Iterator[str]:
+def _checks(loaded: LoadedBundle, info: ModelInfo, rows: Batch) -> Iterator[str]:
     """Yields the name of each check that passed; each rests on those before it. Raises _Failed."""
+    module = loaded.module
     if any(part.training for part in module.modules()):
         raise _Failed("eval_mode", "A submodule stays in training mode.")
     yield "eval_mode"
-    _require_shape(module(rows.clone()), (_ROWS, len(info.output.labels)))
+    _require_shape(module(*(rows[spec.name].clone() for spec in info.inputs)), (_ROWS, *info.output.shape))
     yield "shapes"
-    together = _run(module, rows)
-    if not together.logits.isfinite().all():
+    places = _require_places(module, info, rows)
+    if any(spec.embedding for spec in info.inputs):
+        yield "embeddings"
+    together = _run(module, info, rows)
+    if not together.outputs.isfinite().all():
         raise _Failed("finite_outputs", "The model returns NaN or infinity for finite inputs.")
     yield "finite_outputs"
-    if not together.gradient.isfinite().all():
-        raise _Failed("gradients", "The gradient has NaN or infinity at finite inputs.")
+    _require_finite_gradients(together)
     yield "gradients"
-    _require_deterministic(together.difference(_run(module, rows)))
+    _require_deterministic(together.difference(_run(module, info, rows)))
     yield "deterministic"
     for row in range(_ROWS):
-        alone = _run(module, rows[row : row + 1])
-        _require_independent(alone.difference(_Run(together.logits[[row]], together.gradient[[row]])))
+        alone = _run(module, info, {name: tensor[[row]] for name, tensor in rows.items()})
+        _require_independent(alone.difference(together.row(row)))
     yield "rows_independent"
+    if loaded.paths:
+        if problem := check_paths(loaded.paths, places):
+            raise _Failed("paths", problem)
+        yield "paths"
 
 
-def _require_shape(output: object, shape: tuple[int, int]) -> None:
+def _require_shape(output: object, shape: tuple[int, ...]) -> None:
     if not isinstance(output, Tensor):
-        raise _Failed("shapes", f"The model returns {type(output).__name__}, not one tensor of logits.")
+        raise _Failed("shapes", f"The model returns {type(output).__name__}, not one tensor.")
     if output.shape != shape:
         found, needed = list(output.shape), list(shape)
-        detail = f"For a batch of {_ROWS} the model returns shape {found}; {needed} is needed, one logit per label."
-        raise _Failed("shapes", detail)
+        detail = f"For a batch of {_ROWS} the model returns shape {found}; {needed} is needed, one number per label"
+        raise _Failed("shapes", f"{detail} (of a sequence, per position and label).")
     if not output.is_floating_point():
-        raise _Failed("shapes", f"The model returns {output.dtype}; logits are floating point.")
+        raise _Failed("shapes", f"The model returns {output.dtype}; its output has to be floating point.")
+
+
+def _require_places(module: nn.Module, info: ModelInfo, rows: Batch) -> Batch:
+    try:
+        return places_of(module, info, rows)
+    except RequestError as error:
+        raise _Failed("embeddings", f"The embedding of a token input cannot be used: {error.detail}") from error
+
+
+def _require_finite_gradients(run: _Run) -> None:
+    for name, gradient in run.gradients.items():
+        if not gradient.isfinite().all():
+            raise _Failed("gradients", f"The gradient has NaN or infinity at finite inputs, in {name!r}.")
 
 
 def _require_deterministic(change: float) -> None:
@@ -146,17 +193,22 @@ def _require_independent(change: float) -> None:
         )
 
 
-def _run(module: nn.Module, rows: Tensor) -> _Run:
-    inputs = rows.clone().requires_grad_()
-    logits = module(inputs)
-    gradient = None
-    if logits.requires_grad:
+def _run(module: nn.Module, info: ModelInfo, rows: Batch) -> _Run:
+    places = {name: place.clone().requires_grad_() for name, place in places_of(module, info, rows).items()}
+    outputs = cast("Tensor", forward(module, info, rows, places))
+    gradients: Sequence[Tensor | None] = [None] * len(places)
+    if outputs.requires_grad:
+        flat = outputs.flatten(1)
         # Unequal factors, so that no class is left out and equal shares (a softmax) do not cancel.
-        mix = torch.arange(1.0, logits.shape[1] + 1, device=logits.device) / logits.shape[1]
-        (gradient,) = torch.autograd.grad((logits * mix).sum(), inputs, allow_unused=True)
-    if gradient is None:
-        raise _Failed("gradients", "No gradient reaches the input: the output does not depend on it differentiably.")
-    return _Run(logits.detach(), gradient)
+        mix = torch.arange(1.0, flat.shape[1] + 1, device=flat.device) / flat.shape[1]
+        gradients = torch.autograd.grad((flat * mix).sum(), list(places.values()), allow_unused=True)
+    found: dict[str, Tensor] = {}
+    for name, gradient in zip(places, gradients, strict=True):
+        if gradient is None:
+            detail = f"No gradient reaches the input {name!r}: the output does not depend on it differentiably."
+            raise _Failed("gradients", detail)
+        found[name] = gradient
+    return _Run(outputs.detach(), found)
 
 
 def _relative_l1(one: Tensor, other: Tensor) -> float:

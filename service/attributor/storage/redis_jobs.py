@@ -3,12 +3,14 @@
 Knows the hash's fields as the Lua scripts write them; must not change a job other than by erasing it.
 """
 
+import logging
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from attributor.errors import InvalidRequest
-from attributor.jobs.codec import decode, decode_result
+from attributor.jobs.codec import OtherRelease, decode, decode_result
 from attributor.jobs.job import Failure, JobKind, JobRecord, JobSpec, Progress
 from attributor.jobs.result import JobResult
 from attributor.jobs.state import JobState
@@ -24,9 +26,13 @@ _SEQ = re.compile(r"[0-9]{1,16}")
 
 _Fields = Mapping[bytes, bytes]
 
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
 
 class RedisJobStore:
-    """Port JobStore."""
+    """Port JobStore. What a release with another message format wrote counts as expired, and is logged."""
 
     def __init__(self, store: RedisStore) -> None:
         self._store = store
@@ -36,7 +42,7 @@ class RedisJobStore:
         fields = await self._store.call("HGETALL", self._store.keys.key("job", job_id))
         if not fields or fields[b"tenant"].decode() != tenant:
             return None
-        return _record(job_id, fields)
+        return _readable(job_id, lambda: _record(job_id, fields))
 
     async def position(self, job_id: str) -> int | None:
         """See the port."""
@@ -44,14 +50,14 @@ class RedisJobStore:
         return None if ahead is None else int(ahead)
 
     async def spec(self, job_id: str) -> JobSpec | None:
-        """See the port. Raises ValueError if another release wrote it."""
+        """See the port."""
         data = await self._store.call("GET", self._store.keys.key("payload", job_id))
-        return None if data is None else decode(data, JobSpec)
+        return None if data is None else _readable(job_id, lambda: decode(data, JobSpec))
 
     async def result(self, job_id: str) -> JobResult | None:
-        """See the port. Raises ValueError if another release wrote it."""
+        """See the port."""
         data = await self._store.call("GET", self._store.keys.key("result", job_id))
-        return None if data is None else decode_result(data)
+        return None if data is None else _readable(job_id, lambda: decode_result(data))
 
     async def page(
         self, *, tenant: str, limit: int, cursor: str | None, state: JobState | None, model: str | None
@@ -77,7 +83,7 @@ class RedisJobStore:
         return bool(await self._store.run("erase", job_id, tenant))
 
     async def _batch(self, tenant: str, before: int | None) -> list[tuple[int, JobRecord | None]]:
-        """The next index entries by falling seq; None for jobs that have expired."""
+        """The next index entries by falling seq; None for jobs that have expired or count so."""
         upper = "+inf" if before is None else f"({before}"
         rows = await self._store.run("page", tenant, upper, _BATCH)
         return [(int(seq), _listed(job_id.decode(), flat)) for seq, job_id, flat in rows]
@@ -89,7 +95,19 @@ def _page(kept: list[tuple[int, JobRecord]], last_seq: int | None) -> JobPage:
 
 
 def _listed(job_id: str, flat: list[bytes]) -> JobRecord | None:
-    return _record(job_id, dict(zip(flat[::2], flat[1::2], strict=True))) if flat else None
+    if not flat:
+        return None
+    return _readable(job_id, lambda: _record(job_id, dict(zip(flat[::2], flat[1::2], strict=True))))
+
+
+def _readable(job_id: str, read: Callable[[], T]) -> T | None:
+    """What `read` returns; None where another release wrote it: the service restarts on a new release without a
+    store that is empty, and the old jobs expire by themselves."""
+    try:
+        return read()
+    except OtherRelease as error:
+        _log.warning("job %s counts as expired: %s", job_id, error)
+        return None
 
 
 def _wanted(record: JobRecord, state: JobState | None, model: str | None) -> bool:

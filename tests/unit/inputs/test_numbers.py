@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from attributor.errors import InvalidInput, InvalidShape
-from attributor.inputs.numbers import FLOAT32_MAX, finite_float32, number_fault
+from attributor.inputs.numbers import FLOAT32_MAX, finite_float32, number_fault, whole_int64
 
 
 def test_nested_numbers_keep_their_shape_and_values() -> None:
@@ -68,3 +68,16 @@ def test_the_largest_float32_passes_and_the_next_double_step_up_does_not() -> No
     assert number_fault(FLOAT32_MAX) is None
     with pytest.raises(InvalidInput):
         finite_float32([FLOAT32_MAX * 1.001], field="x")
+
+
+def test_whole_numbers_keep_their_shape_and_are_exact() -> None:
+    array = whole_int64([[2**53 - 1, -3], [0, 4.0]], -3, 2**53 - 1, field="x")
+    assert array.dtype == np.int64
+    np.testing.assert_array_equal(array, [[2**53 - 1, -3], [0, 4]])
+
+
+@pytest.mark.parametrize(("value", "place"), [(4, "x.1.0"), (-4, "x.1.0"), (0.5, "x.1.0"), (1e40, "x.1.0")])
+def test_a_number_that_is_not_whole_or_not_between_the_bounds_is_named(value: float, place: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        whole_int64([[1, 2], [value, 9]], -3, 3, field="x")
+    assert caught.value.field == place

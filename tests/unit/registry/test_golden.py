@@ -7,7 +7,7 @@ from attributor.registry.catalog import open_bundle
 from attributor.registry.golden import GOLDEN, check_golden, write_golden
 from attributor.registry.loader import load_module
 from attributor.runtimes.torch_runtime import TorchModel, configure_threads
-from bundles import LINEAR, write_bundle
+from bundles import LINEAR, regression_bundle, sequence_bundle, token_bundle, two_input_bundle, write_bundle
 
 configure_threads()
 
@@ -54,6 +54,9 @@ def test_the_reference_is_complete_on_the_probability_scale(tmp_path):
         ({"input": {"features": {"a": 3.0}}}, "golden.json is wrong: input.features.b"),
         ({"tolerance": 0}, "golden.json is wrong: tolerance"),
         ({"extra": 0}, "golden.json is wrong: extra"),
+        ({"attributions": {"features": [[1.0], [1.0, 2.0]]}}, "golden.json is wrong: attributions"),
+        ({"scale": "value"}, "golden.json is on the scale value"),
+        ({"position": 0}, "needs a position within a sequence output, and none for any other"),
     ],
 )
 def test_an_example_that_does_not_hold_is_found(tmp_path, changes, words):
@@ -75,3 +78,41 @@ def test_an_input_that_does_not_fit_is_refused_with_its_field(tmp_path):
     with pytest.raises(InvalidInput) as caught:
         write_golden(write_bundle(tmp_path, "linear"), {"features": {"a": 3.0, "c": 1.0}})
     assert caught.value.field == "input.features.c"
+
+
+TENSOR = {"shape": [3], "data": [0.5, -1.0, 2.0]}
+MASK = {"shape": [6], "data": [1, 1, 1, 1, 0, 0]}
+
+
+@pytest.mark.parametrize(
+    ("write", "item", "scale", "shapes"),
+    [
+        (
+            two_input_bundle,
+            {"measurements": {"a": 1.0, "b": -1.0}, "signal": TENSOR},
+            "probability",
+            {"measurements": (2,), "signal": (3,)},
+        ),
+        (token_bundle, {"ids": [4, 5, 6, 7], "mask": MASK}, "probability", {"ids": (6,)}),
+        (regression_bundle, {"features": {"area": 1.0, "age": 0.5, "floor": -1.0}}, "value", {"features": (3,)}),
+        (sequence_bundle, {"ids": [1, 2, 3, 4, 5]}, "probability", {"ids": (5,)}),
+    ],
+)
+def test_a_golden_example_of_any_kind_is_written_complete_and_passes(tmp_path, write, item, scale, shapes):
+    folder = write(tmp_path)
+    write_golden(folder, item)
+    golden = orjson.loads((folder / GOLDEN).read_bytes())
+    assert golden["scale"] == scale
+    assert {name: np.shape(values) for name, values in golden["attributions"].items()} == shapes
+    total = sum(np.sum(values) for values in golden["attributions"].values())
+    assert total == pytest.approx(golden["score"] - golden["baseline_score"], rel=1e-9)
+    assert verdict(folder) is None
+
+
+def test_a_sequence_is_read_at_its_last_position_and_any_other_can_be_named(tmp_path):
+    folder = sequence_bundle(tmp_path)
+    write_golden(folder, {"ids": [1, 2, 3, 4, 5]})
+    assert orjson.loads((folder / GOLDEN).read_bytes())["position"] == 4
+    assert "has score" in (verdict(folder, position=3) or "")
+    for position in (5, None):
+        assert "needs a position within" in (verdict(folder, position=position) or "")

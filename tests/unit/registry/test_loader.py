@@ -6,10 +6,10 @@ import pytest
 import torch
 from attributor.errors import BundleError
 from attributor.registry.catalog import open_bundle
-from attributor.registry.loader import import_name, load_module
+from attributor.registry.loader import import_name, load_bundle, load_module
 from attributor.registry.seal import seal
 from attributor.runtimes.torch_runtime import configure_threads
-from bundles import LINEAR, write_bundle
+from bundles import LINEAR, path_bundle, write_bundle
 
 configure_threads()
 
@@ -130,3 +130,32 @@ def test_weights_must_be_safetensors(tmp_path):
     seal(folder)
     with pytest.raises(BundleError, match="does not fit the model"):
         load_module(open_bundle(folder))
+
+
+def test_a_registered_path_is_loaded_from_its_own_file(tmp_path):
+    loaded = load_bundle(open_bundle(path_bundle(tmp_path)))
+    assert list(loaded.paths) == ["arc"]
+    start, end = torch.zeros(4), torch.arange(4.0)
+    points, derivatives = loaded.paths["arc"](start, end)(torch.tensor([0.0, 1.0]))
+    torch.testing.assert_close(points, torch.stack([start, end]), atol=1e-6, rtol=0)
+    assert derivatives.shape == (2, 4)
+    assert loaded.paths["arc"].__module__ == "attributor_bundle_curved_1__arcs"
+
+
+def test_code_that_holds_model_and_path_runs_once(tmp_path):
+    code = LINEAR + "\nruns = []\ndef twin(baseline, example):\n    return runs\nruns.append(1)\n"
+    loaded = load_bundle(open_bundle(write_bundle(tmp_path, "pear", code=code, paths={"twin": "model:twin"})))
+    assert sys.modules["attributor_bundle_pear_1"].runs is loaded.paths["twin"](None, None) == [1]
+
+
+@pytest.mark.parametrize(
+    ("arcs", "words"),
+    [("x = 1", r"arcs\.py has no function arc\(\)"), ("1 / 0", "arcs.py raised ZeroDivisionError")],
+)
+def test_a_path_that_cannot_be_loaded_is_refused_at_its_entry(tmp_path, arcs, words):
+    folder = path_bundle(tmp_path)
+    (folder / "arcs.py").write_text(arcs)
+    seal(folder)
+    with pytest.raises(BundleError, match=words) as caught:
+        load_bundle(open_bundle(folder))
+    assert caught.value.field == "paths.arc.entry"

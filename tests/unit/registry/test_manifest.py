@@ -3,9 +3,16 @@ import re
 import numpy as np
 import pytest
 from attributor.errors import BundleError
-from attributor.jobs.model import InputKind
+from attributor.jobs.model import NO_TOKEN, InputKind, OutputKind
 from attributor.registry.manifest import parse
-from bundles import manifest_text
+from bundles import (
+    manifest_text,
+    path_bundle,
+    regression_bundle,
+    sequence_bundle,
+    token_bundle,
+    two_input_bundle,
+)
 
 FILES = f'\n[files]\n"model.py" = {{ sha256 = "{"0" * 64}", size_bytes = 3 }}\n'
 TABULAR = manifest_text("small", "1", ["a", "b"], ["no", "yes"], baselines={"zero": 0.0, "other": [1.0, -2.0]}) + FILES
@@ -29,6 +36,56 @@ def test_one_number_fills_a_baseline_and_a_list_is_taken_as_it_is():
     np.testing.assert_array_equal(baselines["other"].tensors["features"], [1.0, -2.0])
     assert baselines["other"].tensors["features"].dtype == np.float32
     assert parse(IMAGE.encode()).info.baselines["zero"].tensors["image"].shape == (1, 2, 3)
+
+
+def read(folder):
+    return parse((folder / "manifest.toml").read_bytes())
+
+
+def test_several_inputs_keep_their_order_and_their_kinds(tmp_path):
+    manifest = read(two_input_bundle(tmp_path))
+    assert [(spec.name, spec.kind, spec.shape) for spec in manifest.info.inputs] == [
+        ("measurements", InputKind.TABULAR, (2,)),
+        ("signal", InputKind.TENSOR, (3,)),
+    ]
+    assert manifest.reference_files == {"measurements": "measurements.npy", "signal": "signal.npy"}
+
+
+def test_tokens_and_what_is_only_given_are_declared(tmp_path):
+    info = read(token_bundle(tmp_path)).info
+    ids, mask = info.inputs
+    assert (ids.kind, ids.vocabulary, ids.embedding, ids.pad_id, ids.mask_id) == (
+        InputKind.TOKENS,
+        12,
+        "embedding",
+        0,
+        1,
+    )
+    assert (ids.attributed, mask.attributed, mask.vocabulary) == (True, False, None)
+    assert info.baselines["nothing"].tensors["ids"].tolist() == [NO_TOKEN] * 6
+    assert info.baselines["padding"].tensors["ids"].dtype == np.int64
+
+
+def test_outputs_are_classes_values_or_a_sequence(tmp_path):
+    values = read(regression_bundle(tmp_path)).info.output
+    assert (values.kind, values.labels, values.shape) == (OutputKind.VALUES, ("price", "rent"), (2,))
+    sequence = read(sequence_bundle(tmp_path)).info.output
+    assert (sequence.kind, sequence.positions, sequence.shape) == (OutputKind.SEQUENCE, 5, (5, 9))
+    assert sequence.labels == tuple("012345678")
+    assert parse(TABULAR.encode()).info.output.kind is OutputKind.CLASSES
+
+
+def test_registered_paths_are_named(tmp_path):
+    manifest = read(path_bundle(tmp_path))
+    assert manifest.info.paths == ("arc",)
+    assert manifest.path_entries == {"arc": "arcs:arc"}
+
+
+TOKENS = (
+    TABULAR.replace('kind = "tabular"', 'kind = "tokens"\nvocabulary = 9\nembedding = "e"')
+    .replace('features = [{ name = "a" }, { name = "b" }]\n', "")
+    .replace("[1.0, -2.0]", "[1, -1]")
+)
 
 
 def test_any_change_of_the_text_changes_the_digest():
@@ -69,6 +126,25 @@ def test_a_manifest_never_reads_the_environment(monkeypatch):
         (TABULAR, "values.features = 0.0", "values.image = 0.0", "baselines.zero.values"),
         (TABULAR, "values.features = 0.0", "values.features = inf", "baselines.zero.values.features.float"),
         (TABULAR, f'"{"0" * 64}"', '"abc"', "files.model.py.sha256"),
+        (TABULAR, "shape = [2]", "shape = [2]\nattributed = false", "inputs.0"),
+        (TABULAR, "shape = [2]", "shape = [2]\nvocabulary = 3", "inputs.0"),
+        (TABULAR, "shape = [2]", "shape = [2]\npad_id = 0", "inputs.0"),
+        (TABULAR, 'labels = ["no", "yes"]', "classes = 0", "output.classes"),
+        (TABULAR, 'labels = ["no", "yes"]', "", "output"),
+        (TABULAR, 'labels = ["no", "yes"]', 'labels = ["no", "yes"]\nclasses = 2', "output"),
+        (TABULAR, 'labels = ["no", "yes"]', 'labels = ["no", "yes"]\npositions = 2', "output"),
+        (TABULAR, 'labels = ["no", "yes"]', 'labels = ["no", "yes"]\nkind = "sequence"', "output"),
+        (TABULAR, 'labels = ["no", "yes"]', 'labels = ["no", "yes"]\nkind = "logits"', "output.kind"),
+        (TABULAR, "[output]", '[paths.arc]\nentry = "arc"\n[output]', "paths.arc.entry"),
+        (TOKENS, "shape = [2]", "shape = [2, 2]", "inputs.0"),
+        (TOKENS, "vocabulary = 9", "", "inputs.0"),
+        (TOKENS, 'embedding = "e"', "", "inputs.0"),
+        (TOKENS, 'embedding = "e"', 'embedding = "e"\nattributed = false', "inputs.0"),
+        (TOKENS, 'embedding = "e"', 'embedding = "e"\nmask_id = 9', "inputs.0"),
+        (TOKENS, 'embedding = "e"', 'embedding = "e"\npad_id = -1', "inputs.0.pad_id"),
+        (TOKENS, "[1, -1]", "[1, 9]", "baselines.other.values.features.1"),
+        (TOKENS, "[1, -1]", "[-2, 1]", "baselines.other.values.features.0"),
+        (TOKENS, "[1, -1]", "0.5", "baselines.other.values.features.0"),
     ],
 )
 def test_an_error_names_its_field(text, old, new, field):
@@ -86,6 +162,18 @@ def test_an_error_names_its_field(text, old, new, field):
         ('"model.py" = {', '"../model.py" = {', "files.../model.py: a file name is plain"),
         ('"model.py" = {', '"/etc/model.py" = {', "a file name is plain"),
         ('"model.py" = {', '"net.py" = {', "entry names model.py"),
+        ("[output]", '[paths.arc]\nentry = "arcs:arc"\n[output]', "paths.arc names arcs.py, which files does not list"),
+        ("[[inputs]]", 'reference_set = { features = "a.npy" }\n[[inputs]]', "reference_set.features names a.npy"),
+        (
+            "[[inputs]]",
+            'reference_set = { image = "model.py" }\n[[inputs]]',
+            "one file for each of these inputs",
+        ),
+        (
+            "[output]",
+            '[[inputs]]\nname = "features"\nkind = "tensor"\nshape = [1]\n[output]',
+            "names of inputs must differ; repeated: features",
+        ),
     ],
 )
 def test_parts_that_do_not_fit_each_other_are_refused(old, new, words):
@@ -97,3 +185,25 @@ def test_parts_that_do_not_fit_each_other_are_refused(old, new, words):
 def test_what_is_no_text_or_no_toml_is_refused(data, words):
     with pytest.raises(BundleError, match=words):
         parse(data)
+
+
+def test_a_model_of_which_nothing_is_attributed_is_refused():
+    given = 'name = "x"\nkind = "tensor"\nshape = [2]\nattributed = false\n\n[output]'
+    text = re.sub(r'name = "features"\nkind.*?\[output\]', given, TABULAR, flags=re.DOTALL)
+    with pytest.raises(BundleError, match="inputs: at least one must be attributed"):
+        parse(text.replace("values.features", "values.x").encode())
+
+
+def test_what_is_only_given_takes_no_missing_token():
+    text = TOKENS.replace('embedding = "e"', "attributed = false")
+    more = '[[inputs]]\nname = "x"\nkind = "tensor"\nshape = [1]\n[output]'
+    text = text.replace("[output]", more).replace("values.features", "values.x = 0\nvalues.features")
+    with pytest.raises(BundleError, match="whole number from 0 to 8, not -1") as caught:
+        parse(text.encode())
+    assert caught.value.field == "baselines.other.values.features.1"
+
+
+def test_tens_of_thousands_of_labels_are_checked_in_no_time():
+    labels = ", ".join(f'"{number}"' for number in range(50_000))
+    info = parse(TABULAR.replace('"no", "yes"', labels).encode()).info
+    assert info.output.shape == (50_000,)

@@ -2,10 +2,20 @@ import numpy as np
 import pytest
 import torch
 from attributor.registry.catalog import open_bundle
-from attributor.registry.loader import load_module
+from attributor.registry.loader import load_bundle, load_module
 from attributor.registry.probe import PASSED, Proof, layers, probe_rows, prove
+from attributor.registry.reference import read_references
+from attributor.registry.seal import seal
 from attributor.runtimes.torch_runtime import configure_threads
-from bundles import write_bundle
+from bundles import (
+    layered_bundle,
+    path_bundle,
+    regression_bundle,
+    sequence_bundle,
+    token_bundle,
+    two_input_bundle,
+    write_bundle,
+)
 
 configure_threads()
 
@@ -31,10 +41,11 @@ def build():
 
 def proof_of(folder) -> Proof:
     bundle = open_bundle(folder)
-    return prove(load_module(bundle), bundle.info)
+    return prove(load_bundle(bundle), bundle.info, read_references(bundle.folder, bundle.manifest))
 
 
 def proof_of_expression(tmp_path, expression: str) -> Proof:
+    torch.manual_seed(0)  # two draws of a dropout on six numbers may be equal by chance
     return proof_of(write_bundle(tmp_path, "net", code=CODE.format(expression=expression)))
 
 
@@ -95,15 +106,83 @@ def test_layers_are_named(tmp_path):
     code = "from torch import nn\ndef build():\n    return nn.Sequential(nn.Sequential(nn.Linear(2, 2)), nn.ReLU())"
     module = load_module(open_bundle(write_bundle(tmp_path, "net", code=code)))
     assert layers(module) == ("0", "0.0", "1")
+    named = load_module(open_bundle(layered_bundle(tmp_path)))
+    assert layers(named) == ("stem", "stem.0", "stem.1", "body", "skip", "join", "head")
 
 
 def test_probe_rows_lie_in_the_declared_domain_and_are_always_the_same(tmp_path):
     image = open_bundle(write_bundle(tmp_path, "image", image_shape=(3, 4, 5))).info
-    rows = probe_rows(image)
+    rows = probe_rows(image, {})["image"]
     assert rows.shape == (3, 3, 4, 5)
     assert 0 <= rows.min() < rows.max() <= 1
-    assert torch.equal(rows, probe_rows(image))
+    assert torch.equal(rows, probe_rows(image, {})["image"])
     table = open_bundle(write_bundle(tmp_path, "table", baselines={"far": [100.0, -1.0]})).info
-    rows = probe_rows(table).numpy()
+    rows = probe_rows(table, {})["features"].numpy()
     assert np.all((rows[:, 0] > -2) & (rows[:, 0] < 202) & (rows[:, 1] >= -3) & (rows[:, 1] <= 1))
     assert len(np.unique(rows)) == rows.size
+
+
+def test_token_rows_are_ids_and_what_is_only_given_comes_from_the_reference_set_or_the_baseline(tmp_path):
+    info = open_bundle(token_bundle(tmp_path)).info
+    masks = np.array([[1, 1, 1, 1, 1, 0], [1, 0, 0, 0, 0, 0]], np.float32)
+    rows = probe_rows(info, {"mask": masks})
+    assert rows["ids"].dtype == torch.int64
+    assert 0 <= rows["ids"].min() < rows["ids"].max() < 12
+    np.testing.assert_array_equal(rows["mask"], masks[[0, 1, 0]])
+    assert probe_rows(info, {})["mask"].tolist() == [[1.0] * 6] * 3
+
+
+@pytest.mark.parametrize(
+    ("write", "also"),
+    [
+        (two_input_bundle, []),
+        (token_bundle, ["embeddings"]),
+        (regression_bundle, []),
+        (sequence_bundle, ["embeddings"]),
+        (layered_bundle, []),
+        (path_bundle, ["paths"]),
+    ],
+)
+def test_models_of_every_kind_pass(tmp_path, write, also):
+    proof = proof_of(write(tmp_path))
+    assert proof.problem is None
+    assert set(also) == proof.checks.keys() & {"embeddings", "paths"}
+    assert "rows_independent" in proof.checks
+
+
+def changed(folder, file: str, old: str, new: str):
+    path = folder / file
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+    seal(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("write", "file", "old", "new", "check", "words"),
+    [
+        (two_input_bundle, "model.py", "self.right(signal)", "0", "gradients", "reaches the input 'signal'"),
+        (two_input_bundle, "model.py", "self.left(measurements)", "0", "gradients", "the input 'measurements'"),
+        (token_bundle, "model.py", "self.embedding(ids)", "self.embedding(ids).detach()", "gradients", "'ids'"),
+        (token_bundle, "manifest.toml", '"embedding"', '"words"', "embeddings", "no layer 'words'"),
+        (token_bundle, "manifest.toml", '"embedding"', '"head"', "embeddings", "axes have to come first"),
+        (
+            token_bundle,
+            "model.py",
+            "self.embedding(ids)",
+            "(self.embedding(ids) + self.embedding(ids))",
+            "embeddings",
+            "2 times in a pass",
+        ),
+        (sequence_bundle, "model.py", ".cumsum(1)", ".sum(1)", "shapes", r"\[3, 9\]; \[3, 5, 9\] is needed"),
+        (sequence_bundle, "model.py", ".cumsum(1)", ".cumsum(0)", "rows_independent", "influence each other"),
+        (regression_bundle, "manifest.toml", '"price", ', "", "shapes", r"\[3, 1\] is needed"),
+        (path_bundle, "arcs.py", "0.5 * math.pi", "0.6 * math.pi", "paths", "Path 'arc' cannot be used"),
+    ],
+)
+def test_a_defect_of_any_kind_is_found(tmp_path, write, file, old, new, check, words):
+    proof = proof_of(changed(write(tmp_path), file, old, new))
+    assert list(proof.checks)[-1] == check
+    with pytest.raises(AssertionError, match=words):
+        raise AssertionError(proof.problem)

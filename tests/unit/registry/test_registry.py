@@ -1,16 +1,17 @@
 import numpy as np
 import orjson
 import pytest
+from attributor.core.integrator import Ask, Node
 from attributor.errors import BundleError, ModelNotReady
-from attributor.jobs.job import Target
+from attributor.jobs.explanation import Target
 from attributor.jobs.model import Readiness
-from attributor.ports import PathSpec, Point
+from attributor.ports import CurveSpec, Point, RouteSpec
 from attributor.registry.catalog import FolderCatalog, open_bundle
 from attributor.registry.golden import GOLDEN, write_golden
 from attributor.registry.registry import Registry, check_bundles
 from attributor.registry.seal import seal
 from attributor.runtimes.torch_runtime import configure_threads
-from bundles import LINEAR, write_bundle
+from bundles import LINEAR, npy, path_bundle, reference_bundle, token_bundle, two_input_bundle, write_bundle
 
 configure_threads()
 
@@ -36,8 +37,9 @@ def test_a_loaded_model_evaluates(tmp_path):
     model = registry.get("linear@1", info.digest)
     assert model.max_points == 7
     example = {"features": np.array([1.0, 0.0], np.float32)}
-    model.open("p", PathSpec(example, None, Target()))
-    model.evaluate([Point("p", 0, 1.0, gradient=False)])
+    model.open("p", RouteSpec(example, (Target(),)))
+    curve = model.add_curve("p", CurveSpec(example, example))
+    model.evaluate([Point("p", Ask((Node(0, curve, 1.0),), gradient=False))])
     np.testing.assert_array_equal(model.outputs("p"), np.array([2.5, 0.0], np.float32))
 
 
@@ -110,3 +112,38 @@ def test_a_golden_example_that_does_not_hold_fails_the_model(tmp_path):
 def test_checking_a_folder_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(BundleError):
         check_bundles(tmp_path / "nowhere")
+
+
+def test_the_reference_set_of_a_loaded_model_is_handed_out(tmp_path):
+    two_input_bundle(tmp_path)
+    write_bundle(tmp_path, "linear")
+    registry = Registry()
+    reports = {report.ref: report for report in registry.load_all(FolderCatalog(tmp_path))}
+    references = registry.reference_set("pair@1")
+    assert {name: array.shape for name, array in references.items()} == {"measurements": (8, 2), "signal": (8, 3)}
+    assert not references["signal"].flags.writeable
+    assert registry.reference_set("pair@1") is references
+    assert registry.reference_set("linear@1") == {}
+    assert reports["pair@1"].checks["reference_set"] == "passed"
+    assert "reference_set" not in reports["linear@1"].checks
+    with pytest.raises(ModelNotReady):
+        registry.reference_set("nothing@1")
+
+
+def test_a_reference_set_with_impossible_values_fails_the_model_at_load(tmp_path):
+    folder = reference_bundle(tmp_path)
+    (folder / "reference.npy").write_bytes(npy(np.full((3, 4), np.nan, np.float32)))
+    seal(folder)
+    (report,) = check_bundles(tmp_path)
+    assert report.readiness is Readiness.FAILED
+    assert "reference_set.features: reference.npy holds NaN" in (report.reason or "")
+
+
+def test_models_of_tokens_and_registered_paths_are_served(tmp_path):
+    token_bundle(tmp_path)
+    path_bundle(tmp_path)
+    reports = {report.ref: report for report in check_bundles(tmp_path)}
+    assert {report.reason for report in reports.values()} == {None}
+    assert reports["curved@1"].checks["paths"] == "passed"
+    assert reports["words@1"].checks["embeddings"] == "passed"
+    assert reports["words@1"].layers == ("embedding", "mixer", "head")
