@@ -25,7 +25,7 @@ def spawn(command: Sequence[str], *, cwd: Path | None = None, quiet: bool = Fals
         stdout=output,
         stderr=output,
         process_group=0,
-        preexec_fn=_dies_with_parent() if sys.platform == "linux" else None,
+        preexec_fn=dies_with_parent(),
     )
 
 
@@ -39,8 +39,13 @@ def stop(process: subprocess.Popen[bytes], grace_s: float) -> None:
         process.wait()
 
 
-def _dies_with_parent() -> Callable[[], None]:
-    """To run in the child before its program: made here, because after a fork nothing may be imported or loaded."""
+def dies_with_parent() -> Callable[[], None] | None:
+    """To run in the child before its program (`preexec_fn`): then it gets SIGTERM when the thread that starts it ends.
+
+    None where only its parent can end it. Made here, because after a fork nothing may be imported or loaded.
+    """
+    if sys.platform != "linux":
+        return None
     prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
 
     def arm() -> None:

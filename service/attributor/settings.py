@@ -69,6 +69,12 @@ class WorkerSettings(BaseModel):
     drain_s: float = Field(
         10.0, gt=0, description="Time that running jobs get at shutdown, seconds; then others get them."
     )
+    max_comparators: int = Field(
+        1, ge=1, description="Comparators' processes at once: each computes on a core, with its own copy of the model."
+    )
+    comparator_timeout_s: float = Field(
+        600.0, gt=0, description="A comparator's job longer than this fails, seconds: its cost cannot be known before."
+    )
 
 
 class Settings(BaseSettings):

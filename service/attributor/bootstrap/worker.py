@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 
 from attributor.bootstrap.store import open_store, queue_policy
+from attributor.comparators.captum_process import CaptumProcess, ComparatorPolicy
 from attributor.engine.engine import Engine
 from attributor.errors import StoreUnavailable
 from attributor.registry.catalog import FolderCatalog
@@ -29,7 +30,8 @@ def run_worker(settings: Settings, redis_url: str) -> None:
     configure_logging(settings.log_level, "worker")
     configure_threads(settings.worker.threads)
     registry = Registry(device=settings.worker.device, max_points=settings.worker.max_points)
-    reports = registry.load_all(FolderCatalog(settings.models_dir))
+    catalog = FolderCatalog(settings.models_dir)
+    reports = registry.load_all(catalog)
     for report in reports:
         level = logging.WARNING if report.reason else logging.INFO
         log.log(level, "model %s: %s%s", report.ref, report.readiness, f" ({report.reason})" if report.reason else "")
@@ -50,9 +52,21 @@ def run_worker(settings: Settings, redis_url: str) -> None:
                 drain_s=settings.worker.drain_s,
             )
             engine = Engine(registry, time.monotonic)
+            comparator = CaptumProcess(registry, lambda ref: catalog.bundle(ref).folder, _comparator_policy(settings))
+            ports = (queue, fleet, comparator)
             log.info("ready as %s", worker_id)
-            await WorkerLoop(worker_id, (queue, fleet), engine, policy, time.monotonic, end_hung).run(stop)
+            await WorkerLoop(worker_id, ports, engine, policy, time.monotonic, end_hung).run(stop)
             with suppress(StoreUnavailable):  # then it is missed a few seconds later
                 await fleet.worker_left(worker_id)
 
     run_until_signalled(work)
+
+
+def _comparator_policy(settings: Settings) -> ComparatorPolicy:
+    worker = settings.worker
+    return ComparatorPolicy(
+        timeout_s=worker.comparator_timeout_s,
+        most_at_once=worker.max_comparators,
+        device=worker.device,
+        threads=worker.threads,
+    )

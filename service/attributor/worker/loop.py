@@ -1,7 +1,7 @@
 """The worker: claim jobs, admit them, step the engine, store what ends. Knows ports and the engine, no torch, no Redis.
 
-Four tasks run side by side: `_claim` fills the inbox, `_step` drives the engine in a thread, `_beat` renews leases and
-hears of cancellations, and one delivery per ended job. The engine is touched by `_step` only.
+Tasks run side by side: `_claim` fills the inbox, `_step` drives the engine in a thread, `_beat` renews leases and
+hears of cancellations, one per comparator's job, and one delivery per ended job. The engine is touched by `_step` only.
 """
 
 import asyncio
@@ -15,7 +15,8 @@ from attributor.engine.engine import Engine, Finished
 from attributor.errors import InternalError, StoreUnavailable
 from attributor.jobs.job import ClaimedJob, Failure, Lease, Progress
 from attributor.jobs.result import JobResult
-from attributor.ports import Clock, Fleet, JobQueue
+from attributor.ports import Clock, Comparator, Fleet, JobQueue
+from attributor.worker.comparisons import Comparisons, is_comparison
 
 log = logging.getLogger(__name__)
 
@@ -42,14 +43,15 @@ class WorkerLoop:
     def __init__(
         self,
         worker_id: str,
-        ports: tuple[JobQueue, Fleet],
+        ports: tuple[JobQueue, Fleet, Comparator],
         engine: Engine,
         policy: WorkerPolicy,
         clock: Clock,
         on_hang: Callable[[], None],
     ) -> None:
         self._worker_id = worker_id
-        self._queue, self._fleet = ports
+        self._queue, self._fleet, comparator = ports
+        self._comparisons = Comparisons(comparator, self._deliver)
         self._engine = engine
         self._policy = policy
         self._clock = clock
@@ -82,6 +84,7 @@ class WorkerLoop:
                 self._over.set()
                 self._freed.set()
                 stepping.cancel()
+                await self._comparisons.close()
         await self._give_back()
 
     async def _drain(self) -> None:
@@ -116,7 +119,10 @@ class WorkerLoop:
                 continue
             for job in claimed:
                 self._held[job.lease.job_id] = job.lease
-            self._inbox.extend(claimed)
+                if is_comparison(job.spec):
+                    self._comparisons.start(job)
+                else:
+                    self._inbox.append(job)
             self._work.set()
 
     async def _step(self) -> None:
@@ -133,8 +139,10 @@ class WorkerLoop:
             finished = await asyncio.to_thread(self._turn, inbox, stopping)
             self._step_began_s = None
             self._look_at_progress()
-            for ended in [*finished, *(Finished(lease.job_id, None) for lease in stopping)]:
-                self._deliver(ended)
+            for ended in finished:
+                self._deliver(self._held.get(ended.job_id), ended.outcome)
+            for lease in stopping:
+                self._deliver(lease, None)
 
     def _turn(self, inbox: Iterable[ClaimedJob], stopping: Iterable[Lease]) -> list[Finished]:
         """In the engine's thread: admit what was claimed, drop what was cancelled, one pass."""
@@ -151,10 +159,10 @@ class WorkerLoop:
             self._looked_at_s = now_s
             self._progress = self._engine.progress()
 
-    def _deliver(self, ended: Finished) -> None:
-        lease = self._held.get(ended.job_id)
-        if lease is not None and lease not in self._deliveries:
-            self._deliveries[lease] = asyncio.create_task(self._store(lease, ended.outcome))
+    def _deliver(self, lease: Lease | None, outcome: JobResult | Failure | None) -> None:
+        """Once per lease; nothing for one that is no longer held."""
+        if lease is not None and self._held.get(lease.job_id) == lease and lease not in self._deliveries:
+            self._deliveries[lease] = asyncio.create_task(self._store(lease, outcome))
 
     async def _store(self, lease: Lease, outcome: JobResult | Failure | None) -> None:
         """Record an outcome, however long the store is away: the lease decides whether it still counts."""
@@ -187,7 +195,8 @@ class WorkerLoop:
                 held = {lease: self._progress.get(job_id) for job_id, lease in self._held.items()}
                 if held:
                     stop = await self._queue.beat(held)
-                    self._stopping |= {lease for lease in held if lease.job_id in stop}
+                    told = {lease for lease in held if lease.job_id in stop}
+                    self._stopping |= {lease for lease in told if not self._comparisons.stop(lease)}
                     self._work.set()
                 await self._queue.reap()
             except StoreUnavailable as error:

@@ -12,16 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 from attributor.engine.engine import Engine
-from attributor.errors import StoreUnavailable
-from attributor.jobs.job import ClaimedJob, Failure, JobSpec, Lease
 from attributor.jobs.result import AttributionResult
 from attributor.worker import loop
 from attributor.worker.loop import WorkerLoop, WorkerPolicy
 from doubles import RecordingModel, fixed, job_spec, one_model
 from problems import named
+from unit.worker.memory_queue import MemoryQueue, until
 
 PROBLEM = named("product")
-SPEC = job_spec(PROBLEM)
 #: Takes several passes of the model's 64 points.
 LONG = job_spec(PROBLEM, quadrature=fixed(300))
 POLICY = WorkerPolicy(max_active_jobs=4, beat_s=0.01, step_timeout_s=30, drain_s=5)
@@ -44,76 +42,11 @@ class HeldModel(RecordingModel):
         return super().evaluate(points)
 
 
-@dataclass
-class MemoryQueue:
-    """A JobQueue and a Fleet. `away`: every call fails. `unstorable`: outcomes of jobs that have no stored form."""
+class NoComparator:
+    """No job of these tests is a comparator's."""
 
-    waiting: list[tuple[str, JobSpec]] = field(default_factory=list)
-    leases: dict[str, Lease] = field(default_factory=dict)
-    outcomes: dict[str, Any] = field(default_factory=dict)
-    stop: set[str] = field(default_factory=set)
-    unstorable: set[str] = field(default_factory=set)
-    released: list[str] = field(default_factory=list)
-    away: bool = False
-    beats: int = 0
-    most_held: int = 0
-    claims: int = 0
-
-    def put(self, *ids: str, spec: JobSpec = SPEC) -> None:
-        self.waiting += [(job_id, spec) for job_id in ids]
-
-    def lose(self, job_id: str) -> None:
-        """Its lease runs out, and it is queued again."""
-        self.put(job_id)
-        del self.leases[job_id]
-
-    def _answers(self) -> None:
-        if self.away:
-            raise StoreUnavailable("away")
-
-    async def claim(self, limit: int) -> list[ClaimedJob]:
-        self._answers()
-        taken, self.waiting = self.waiting[:limit], self.waiting[limit:]
-        self.claims += len(taken)
-        claimed = [ClaimedJob(Lease(i, f"token {self.claims} {n}"), spec, 0, 0) for n, (i, spec) in enumerate(taken)]
-        self.leases |= {job.lease.job_id: job.lease for job in claimed}
-        self.most_held = max(self.most_held, len(self.leases))
-        return claimed
-
-    async def wait_for_work(self, timeout_s: float) -> None:
-        self._answers()
-        await asyncio.sleep(0.005)
-
-    async def beat(self, progress) -> set[str]:
-        self._answers()
-        self.beats += 1
-        return {lease.job_id for lease in progress if lease != self.leases.get(lease.job_id)} | (
-            self.stop & {lease.job_id for lease in progress}
-        )
-
-    async def finish(self, lease: Lease, outcome) -> bool:
-        self._answers()
-        if lease.job_id in self.unstorable and not isinstance(outcome, Failure):
-            raise ValueError("nan cannot be stored")
-        if self.leases.get(lease.job_id) != lease:
-            return False
-        del self.leases[lease.job_id]
-        self.outcomes[lease.job_id] = outcome
-        return True
-
-    async def release(self, leases) -> None:
-        self._answers()
-        for lease in leases:
-            if self.leases.get(lease.job_id) == lease:
-                del self.leases[lease.job_id]
-                self.released.append(lease.job_id)
-
-    async def reap(self) -> list[str]:
-        self._answers()
-        return []
-
-    async def beat_worker(self, worker_id: str) -> None:
-        self._answers()
+    async def explain(self, spec):
+        raise AssertionError("the engine's jobs are no comparator's")
 
 
 @dataclass
@@ -131,7 +64,8 @@ async def working(queue: MemoryQueue, model: RecordingModel | None = None, **pol
     changed = WorkerPolicy(**{name: policy.get(name, getattr(POLICY, name)) for name in WorkerPolicy.__slots__})
     hangs: list[float] = []
     stop = asyncio.Event()
-    worker = WorkerLoop("w", (queue, queue), engine, changed, time.monotonic, lambda: hangs.append(time.monotonic()))
+    ports = (queue, queue, NoComparator())
+    worker = WorkerLoop("w", ports, engine, changed, time.monotonic, lambda: hangs.append(time.monotonic()))
     task = asyncio.create_task(worker.run(stop))
     try:
         yield Running(worker, stop, task, hangs)
@@ -141,12 +75,6 @@ async def working(queue: MemoryQueue, model: RecordingModel | None = None, **pol
             model.gate.set()
         async with asyncio.timeout(10):
             await task
-
-
-async def until(true) -> None:
-    async with asyncio.timeout(10):
-        while not true():
-            await asyncio.sleep(0.005)
 
 
 async def test_jobs_are_computed_and_stored():

@@ -1,0 +1,66 @@
+"""Jobs that a comparator computes beside the engine: a task each. Knows ports, no store, no process."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from attributor.errors import InternalError
+from attributor.jobs.explanation import COMPARATORS
+from attributor.jobs.job import ClaimedJob, Failure, JobKind, JobSpec, Lease
+from attributor.jobs.result import AttributionResult
+from attributor.ports import Comparator
+
+log = logging.getLogger(__name__)
+
+DEFECT = Failure(InternalError.code, "a defect of the service ended this job; its log has the details")
+
+
+def is_comparison(spec: JobSpec) -> bool:
+    """Whether a job is a comparator's, not the engine's."""
+    return spec.kind is JobKind.ATTRIBUTION and spec.explanation.method in COMPARATORS
+
+
+class Comparisons:
+    """The comparator's jobs under way. `deliver` is called once for each that ends: with None if it was stopped."""
+
+    def __init__(
+        self, comparator: Comparator, deliver: Callable[[Lease, AttributionResult | Failure | None], None]
+    ) -> None:
+        self._comparator = comparator
+        self._deliver = deliver
+        self._running: dict[Lease, asyncio.Task[None]] = {}
+        self._closing = False
+
+    def start(self, job: ClaimedJob) -> None:
+        """Begin a job. Whatever still runs for it under an earlier lease is stopped."""
+        for lease in [lease for lease in self._running if lease.job_id == job.lease.job_id]:
+            self.stop(lease)
+        self._running[job.lease] = asyncio.create_task(self._run(job))
+
+    def stop(self, lease: Lease) -> bool:
+        """End a job, if it is one of these. Once: a second word must not disturb its tidying up."""
+        task = self._running.get(lease)
+        if task is not None and not task.cancelling():
+            task.cancel()
+        return task is not None
+
+    async def close(self) -> None:
+        """End all of them, delivering nothing; returns when they have."""
+        self._closing = True
+        tasks = list(self._running.values())
+        for lease in list(self._running):
+            self.stop(lease)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, job: ClaimedJob) -> None:
+        outcome: AttributionResult | Failure | None = None
+        try:
+            outcome = await self._comparator.explain(job.spec)
+        except asyncio.CancelledError:
+            log.info("%s of job %s was stopped", job.spec.explanation.method, job.lease.job_id)
+        except Exception:  # no defect may leave its job running for ever
+            log.exception("a comparator's defect ended job %s", job.lease.job_id)
+            outcome = DEFECT
+        del self._running[job.lease]
+        if not self._closing:
+            self._deliver(job.lease, outcome)

@@ -1,0 +1,90 @@
+"""A queue in memory, which can be away: a JobQueue and a Fleet for the tests of the worker."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from attributor.errors import StoreUnavailable
+from attributor.jobs.job import ClaimedJob, Failure, JobSpec, Lease
+from doubles import job_spec
+from problems import named
+
+SPEC = job_spec(named("product"))
+
+
+@dataclass
+class MemoryQueue:
+    """A JobQueue and a Fleet. `away`: every call fails. `unstorable`: outcomes of jobs that have no stored form."""
+
+    waiting: list[tuple[str, JobSpec]] = field(default_factory=list)
+    leases: dict[str, Lease] = field(default_factory=dict)
+    outcomes: dict[str, Any] = field(default_factory=dict)
+    stop: set[str] = field(default_factory=set)
+    unstorable: set[str] = field(default_factory=set)
+    released: list[str] = field(default_factory=list)
+    away: bool = False
+    beats: int = 0
+    most_held: int = 0
+    claims: int = 0
+
+    def put(self, *ids: str, spec: JobSpec = SPEC) -> None:
+        self.waiting += [(job_id, spec) for job_id in ids]
+
+    def lose(self, job_id: str) -> None:
+        """Its lease runs out, and it is queued again."""
+        self.put(job_id)
+        del self.leases[job_id]
+
+    def _answers(self) -> None:
+        if self.away:
+            raise StoreUnavailable("away")
+
+    async def claim(self, limit: int) -> list[ClaimedJob]:
+        self._answers()
+        taken, self.waiting = self.waiting[:limit], self.waiting[limit:]
+        self.claims += len(taken)
+        claimed = [ClaimedJob(Lease(i, f"token {self.claims} {n}"), spec, 0, 0) for n, (i, spec) in enumerate(taken)]
+        self.leases |= {job.lease.job_id: job.lease for job in claimed}
+        self.most_held = max(self.most_held, len(self.leases))
+        return claimed
+
+    async def wait_for_work(self, timeout_s: float) -> None:
+        self._answers()
+        await asyncio.sleep(0.005)
+
+    async def beat(self, progress) -> set[str]:
+        self._answers()
+        self.beats += 1
+        return {lease.job_id for lease in progress if lease != self.leases.get(lease.job_id)} | (
+            self.stop & {lease.job_id for lease in progress}
+        )
+
+    async def finish(self, lease: Lease, outcome) -> bool:
+        self._answers()
+        if lease.job_id in self.unstorable and not isinstance(outcome, Failure):
+            raise ValueError("nan cannot be stored")
+        if self.leases.get(lease.job_id) != lease:
+            return False
+        del self.leases[lease.job_id]
+        self.outcomes[lease.job_id] = outcome
+        return True
+
+    async def release(self, leases) -> None:
+        self._answers()
+        for lease in leases:
+            if self.leases.get(lease.job_id) == lease:
+                del self.leases[lease.job_id]
+                self.released.append(lease.job_id)
+
+    async def reap(self) -> list[str]:
+        self._answers()
+        return []
+
+    async def beat_worker(self, worker_id: str) -> None:
+        self._answers()
+
+
+async def until(true) -> None:
+    async with asyncio.timeout(10):
+        while not true():
+            await asyncio.sleep(0.005)
