@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
-from attributor.api.schemas import TIGHTEST_TOLERANCE
-from e2e.live import EXAMPLES, ROOT, created, ended, example, explained, problem
+from attributor.api.schemas.bodies import TIGHTEST_TOLERANCE
+from e2e.live import EXAMPLES, ROOT, created, ended, example, explained, pair, problem
 from PIL import Image
 
 pytestmark = pytest.mark.e2e
@@ -118,10 +118,20 @@ BODIES: dict[str, tuple[Any, int, str, str]] = {
     "unknown rule": (tumour(rule="simpson"), 422, "invalid_request", "rule"),
     "one evaluation": (tumour(max_evaluations=1), 422, "invalid_request", "max_evaluations"),
     "endless evaluations": (tumour(max_evaluations=10**9), 422, "invalid_request", "max_evaluations"),
-    "unknown baseline": (tumour(baseline="zero"), 422, "unknown_baseline", "baseline"),
+    "unknown baseline": (tumour(baseline="nought"), 422, "unknown_baseline", "baseline"),
     "baseline of no name": (tumour(baseline=""), 422, "unknown_baseline", "baseline"),
     "baseline a number": (tumour(baseline=0), 422, "invalid_request", "baseline"),
     "baseline of another size": (SMALL_BASELINE, 422, "invalid_image", "baseline.image"),
+    "baseline of no reference": (pair("slow", baseline="other_class"), 422, "unsupported_by_model", "baseline"),
+    "black table": (tumour(baseline=["mean", "black"]), 422, "unsupported_by_model", "baseline.1"),
+    "blurred table": (tumour(path={"kind": "blur"}), 422, "unsupported_by_model", "path.kind"),
+    "path of a gradient": (tumour(method="saliency", path={"kind": "guided"}), 422, "invalid_request", "path"),
+    "unknown layer": (DIGIT | {"layer": {"name": "convolution.2"}}, 422, "unknown_layer", "layer.name"),
+    "value of a class": (tumour(target={"scale": "value"}), 422, "unsupported_by_model", "target.scale"),
+    "a target wrong": (tumour(target=[{}, {"class": "malign"}]), 422, "unknown_class", "target.1.class"),
+    "picture of a layer": (drawn("heatmap", DIGIT | {"layer": {"name": "classifier.1"}}), 422,
+                           "unsupported_visualization", "visualizations"),
+    "picture of no input": (drawn("bars", input="x"), 422, "unsupported_visualization", "visualizations.0.input"),
     "unknown picture": (drawn("pie"), 422, "invalid_request", "visualizations.0.kind"),
     "picture of no table": (drawn("heatmap"), 422, "unsupported_visualization", "visualizations.0.kind"),
     "picture of no image": (drawn("bars", DIGIT), 422, "unsupported_visualization", "visualizations.0.kind"),
@@ -212,6 +222,7 @@ QUERIES = [
     ("?result=99", 422, "invalid_request", "result"),
     ("?result=-1", 422, "invalid_request", "result"),
     ("?result=first", 422, "invalid_request", "result"),
+    ("/visualizations/heatmap?input=picture", 422, "unsupported_visualization", "input"),
     ("?encoding=xml", 422, "invalid_request", "encoding"),
     ("/visualizations/pie", 422, "invalid_request", "kind"),
     ("/visualizations/bars", 422, "unsupported_visualization", "kind"),

@@ -7,7 +7,7 @@ import httpx
 import numpy as np
 import pytest
 from attributor.api.documents import JobDocument
-from attributor.api.schemas import FEWEST_EVALUATIONS
+from attributor.api.schemas.bodies import FEWEST_EVALUATIONS
 from e2e.live import created, ended, example, explained, pair, problem, slow
 
 pytestmark = pytest.mark.e2e
@@ -176,9 +176,12 @@ def assert_nodes_agree(result: dict) -> None:
 
 def test_the_predicted_class_is_the_default_target(client):
     target = explained(client, example("digit"))["results"][0]["target"]
-    assert target == {"class": 2, "label": "2", "scale": "probability", "predicted": True}
+    plain = {"scale": "probability", "position": None}
+    two = {"class": 2, "label": "2", "terms": [{"output": 2, "label": "2", "weight": 1.0}]}
+    assert target == plain | two | {"predicted": True}
     other = explained(client, example("digit") | {"target": {"class": 7}})["results"][0]["target"]
-    assert other == {"class": 7, "label": "7", "scale": "probability", "predicted": False}
+    seven = {"class": 7, "label": "7", "terms": [{"output": 7, "label": "7", "weight": 1.0}]}
+    assert other == plain | seven | {"predicted": False}
 
 
 def test_a_baseline_equal_to_the_input_is_answered_and_warned_of(client):

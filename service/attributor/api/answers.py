@@ -1,23 +1,11 @@
-"""Records and results to documents. No HTTP, no waiting; needs nothing but what the job itself carries."""
+"""Records of jobs to documents. No HTTP, no waiting; needs nothing but what the job itself carries."""
 
-import base64
-import io
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from attributor.api.problems import STATUS
-from attributor.jobs.job import JobRecord, JobSpec
-from attributor.jobs.model import InputSpec
-from attributor.jobs.result import PathResult
+from attributor.jobs.job import JobRecord
 from attributor.jobs.state import JobState
-from attributor.rendering.draw import draw
-from attributor.rendering.subject import Subject
-
-#: Attributions with more values than this go as base64 npy: as JSON numbers they take four times the time and bytes.
-MOST_NUMBERS = 10_000
 
 
 def summary(record: JobRecord, position: int | None) -> dict[str, Any]:
@@ -68,80 +56,6 @@ def job_document(record: JobRecord, position: int | None, results: list[dict[str
         if failure is None
         else {"code": failure.code, "title": STATUS[failure.code][1], "detail": failure.detail},
     }
-
-
-def result_document(result: PathResult, spec: JobSpec, i: int, encoding: str, queued_s: float) -> dict[str, Any]:
-    """The answer for input number `i` (ResultDocument)."""
-    return {
-        "method": "integrated_gradients",
-        "target": {
-            "class": result.target.class_index,
-            "label": result.target.label,
-            "scale": result.target.scale,
-            "predicted": result.target.predicted,
-        },
-        "baseline": spec.baseline_name,
-        "score": result.score,
-        "baseline_score": result.baseline_score,
-        "attribution_sum": result.attribution_sum,
-        "completeness_error": {"absolute": result.completeness_error, "relative": result.relative_completeness_error},
-        "tolerance": {"relative": result.tolerance, "absolute": result.absolute_tolerance},
-        "converged": result.converged,
-        "stop_reason": result.stop_reason,
-        "attribution_error": result.attribution_error,
-        "rule": result.rule,
-        "evaluations": result.evaluations,
-        "forwards": result.forwards,
-        "backwards": result.backwards,
-        "nodes": {
-            "alpha": result.nodes.alpha,
-            "weight": result.nodes.weight,
-            "score": result.nodes.score,
-            "slope": result.nodes.slope,
-        },
-        "attributions": {
-            declared.name: _tensor(result.attributions[declared.name], declared, encoding) for declared in spec.declared
-        },
-        "visualizations": [draw(view, subject(result, spec, i)).payload() for view in spec.visualizations],
-        "warnings": [{"code": w.code, "message": w.message} for w in result.warnings],
-        "timings": {"queued_s": queued_s, "computing_s": result.computing_s},
-    }
-
-
-def subject(result: PathResult, spec: JobSpec, i: int) -> Subject:
-    """What there is to draw for input number `i`."""
-    declared = spec.declared[0]
-    return Subject(
-        input_spec=declared,
-        example=spec.inputs[i][declared.name],
-        baseline=(spec.baseline or {})[declared.name],
-        attributions=result.attributions[declared.name],
-        target_label=result.target.label,
-        score=result.score,
-        baseline_score=result.baseline_score,
-        completeness_error=result.completeness_error,
-        relative_completeness_error=result.relative_completeness_error,
-    )
-
-
-def npy(values: NDArray[np.float32]) -> bytes:
-    """An array as a npy file."""
-    buffer = io.BytesIO()
-    np.save(buffer, values, allow_pickle=False)
-    return buffer.getvalue()
-
-
-def _tensor(values: NDArray[np.float32], declared: InputSpec, encoding: str) -> dict[str, Any]:
-    as_numbers = encoding == "numbers" or (encoding == "auto" and values.size <= MOST_NUMBERS)
-    document: dict[str, Any] = {
-        "datatype": "FP32",
-        "shape": list(values.shape),
-        "encoding": "numbers" if as_numbers else "base64-npy",
-        "data": np.ascontiguousarray(values) if as_numbers else base64.b64encode(npy(values)).decode(),
-    }
-    if declared.features:
-        document["features"] = [feature.name for feature in declared.features]
-    return document
 
 
 def _time(seconds: float | None) -> str | None:

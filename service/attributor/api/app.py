@@ -39,7 +39,7 @@ def create_app(deps: Deps) -> FastAPI:
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
-        return _with_problem_media_type(plain())
+        return _with_overlapping_forms(_with_problem_media_type(plain()))
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app
@@ -54,4 +54,19 @@ def _with_problem_media_type(document: dict[str, Any]) -> dict[str, Any]:
                 reference = content.get("application/json", {}).get("schema", {}).get("$ref", "")
                 if int(status) >= 400 and reference.endswith("/Problem"):
                     content[problems.MEDIA_TYPE] = content.pop("application/json")
+    return document
+
+
+def _with_overlapping_forms(document: dict[str, Any]) -> dict[str, Any]:
+    """Pydantic writes the forms of a field as oneOf. Ours are told apart by a rule and overlap in what they allow: an
+    object with a kind could be one by name of input. Then anyOf is what is meant."""
+    waiting: list[Any] = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            if "oneOf" in value and "discriminator" not in value:
+                value["anyOf"] = value.pop("oneOf")
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
     return document

@@ -1,19 +1,16 @@
 """Response bodies as they are documented in OpenAPI. A test holds real answers to them, strictly."""
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from attributor.jobs.job import RuleName
-from attributor.jobs.model import InputKind, OutputScale, Readiness
+from attributor.api.documented_result import Document, ResultDocument
+from attributor.jobs.explanation import GammaKind, Method, Quantity
+from attributor.jobs.model import InputKind, OutputKind, OutputScale, Readiness
 from attributor.jobs.state import JobState
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class ModelRef(_Document):
+class ModelRef(Document):
     """The model that answered."""
 
     name: str
@@ -21,7 +18,7 @@ class ModelRef(_Document):
     digest: str = Field(description="sha256 of the bundle's manifest, which holds the sha256 of every file.")
 
 
-class ProgressDocument(_Document):
+class ProgressDocument(Document):
     """How far a running job is."""
 
     evaluations: int
@@ -30,7 +27,7 @@ class ProgressDocument(_Document):
     inputs: int
 
 
-class JobSummary(_Document):
+class JobSummary(Document):
     """A job, without its results."""
 
     id: str
@@ -48,84 +45,7 @@ class JobSummary(_Document):
     links: dict[str, str]
 
 
-class TargetDocument(_Document):
-    """The target that was explained."""
-
-    class_: int = Field(alias="class")
-    label: str
-    scale: OutputScale
-    predicted: bool = Field(description="Whether it is the class with the highest score at the input.")
-
-
-class ErrorDocument(_Document):
-    """An error of completeness."""
-
-    absolute: float = Field(description="In units of the score.")
-    relative: float | None = Field(description="To |score - baseline_score|; null where that is zero.")
-
-
-class ToleranceDocument(_Document):
-    """What was allowed."""
-
-    relative: float
-    absolute: float
-
-
-class NodesDocument(_Document):
-    """The nodes of the rule, ascending in alpha; parallel lists."""
-
-    alpha: list[float]
-    weight: list[float]
-    score: list[float]
-    slope: list[float | None]
-
-
-class TensorDocument(_Document):
-    """Attributions of one input tensor, of its shape."""
-
-    datatype: Literal["FP32"]
-    shape: list[int]
-    encoding: Literal["numbers", "base64-npy"]
-    data: Any = Field(description="Nested lists of numbers, or a base64 npy file.")
-    features: list[str] | None = Field(None, description="Names along the first axis, for tabular inputs.")
-
-
-class WarningDocument(_Document):
-    """Something to know before trusting the numbers."""
-
-    code: str
-    message: str
-
-
-class ResultDocument(_Document):
-    """The attributions of one input."""
-
-    method: Literal["integrated_gradients"]
-    target: TargetDocument
-    baseline: str = Field(description="Name of the model's baseline, or `custom`.")
-    score: float = Field(description="F(x), on the target's scale.")
-    baseline_score: float = Field(description="F(x'), the same score at the baseline.")
-    attribution_sum: float = Field(description="Of the attributions as served, added up in float64.")
-    completeness_error: ErrorDocument
-    tolerance: ToleranceDocument
-    converged: bool = Field(
-        description="Whether the errors of the path's panels, added up without cancelling, are within the tolerance; "
-        "for fixed rules: whether the completeness error is."
-    )
-    stop_reason: str
-    attribution_error: float | None = Field(description="Relative L1 difference to the rule on every other node.")
-    rule: RuleName
-    evaluations: int = Field(description="Gradient evaluations: the unit of cost.")
-    forwards: int
-    backwards: int
-    nodes: NodesDocument
-    attributions: dict[str, TensorDocument]
-    visualizations: list[dict[str, Any]]
-    warnings: list[WarningDocument]
-    timings: dict[str, float] = Field(description="`queued_s`, and `computing_s` from the job's start to this result.")
-
-
-class FailureDocument(_Document):
+class FailureDocument(Document):
     """Why a job failed."""
 
     code: str
@@ -141,14 +61,14 @@ class JobDocument(JobSummary):
     error: FailureDocument | None
 
 
-class JobPageDocument(_Document):
+class JobPageDocument(Document):
     """A page of jobs, newest first."""
 
     attributions: list[JobSummary]
     next_cursor: str | None
 
 
-class FeatureDocument(_Document):
+class FeatureDocument(Document):
     """A named column."""
 
     name: str
@@ -157,19 +77,32 @@ class FeatureDocument(_Document):
     maximum: float | None
 
 
-class InputDocument(_Document):
+class InputDocument(Document):
     """An input that the model takes."""
 
     name: str
     kind: InputKind
-    datatype: Literal["FP32"]
+    datatype: Literal["FP32", "INT64"]
     shape: list[int]
+    attributed: bool = Field(description="False: it must be sent, and is never explained (a mask).")
     features: list[FeatureDocument]
     value_range: list[float] | None
+    vocabulary: int | None = Field(description="Of tokens: ids run from 0 to one less.")
+    pad_id: int | None
+    mask_id: int | None
     visualizations: list[str]
 
 
-class BaselineDocument(_Document):
+class OutputDocument(Document):
+    """What the model returns."""
+
+    name: str
+    kind: OutputKind
+    labels: list[str]
+    positions: int | None = Field(description="Of a sequence.")
+
+
+class BaselineDocument(Document):
     """A baseline that the model names."""
 
     name: str
@@ -177,7 +110,7 @@ class BaselineDocument(_Document):
     default: bool
 
 
-class ReadinessDocument(_Document):
+class ReadinessDocument(Document):
     """What the workers say of the model."""
 
     state: Readiness
@@ -185,7 +118,7 @@ class ReadinessDocument(_Document):
     checks: dict[str, str]
 
 
-class ModelDocument(_Document):
+class ModelDocument(Document):
     """A model and what it can do."""
 
     name: str
@@ -197,38 +130,56 @@ class ModelDocument(_Document):
     licence: str
     source: str
     inputs: list[InputDocument]
-    output: dict[str, Any]
+    output: OutputDocument
     baselines: list[BaselineDocument]
-    layers: list[str]
-    methods: list[str]
-    scales: list[OutputScale]
+    baseline_kinds: list[str] = Field(description="Kinds of baseline that fit all attributed inputs.")
+    reference_count: int = Field(description="Inputs in the reference set; 0: there is none.")
+    path_kinds: list[GammaKind] = Field(description="Kinds of path that some input can have.")
+    paths: list[str] = Field(description="Names of registered paths.")
+    layers: list[str] = Field(description="Empty until a worker has loaded the model.")
+    methods: list[Method]
+    quantities: list[Quantity] = Field(description="What can be attributed to a layer.")
+    scales: list[OutputScale] = Field(description="The default first.")
     readiness: ReadinessDocument
 
 
-class ModelListDocument(_Document):
+class ModelListDocument(Document):
     """All versions of all models."""
 
     models: list[ModelDocument]
     unreadable: dict[str, str] = Field(description="What is wrong with the other bundles, by `name@version`.")
 
 
-class PredictionItem(_Document):
-    """The model's output for one input."""
+class RankedDocument(Document):
+    """A class of a position of a sequence."""
 
     class_: int = Field(alias="class")
     label: str
-    probabilities: dict[str, float]
-    logits: dict[str, float]
+    probability: float
+    logit: float
 
 
-class PredictionDocument(_Document):
+class PredictionItem(Document):
+    """The model's output for one input. Null is what this kind of output has not."""
+
+    class_: int | None = Field(alias="class")
+    label: str | None
+    probabilities: dict[str, float] | None
+    logits: dict[str, float] | None
+    values: dict[str, float] | None = Field(description="Of regression outputs, by label.")
+    positions: list[list[RankedDocument]] | None = Field(
+        description="Of a sequence: for each position its best classes, at most 10."
+    )
+
+
+class PredictionDocument(Document):
     """The model's outputs."""
 
     model: ModelRef
     predictions: list[PredictionItem]
 
 
-class HealthDocument(_Document):
+class HealthDocument(Document):
     """Whether the service can serve."""
 
     ready: bool

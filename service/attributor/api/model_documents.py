@@ -3,10 +3,19 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from attributor.jobs.model import InputSpec, ModelInfo, ModelReport, OutputScale, Readiness
+from attributor.api.mapping.baselines import baseline_kinds
+from attributor.api.mapping.paths import path_kinds
+from attributor.api.mapping.targets import scales
+from attributor.api.rules_of_methods import methods_for
+from attributor.jobs.explanation import Quantity
+from attributor.jobs.model import InputKind, InputSpec, ModelInfo, ModelReport, OutputKind, Readiness
 from attributor.jobs.result import PredictionResult
 from attributor.rendering.draw import drawable_kinds
+
+#: Classes told of each position of a sequence: ours, a vocabulary has tens of thousands.
+MOST_RANKED = 10
 
 
 def model_document(info: ModelInfo, report: ModelReport | None, *, default: bool) -> dict[str, Any]:
@@ -23,14 +32,24 @@ def model_document(info: ModelInfo, report: ModelReport | None, *, default: bool
         "licence": info.licence,
         "source": info.source,
         "inputs": [_input_document(declared) for declared in info.inputs],
-        "output": {"name": info.output.name, "labels": info.output.labels},
+        "output": {
+            "name": info.output.name,
+            "kind": info.output.kind,
+            "labels": info.output.labels,
+            "positions": info.output.positions,
+        },
         "baselines": [
             {"name": b.name, "description": b.description, "default": b.name == info.default_baseline}
             for b in info.baselines.values()
         ],
+        "baseline_kinds": baseline_kinds(info),
+        "reference_count": info.reference_count,
+        "path_kinds": path_kinds(info),
+        "paths": info.paths,
         "layers": report.layers if report else (),
-        "methods": ["integrated_gradients"],
-        "scales": list(OutputScale),
+        "methods": methods_for(info),
+        "quantities": list(Quantity),
+        "scales": scales(info.output),
         "readiness": {
             "state": report.readiness if report else Readiness.LOADING,
             "reason": report.reason if report else None,
@@ -43,34 +62,60 @@ def _input_document(declared: InputSpec) -> dict[str, Any]:
     return {
         "name": declared.name,
         "kind": declared.kind,
-        "datatype": "FP32",
+        "datatype": "INT64" if declared.kind is InputKind.TOKENS else "FP32",
         "shape": declared.shape,
+        "attributed": declared.attributed,
         "features": [
             {"name": f.name, "unit": f.unit, "minimum": f.minimum, "maximum": f.maximum} for f in declared.features
         ],
         "value_range": declared.value_range,
-        "visualizations": drawable_kinds(declared),
+        "vocabulary": declared.vocabulary,
+        "pad_id": declared.pad_id,
+        "mask_id": declared.mask_id,
+        "visualizations": drawable_kinds(declared) if declared.attributed else (),
     }
 
 
 def prediction_document(result: PredictionResult, info: ModelInfo) -> dict[str, Any]:
     """A model's outputs by label (PredictionDocument)."""
-    labels = info.output.labels
-    logits = result.outputs[info.output.name].astype(np.float64)
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities = shifted / shifted.sum(axis=1, keepdims=True)
-    predictions = []
-    for row, chances in zip(logits.tolist(), probabilities.tolist(), strict=True):
-        best = int(np.argmax(row))
-        predictions.append(
-            {
-                "class": best,
-                "label": labels[best],
-                "probabilities": dict(zip(labels, chances, strict=True)),
-                "logits": dict(zip(labels, row, strict=True)),
-            }
-        )
+    rows = result.outputs[info.output.name].astype(np.float64)
+    item = {OutputKind.CLASSES: _classes, OutputKind.VALUES: _values, OutputKind.SEQUENCE: _sequence}[info.output.kind]
+    nothing = dict.fromkeys(("class", "label", "probabilities", "logits", "values", "positions"))
     return {
         "model": {"name": info.name, "version": info.version, "digest": info.digest},
-        "predictions": predictions,
+        "predictions": [nothing | item(row, info.output.labels) for row in rows],
     }
+
+
+def _classes(logits: NDArray[np.float64], labels: tuple[str, ...]) -> dict[str, Any]:
+    best = int(np.argmax(logits))
+    return {
+        "class": best,
+        "label": labels[best],
+        "probabilities": dict(zip(labels, _softmax(logits).tolist(), strict=True)),
+        "logits": dict(zip(labels, logits.tolist(), strict=True)),
+    }
+
+
+def _values(values: NDArray[np.float64], labels: tuple[str, ...]) -> dict[str, Any]:
+    return {"values": dict(zip(labels, values.tolist(), strict=True))}
+
+
+def _sequence(logits: NDArray[np.float64], labels: tuple[str, ...]) -> dict[str, Any]:
+    chances = _softmax(logits)
+    best = np.argsort(-logits, axis=-1, kind="stable")[:, :MOST_RANKED].tolist()
+    return {
+        "positions": [
+            [
+                {"class": k, "label": labels[k], "probability": float(chances[i, k]), "logit": float(logits[i, k])}
+                for k in ranked
+            ]
+            for i, ranked in enumerate(best)
+        ]
+    }
+
+
+def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    shifted: NDArray[np.float64] = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    chances: NDArray[np.float64] = shifted / shifted.sum(axis=-1, keepdims=True)
+    return chances

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from attributor import errors
+from attributor.api.schemas.fields import is_tag
 from attributor.errors import AttributorError, Unavailable
 from attributor.jobs.job import Failure
 
@@ -34,6 +35,8 @@ STATUS: dict[str, tuple[int, str]] = {
     errors.UnknownVersion.code: (404, "No such version of the model"),
     errors.UnknownClass.code: (422, "The model has no such class"),
     errors.UnknownBaseline.code: (422, "The model has no such baseline"),
+    errors.UnknownLayer.code: (422, "The model has no such layer"),
+    errors.UnsupportedByModel.code: (422, "The model cannot be explained in that way"),
     errors.UnsupportedVisualization.code: (422, "That picture cannot be drawn for this input"),
     errors.IdempotencyConflict.code: (422, "The idempotency key was used with another body"),
     errors.JobNotFound.code: (404, "No such job"),
@@ -47,6 +50,7 @@ STATUS: dict[str, tuple[int, str]] = {
     errors.ModelError.code: (500, "The model raised an error"),
     errors.NonFiniteScore.code: (422, "The model's output is not finite"),
     errors.NonFiniteGradient.code: (422, "The model's gradient is not finite"),
+    errors.NoOtherClass.code: (422, "No input of another class was found"),
     errors.WorkerLost.code: (500, "The workers that held the job died"),
     errors.InternalError.code: (500, "A defect of the service"),
     "not_found": (404, "No such resource"),
@@ -142,6 +146,8 @@ def _validation(error: RequestValidationError) -> Response:
             return problem("malformed_json", f"the body is not JSON: {found['ctx']['error']} (byte {where[-1]})")
         if where[0] in {"body", "query", "header", "path"} and len(where) > 1:
             where = where[1:]
+        own = where[-1:] if found["type"] == "extra_forbidden" else []  # what the client wrote is no tag of ours
+        where = [part for part in where[: len(where) - len(own)] if not is_tag(part)] + own
         text = "is not a field here" if found["type"] == "extra_forbidden" else found["msg"]
         fields.append((".".join(where), text.removeprefix("Value error, ")))
     detail = "; ".join(f"{name}: {text}" for name, text in fields)

@@ -2,11 +2,17 @@
 
 from attributor.api.dependencies import Deps
 from attributor.errors import ModelNotReady
-from attributor.jobs.model import Readiness
+from attributor.jobs.model import ModelReport, Readiness
 
 
-async def require_servable(deps: Deps, ref: str, digest: str) -> None:
-    """Raises ModelNotReady if a worker found that this very bundle fails. One still loading may be queued for."""
+async def require_servable(deps: Deps, ref: str, digest: str) -> ModelReport | None:
+    """What a worker found when it loaded this very bundle; None while none has. One still loading may be queued for.
+
+    Raises ModelNotReady if it fails.
+    """
     report = (await deps.fleet.model_reports()).get(ref)
-    if report is not None and report.digest == digest and report.readiness is Readiness.FAILED:
+    if report is None or report.digest != digest:
+        return None
+    if report.readiness is Readiness.FAILED:
         raise ModelNotReady(f"model '{ref}' is not ready: {report.reason}")
+    return report if report.readiness is Readiness.READY else None

@@ -3,18 +3,21 @@
 import asyncio
 from typing import Any
 
+import numpy as np
 import orjson
 from fastapi import Request, Response
+from numpy.typing import NDArray
 
-from attributor.api.answers import job_document, npy, queued_s, result_document, subject
+from attributor.api.answers import job_document, queued_s
 from attributor.api.dependencies import Deps
 from attributor.api.negotiation import JSON, NPY, PNG, SVG, combined, negotiate, unchanged
+from attributor.api.result_documents import default_view, npy, result_document, subject
+from attributor.api.schemas.queries import JobQuery
 from attributor.errors import InvalidRequest, JobNotFinished, JobNotFound, NoResult, NotAcceptable
 from attributor.jobs.job import JobKind, JobRecord, JobSpec, Visualization
 from attributor.jobs.result import AttributionResult, PathResult
 from attributor.jobs.state import TERMINAL, JobState
-from attributor.rendering.draw import draw, drawable_kinds
-from attributor.rendering.subject import Subject
+from attributor.rendering.draw import draw
 
 #: When to poll again: a job takes milliseconds to seconds.
 POLL_AFTER_S = 1
@@ -55,7 +58,7 @@ async def finished(deps: Deps, record: JobRecord) -> tuple[AttributionResult, Jo
     return result, spec
 
 
-def chosen(result: AttributionResult, number: int | None) -> tuple[PathResult, int]:
+def chosen(result: AttributionResult, number: int | None) -> PathResult:
     """One of the results; the only one if no number is given. Raises InvalidRequest."""
     count = len(result.results)
     if number is None and count > 1:
@@ -63,64 +66,71 @@ def chosen(result: AttributionResult, number: int | None) -> tuple[PathResult, i
     number = number or 0
     if number >= count:
         raise InvalidRequest(f"the job has results 0 to {count - 1}", field="result")
-    return result.results[number], number
+    return result.results[number]
 
 
-async def job_response(
-    deps: Deps, request: Request, record: JobRecord, *, number: int | None = None, encoding: str = "auto"
-) -> Response:
+async def job_response(deps: Deps, request: Request, record: JobRecord, query: JobQuery | None = None) -> Response:
     """The job by the request's Accept header, with its ETag; 304 if the client has it.
 
     A job that a request has just created and that has no result yet is JSON in any case.
     """
+    query = query or JobQuery.model_validate({})
     media_type = negotiate(combined(request.headers, "accept"), JOB_MEDIA_TYPES)
     if request.method == "POST" and record.state is not JobState.SUCCEEDED:
         media_type = JSON
-    if number is not None and number >= record.n_inputs:
-        raise InvalidRequest(f"the job has results 0 to {record.n_inputs - 1}", field="result")
     position = await deps.store.position(record.id) if record.state is JobState.QUEUED else None
-    etag = f'W/"{record.revision}.{position}.{media_type}.{encoding}.{number}"'
+    etag = f'W/"{record.revision}.{position}.{media_type}.{query.encoding}.{query.result}.{_quotable(query.input)}"'
     headers = {"ETag": etag, "Vary": "Accept", "Cache-Control": "private, no-cache"}
     if record.state not in TERMINAL:
         headers["Retry-After"] = str(POLL_AFTER_S)
     if request.method == "GET" and unchanged(combined(request.headers, "if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     if media_type == JSON:
-        document = job_document(record, position, await _results(deps, record, encoding))
+        document = job_document(record, position, await _results(deps, record, query))
         return as_json(document, headers=headers)
     result, spec = await finished(deps, record)
-    path, i = chosen(result, number)
+    path = chosen(result, query.result)
     if media_type == NPY:
-        return Response(npy(path.attributions[spec.declared[0].name]), media_type=NPY, headers=headers)
-    picture = await asyncio.to_thread(_picture, _default_view(spec), subject(path, spec, i), PNG)
+        return Response(npy(_one_of(path, spec, query.input)), media_type=NPY, headers=headers)
+    view = default_view(spec)
+    if view is None:
+        raise undrawable()
+    picture = await asyncio.to_thread(_picture, view, path, spec, PNG)
     return Response(picture, media_type=PNG, headers=headers)
 
 
-async def _results(deps: Deps, record: JobRecord, encoding: str) -> list[dict[str, Any]] | None:
+def _quotable(name: str | None) -> str:
+    """Part of an ETag, which holds neither quotes nor anything beyond ASCII."""
+    return "" if name is None else name.encode("unicode_escape").hex()
+
+
+async def _results(deps: Deps, record: JobRecord, query: JobQuery) -> list[dict[str, Any]] | None:
     if record.state is not JobState.SUCCEEDED:
         return None
     result, spec = await finished(deps, record)
+    if query.result is not None:
+        chosen(result, query.result)  # all of them are answered, but a number that is wrong is wrong here too
     waited_s = queued_s(record) or 0.0
 
     def documents() -> list[dict[str, Any]]:
-        return [result_document(path, spec, i, encoding, waited_s) for i, path in enumerate(result.results)]
+        return [result_document(path, spec, query.encoding, waited_s) for path in result.results]
 
     return await asyncio.to_thread(documents)  # pictures take up to a tenth of a second each; others are waiting
 
 
-def _default_view(spec: JobSpec) -> Visualization:
-    """The first picture asked for, else the last kind that can be drawn: the overlay, or the bars."""
-    if spec.visualizations:
-        return spec.visualizations[0]
-    kinds = drawable_kinds(spec.declared[0])
-    if not kinds:
-        raise undrawable()
-    return Visualization(kinds[-1])
+def _one_of(path: PathResult, spec: JobSpec, name: str | None) -> NDArray[np.float32]:
+    """The attributions of the input of that name; without one, of the first (or of the layer)."""
+    if name is None:
+        ordered = [each.name for each in spec.declared if each.name in path.attributions] or list(path.attributions)
+        name = ordered[0]
+    if name not in path.attributions:
+        raise InvalidRequest(f"there are attributions of {', '.join(path.attributions)}", field="input")
+    return path.attributions[name]
 
 
 def undrawable() -> NotAcceptable:
-    """The error for an input that no picture can be drawn of."""
-    return NotAcceptable(f"this kind of input cannot be drawn; ask for {JSON} or {NPY}", field="Accept")
+    """The error for what no picture can be drawn of."""
+    return NotAcceptable(f"there is nothing here that can be drawn; ask for {JSON} or {NPY}", field="Accept")
 
 
 async def picture_response(
@@ -129,14 +139,13 @@ async def picture_response(
     """A picture of a stored result, by the request's Accept header. The model does not run again."""
     media_type = negotiate(combined(request.headers, "accept"), (JSON, PNG, SVG))
     result, spec = await finished(deps, record)
-    path, i = chosen(result, number)
-    content = await asyncio.to_thread(_picture, view, subject(path, spec, i), media_type)
+    content = await asyncio.to_thread(_picture, view, chosen(result, number), spec, media_type)
     return Response(content, media_type=media_type, headers={"Vary": "Accept", "Cache-Control": "private, no-cache"})
 
 
-def _picture(view: Visualization, of: Subject, media_type: str) -> bytes:
+def _picture(view: Visualization, path: PathResult, spec: JobSpec, media_type: str) -> bytes:
     """Draws; not on the event loop, where everybody else would wait for it."""
-    drawing = draw(view, of)
+    drawing = draw(view, subject(path, spec, view))
     if media_type == PNG:
         return drawing.png()
     return drawing.svg().encode() if media_type == SVG else orjson.dumps(drawing.payload())

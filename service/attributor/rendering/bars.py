@@ -18,7 +18,7 @@ class Bar:
     name: str
     unit: str | None
     value: float
-    baseline: float
+    baseline: float | None
     attribution: float
 
     @property
@@ -92,7 +92,7 @@ def _bar(subject: Subject, index: int) -> Bar:
         name=feature.name,
         unit=feature.unit,
         value=_shortest(subject.example[index]),
-        baseline=_shortest(subject.baseline[index]),
+        baseline=None if subject.baseline is None else _shortest(subject.baseline[index]),
         attribution=float(subject.attributions[index]),
     )
 

@@ -1,5 +1,6 @@
 """The way in: which pictures an input can have, and drawing one."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from attributor.errors import UnsupportedVisualization
@@ -13,6 +14,7 @@ _DRAWABLE: dict[InputKind, tuple[VisualizationKind, ...]] = {
     InputKind.IMAGE: (VisualizationKind.HEATMAP, VisualizationKind.OVERLAY),
     InputKind.TABULAR: (VisualizationKind.BARS,),
     InputKind.TENSOR: (),
+    InputKind.TOKENS: (),
 }
 
 
@@ -32,6 +34,21 @@ class Drawing(Protocol):
 def drawable_kinds(spec: InputSpec) -> tuple[VisualizationKind, ...]:
     """The pictures that can be drawn of an input."""
     return _DRAWABLE[spec.kind]
+
+
+def drawn_input(specs: Sequence[InputSpec], name: str | None, *, field: str) -> InputSpec | None:
+    """The input of that name that a picture is of; without a name the first attributed one that can be drawn, if any.
+
+    Raises UnsupportedVisualization for a name that no attributed input has.
+    """
+    attributed = [spec for spec in specs if spec.attributed]
+    if name is None:
+        return next((spec for spec in attributed if drawable_kinds(spec)), None)
+    for spec in attributed:
+        if spec.name == name:
+            return spec
+    known = ", ".join(spec.name for spec in attributed)
+    raise UnsupportedVisualization(f"no input '{name}' has attributions; there is {known}", field=field)
 
 
 def draw(view: Visualization, subject: Subject) -> Drawing:

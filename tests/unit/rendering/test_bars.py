@@ -48,6 +48,11 @@ def test_only_features_equal_to_their_baseline_are_marked(table: Subject) -> Non
     assert {bar.name for bar in rank(view(), table).shown if bar.at_baseline} == {"age"}
 
 
+def test_without_a_baseline_no_feature_is_at_it(table: Subject) -> None:
+    bars = rank(view(), replace(table, baseline=None)).shown
+    assert [(bar.baseline, bar.at_baseline) for bar in bars] == [(None, False)] * 6
+
+
 def test_values_are_as_they_were_sent_and_not_their_float32_expansion(table: Subject) -> None:
     bar = rank(view(), table).shown[0].payload()
     assert bar == {

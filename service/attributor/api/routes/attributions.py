@@ -2,13 +2,14 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Body, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from attributor.api.answers import job_document, summary
 from attributor.api.dependencies import Provided, Tenant
 from attributor.api.documents import JobDocument, JobPageDocument
-from attributor.api.mapping import attribution_spec
+from attributor.api.examples import EXAMPLES
+from attributor.api.mapping.specs import attribution_spec
 from attributor.api.negotiation import JSON, NPY, PNG, SVG, combined, negotiate, wanted_wait_s
 from attributor.api.problems import documented
 from attributor.api.progress import event_stream, wait_until_ended
@@ -22,11 +23,13 @@ from attributor.api.representation import (
     picture_response,
     undrawable,
 )
-from attributor.api.schemas import AttributionBody, JobQuery, ListQuery, PictureQuery
+from attributor.api.result_documents import default_view
+from attributor.api.schemas.bodies import AttributionBody
+from attributor.api.schemas.pictures import PictureQuery
+from attributor.api.schemas.queries import JobQuery, ListQuery
 from attributor.errors import InvalidRequest, NotAcceptable
-from attributor.jobs.job import JobRecord, Visualization, VisualizationKind
+from attributor.jobs.job import JobRecord, JobSpec, Visualization, VisualizationKind
 from attributor.jobs.state import TERMINAL, JobState
-from attributor.rendering.draw import drawable_kinds
 
 router = APIRouter(prefix="/v1/attributions", tags=["attributions"])
 
@@ -77,7 +80,7 @@ Prefer = Annotated[
     },
 )
 async def create_attribution(
-    body: AttributionBody,
+    body: Annotated[AttributionBody, Body(openapi_examples=EXAMPLES)],
     request: Request,
     deps: Provided,
     tenant: Tenant,
@@ -91,18 +94,11 @@ async def create_attribution(
     wait_s = wanted_wait_s(", ".join(prefer or ()), deps.limits.max_wait_s)
     if len(body.inputs) > deps.limits.max_inputs:
         raise InvalidRequest(f"at most {deps.limits.max_inputs} in one request", field="inputs")
-    if media_type != JSON and len(body.inputs) > 1:
-        raise NotAcceptable(
-            f"{media_type} holds one result; send one input, or take {JSON} and then GET the job with ?result=N",
-            field="Accept",
-        )
     info = deps.catalog.get(body.model)
-    if media_type == PNG and not drawable_kinds(info.inputs[0]):
-        raise undrawable()
-    await require_servable(deps, info.ref, info.digest)
-    enqueued = await deps.queue.enqueue(
-        attribution_spec(body, info, tenant=tenant), idempotency_key=idempotency_key or None
-    )
+    report = await require_servable(deps, info.ref, info.digest)
+    spec = attribution_spec(body, info, tenant=tenant, layers=report.layers if report else None)
+    _require_representable(spec, media_type)
+    enqueued = await deps.queue.enqueue(spec, idempotency_key=idempotency_key or None)
     record: JobRecord | None
     if wait_s is None:
         record = await deps.store.record(enqueued.job_id, tenant=tenant)
@@ -119,6 +115,18 @@ async def create_attribution(
     if wait_s is None or record.state not in TERMINAL:
         response.status_code = 202
     return response
+
+
+def _require_representable(spec: JobSpec, media_type: str) -> None:
+    """Before anything is queued: whether its answer will have the form that is wanted. Raises NotAcceptable."""
+    if media_type != JSON and len(spec.inputs) * len(spec.explanation.targets) > 1:
+        raise NotAcceptable(
+            f"{media_type} holds one result; send one input and one target, or take {JSON} and then GET the job with "
+            "?result=N",
+            field="Accept",
+        )
+    if media_type == PNG and default_view(spec) is None:
+        raise undrawable()
 
 
 @router.get(
@@ -163,7 +171,7 @@ async def get_attribution(
         if waited is None:
             raise not_found(job_id)
         record = waited
-    return await job_response(deps, request, record, number=query.result, encoding=query.encoding)
+    return await job_response(deps, request, record, query)
 
 
 @router.get(

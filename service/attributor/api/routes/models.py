@@ -4,13 +4,13 @@ from fastapi import APIRouter, Response
 
 from attributor.api.dependencies import Provided, Tenant
 from attributor.api.documents import ModelDocument, ModelListDocument, PredictionDocument
-from attributor.api.mapping import prediction_spec
+from attributor.api.mapping.specs import prediction_spec
 from attributor.api.model_documents import model_document, prediction_document
 from attributor.api.problems import documented, job_failed
 from attributor.api.progress import wait_until_ended
 from attributor.api.readiness import require_servable
 from attributor.api.representation import as_json
-from attributor.api.schemas import PredictionBody
+from attributor.api.schemas.bodies import PredictionBody
 from attributor.errors import InvalidRequest, PredictionTimeout
 from attributor.jobs.result import PredictionResult
 
@@ -45,7 +45,7 @@ async def get_model(name: str, deps: Provided) -> Response:
     responses={200: {"model": PredictionDocument}, **documented(400, 404, 413, 415, 422, 500, 503)},
 )
 async def predict(name: str, body: PredictionBody, deps: Provided, tenant: Tenant) -> Response:
-    """The model's probabilities and logits for each input."""
+    """Probabilities and logits for each input, values of a regression, or the best of each position of a sequence."""
     if len(body.inputs) > deps.limits.max_inputs:
         raise InvalidRequest(f"at most {deps.limits.max_inputs} in one request", field="inputs")
     info = deps.catalog.get(name)

@@ -1,33 +1,29 @@
-"""Requests to job specifications: every check that needs the model. No HTTP, no waiting."""
+"""Requests to jobs: puts together what the other modules of `mapping` read."""
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
 from pydantic import BaseModel
 
-from attributor.api.schemas import AttributionBody, PredictionBody, TargetBody, VisualizationBody
-from attributor.errors import InvalidRequest, UnknownBaseline, UnknownClass, UnsupportedVisualization
+from attributor.api.mapping.baselines import baselines
+from attributor.api.mapping.budget import DEFAULT_STEPS, require_budget
+from attributor.api.mapping.paths import gammas, layer, saturation
+from attributor.api.mapping.targets import scales, targets
+from attributor.api.rules_of_methods import require_sensible, samples_of
+from attributor.api.schemas.bodies import AttributionBody, PredictionBody
+from attributor.api.schemas.pictures import VisualizationBody
+from attributor.errors import InvalidRequest, UnsupportedVisualization
 from attributor.inputs.decode import decode_inputs
-from attributor.jobs.job import (
-    JobKind,
-    JobSpec,
-    Quadrature,
-    RuleName,
-    Target,
-    Visualization,
-)
+from attributor.jobs.explanation import Explanation, Smoothing, Target
+from attributor.jobs.job import JobKind, JobSpec, Quadrature, RuleName, Visualization
 from attributor.jobs.model import ModelInfo, OutputScale, Tensors
-from attributor.rendering.draw import drawable_kinds
+from attributor.rendering.draw import drawable_kinds, drawn_input
 
-#: Nodes of a fixed rule if the request does not say: what Captum and the TruLens practice start from.
-DEFAULT_STEPS = 50
 #: The trapezoid rule needs both ends.
 FEWEST_TRAPEZOID_STEPS = 2
-CUSTOM_BASELINE = "custom"
 #: Drawn anew for every answer, up to a tenth of a second each. Ours: one picture of each of the most inputs.
 MOST_PICTURES = 64
 
@@ -47,15 +43,17 @@ def _canonical(document: list[Any]) -> bytes:
         return json.dumps(document, sort_keys=True).encode()
 
 
-def attribution_spec(body: AttributionBody, info: ModelInfo, *, tenant: str) -> JobSpec:
-    """The job that a request asks for. Raises RequestErrors that name the field."""
-    if len(body.inputs) * len(body.visualizations) > MOST_PICTURES:
-        raise InvalidRequest(
-            f"at most {MOST_PICTURES} pictures in one answer, inputs times visualizations; draw the others later, "
-            "from the stored result",
-            field="visualizations",
-        )
-    name, baseline = _baseline(body.baseline, info)
+def attribution_spec(
+    body: AttributionBody, info: ModelInfo, *, tenant: str, layers: Collection[str] | None = None
+) -> JobSpec:
+    """The job that a request asks for. `layers`: the model's, None while no worker has told.
+
+    Raises RequestErrors that name the field.
+    """
+    require_sensible(body, info)
+    explanation = _explanation(body, info, layers)
+    _require_drawable(body, len(explanation.targets))
+    require_budget(body, explanation, info)
     return JobSpec(
         kind=JobKind.ATTRIBUTION,
         model=info.name,
@@ -64,9 +62,7 @@ def attribution_spec(body: AttributionBody, info: ModelInfo, *, tenant: str) -> 
         declared=info.inputs,
         inputs=decoded(body.inputs, info),
         fingerprint=fingerprint(body),
-        baseline_name=name,
-        baseline=baseline,
-        target=_target(body.target, info),
+        explanation=explanation,
         quadrature=_quadrature(body),
         visualizations=tuple(_visualization(v, i, info) for i, v in enumerate(body.visualizations)),
         tenant=tenant,
@@ -75,6 +71,7 @@ def attribution_spec(body: AttributionBody, info: ModelInfo, *, tenant: str) -> 
 
 def prediction_spec(body: PredictionBody, info: ModelInfo, *, tenant: str) -> JobSpec:
     """The job behind a prediction: first in the queue, for somebody waits on the line."""
+    scale = OutputScale.VALUE if OutputScale.VALUE in scales(info.output) else OutputScale.LOGIT
     return JobSpec(
         kind=JobKind.PREDICTION,
         model=info.name,
@@ -83,7 +80,7 @@ def prediction_spec(body: PredictionBody, info: ModelInfo, *, tenant: str) -> Jo
         declared=info.inputs,
         inputs=decoded(body.inputs, info),
         fingerprint=fingerprint(body, info.ref),
-        target=Target(scale=OutputScale.LOGIT),
+        explanation=Explanation(targets=(Target(scale=scale),)),
         tenant=tenant,
         priority=0,
     )
@@ -94,35 +91,23 @@ def decoded(items: Sequence[Mapping[str, Any]], info: ModelInfo) -> tuple[Tensor
     return tuple(decode_inputs(info.inputs, item, field=f"inputs.{i}") for i, item in enumerate(items))
 
 
-def _baseline(wanted: str | dict[str, Any] | None, info: ModelInfo) -> tuple[str, Tensors]:
-    if isinstance(wanted, dict):
-        return CUSTOM_BASELINE, decode_inputs(info.inputs, wanted, field="baseline")
-    name = info.default_baseline if wanted is None else wanted
-    if name not in info.baselines:
-        known = ", ".join(info.baselines)
-        raise UnknownBaseline(
-            f"model '{info.name}' declares no baseline '{name}'; it declares {known}; or send one like an input",
-            field="baseline",
-        )
-    return name, info.baselines[name].tensors
-
-
-def _target(body: TargetBody, info: ModelInfo) -> Target:
-    labels = info.output.labels
-    wanted = body.class_
-    if wanted is None:
-        return Target(None, body.scale)
-    if isinstance(wanted, int):
-        if not 0 <= wanted < len(labels):
-            raise UnknownClass(
-                f"class {wanted} does not exist: the model has classes 0 to {len(labels) - 1}", field="target.class"
-            )
-        return Target(wanted, body.scale)
-    if wanted not in labels:
-        close = get_close_matches(wanted, labels, n=1)
-        hint = f"; did you mean '{close[0]}'?" if close else f"; it has {', '.join(labels[:20])}"
-        raise UnknownClass(f"the model has no class '{wanted}'{hint}", field="target.class")
-    return Target(labels.index(wanted), body.scale)
+def _explanation(body: AttributionBody, info: ModelInfo, layers: Collection[str] | None) -> Explanation:
+    gamma = gammas(body, info)
+    smoothing = body.smoothing
+    return Explanation(
+        method=body.method,
+        baselines=baselines(body, info, gamma),
+        gamma=gamma,
+        targets=targets(body.target, info.output),
+        layer=layer(body.layer, layers),
+        smoothing=Smoothing(smoothing.form, smoothing.samples, smoothing.noise) if smoothing else None,
+        interior_alphas=tuple(body.interior.alphas) if body.interior else (),
+        saturation=saturation(body.saturation, layers),
+        samples=samples_of(body),
+        absolute=body.absolute,
+        seed=body.seed,
+        options=body.options,
+    )
 
 
 def _quadrature(body: AttributionBody) -> Quadrature:
@@ -136,11 +121,30 @@ def _quadrature(body: AttributionBody) -> Quadrature:
         n_steps = DEFAULT_STEPS
     elif body.rule is RuleName.TRAPEZOID and n_steps < FEWEST_TRAPEZOID_STEPS:
         raise InvalidRequest("the trapezoid rule needs at least 2 nodes", field="n_steps")
-    return Quadrature(body.rule, body.tolerance, body.absolute_tolerance, body.max_evaluations, n_steps)
+    return Quadrature(
+        rule=body.rule,
+        tolerance=body.tolerance,
+        absolute_tolerance=body.absolute_tolerance,
+        attribution_tolerance=body.attribution_tolerance,
+        max_evaluations=body.max_evaluations,
+        n_steps=n_steps,
+    )
+
+
+def _require_drawable(body: AttributionBody, n_targets: int) -> None:
+    if len(body.inputs) * n_targets * len(body.visualizations) > MOST_PICTURES:
+        raise InvalidRequest(
+            f"at most {MOST_PICTURES} pictures in one answer, inputs times targets times visualizations; draw the "
+            "others later, from the stored result",
+            field="visualizations",
+        )
+    if body.layer and body.visualizations:
+        raise UnsupportedVisualization("a layer's units cannot be drawn", field="visualizations")
 
 
 def _visualization(body: VisualizationBody, i: int, info: ModelInfo) -> Visualization:
-    known = drawable_kinds(info.inputs[0])
+    declared = drawn_input(info.inputs, body.input, field=f"visualizations.{i}.input")
+    known = drawable_kinds(declared) if declared else ()
     if body.kind not in known:
         raise UnsupportedVisualization(
             f"'{body.kind}' cannot be drawn for this model's input; it can be drawn as {', '.join(known) or 'nothing'}",

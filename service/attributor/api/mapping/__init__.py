@@ -1,0 +1,1 @@
+"""Requests to job specifications: every check that needs the model. No HTTP, no waiting."""

@@ -1,0 +1,174 @@
+"""Results to documents, and to what can be drawn of them. Needs nothing but what the job itself carries."""
+
+import base64
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attributor.errors import UnsupportedVisualization
+from attributor.jobs.job import JobSpec, Visualization
+from attributor.jobs.model import Tensors
+from attributor.jobs.result import InteriorGradients, PathResult, ResolvedTarget, SaturationResult
+from attributor.rendering.draw import draw, drawable_kinds, drawn_input
+from attributor.rendering.subject import Subject
+
+#: Attributions with more values than this go as base64 npy: as JSON numbers they take four times the time and bytes.
+MOST_NUMBERS = 10_000
+
+
+def result_document(result: PathResult, spec: JobSpec, encoding: str, queued_s: float) -> dict[str, Any]:
+    """The answer for one input and target (ResultDocument)."""
+    return {
+        "input": result.input,
+        "method": result.method,
+        "target": _target(result.target),
+        "baseline": _baseline_name(result),
+        "score": result.score,
+        "baseline_score": result.baseline_score,
+        "baselines": [
+            {"name": each.name, "score": each.score, "completeness_error": each.completeness_error}
+            for each in result.baselines
+        ],
+        "attribution_sum": result.attribution_sum,
+        "completeness_error": None
+        if result.completeness_error is None
+        else {"absolute": result.completeness_error, "relative": result.relative_completeness_error},
+        "completeness_reason": result.completeness_reason,
+        "tolerance": {
+            "relative": result.tolerance,
+            "absolute": result.absolute_tolerance,
+            "attribution": result.attribution_tolerance,
+        },
+        "converged": result.converged,
+        "stop_reason": result.stop_reason,
+        "attribution_error": result.attribution_error,
+        "rule": result.rule,
+        "evaluations": result.evaluations,
+        "forwards": result.forwards,
+        "backwards": result.backwards,
+        "nodes": None
+        if result.nodes is None
+        else {name: getattr(result.nodes, name) for name in ("alpha", "weight", "score", "slope", "piece")},
+        "attributions": _tensors(result.attributions, spec, encoding),
+        "spread": _tensors(result.spread, spec, encoding),
+        "standard_error": _tensors(result.standard_error, spec, encoding),
+        "interior": _interior(result.interior, spec, encoding),
+        "saturation": _saturation(result.saturation),
+        "layer": None
+        if result.layer is None
+        else {"name": result.layer.name, "quantity": result.layer.quantity, "cut": result.layer.cut},
+        "seed": result.seed,
+        "visualizations": [draw(view, subject(result, spec, view)).payload() for view in spec.visualizations],
+        "warnings": [{"code": w.code, "message": w.message} for w in result.warnings],
+        "timings": {"queued_s": queued_s, "computing_s": result.computing_s},
+    }
+
+
+def subject(result: PathResult, spec: JobSpec, view: Visualization) -> Subject:
+    """What a picture is of. Raises UnsupportedVisualization where there is nothing to draw."""
+    if result.layer is not None:
+        raise UnsupportedVisualization("a layer's units cannot be drawn", field="kind")
+    declared = drawn_input(spec.declared, view.input, field="input")
+    if declared is None:
+        kinds = ", ".join(each.kind for each in spec.declared)
+        raise UnsupportedVisualization(f"no input of this model can be drawn; it takes {kinds}", field="kind")
+    name = declared.name
+    return Subject(
+        input_spec=declared,
+        example=spec.inputs[result.input][name],
+        baseline=None if result.baseline is None else result.baseline.get(name),
+        attributions=result.attributions[name],
+        target_label=result.target.label,
+        score=result.score,
+        baseline_score=result.baseline_score,
+        completeness_error=result.completeness_error,
+        relative_completeness_error=result.relative_completeness_error,
+        completeness_reason=result.completeness_reason,
+    )
+
+
+def default_view(spec: JobSpec) -> Visualization | None:
+    """The first picture asked for, else the last kind that can be drawn: overlay or bars. None: nothing can."""
+    if spec.visualizations:
+        return spec.visualizations[0]
+    if spec.explanation.layer is not None:
+        return None
+    declared = drawn_input(spec.declared, None, field="input")
+    return Visualization(drawable_kinds(declared)[-1]) if declared else None
+
+
+def npy(values: NDArray[np.float32]) -> bytes:
+    """An array as a npy file."""
+    buffer = io.BytesIO()
+    np.save(buffer, values, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _target(target: ResolvedTarget) -> dict[str, Any]:
+    single = len(target.terms) == 1 and target.terms[0].weight == 1
+    return {
+        "class": target.terms[0].index if single else None,
+        "label": target.label,
+        "scale": target.scale,
+        "predicted": target.predicted,
+        "position": target.position,
+        "terms": [
+            {"output": term.index, "label": label, "weight": term.weight}
+            for term, label in zip(target.terms, target.labels, strict=True)
+        ],
+    }
+
+
+def _baseline_name(result: PathResult) -> str | None:
+    if not result.baselines:
+        return None
+    return result.baselines[0].name if len(result.baselines) == 1 else f"{len(result.baselines)} baselines"
+
+
+def _interior(interior: InteriorGradients | None, spec: JobSpec, encoding: str) -> dict[str, Any] | None:
+    if interior is None:
+        return None
+    return {
+        "alphas": interior.alphas,
+        "vectors": _tensors(interior.vectors, spec, encoding),
+        "importance": _tensors(interior.importance, spec, encoding),
+        "mean_magnitude": dict(interior.mean_magnitude),
+    }
+
+
+def _saturation(saturation: SaturationResult | None) -> dict[str, Any] | None:
+    if saturation is None:
+        return None
+    return {
+        "alpha": saturation.alpha,
+        "score": saturation.score,
+        "probability": saturation.probability,
+        "logit": saturation.logit,
+        "layers": [{"layer": each.layer, "l2": each.l2, "cosine": each.cosine} for each in saturation.layers],
+    }
+
+
+def _tensors(tensors: Tensors | None, spec: JobSpec, encoding: str) -> dict[str, Any] | None:
+    """By input, in the declared order, or by layer."""
+    if tensors is None:
+        return None
+    features = {each.name: [feature.name for feature in each.features] for each in spec.declared if each.features}
+    order = [each.name for each in spec.declared if each.name in tensors]
+    names = [*order, *(name for name in tensors if name not in order)]
+    return {name: _tensor(tensors[name], features if name in order else {}, name, encoding) for name in names}
+
+
+def _tensor(values: NDArray[np.float32], features: Mapping[str, list[str]], name: str, encoding: str) -> dict[str, Any]:
+    as_numbers = encoding == "numbers" or (encoding == "auto" and values.size <= MOST_NUMBERS)
+    document: dict[str, Any] = {
+        "datatype": "FP32",
+        "shape": list(values.shape),
+        "encoding": "numbers" if as_numbers else "base64-npy",
+        "data": np.ascontiguousarray(values) if as_numbers else base64.b64encode(npy(values)).decode(),
+    }
+    if name in features:
+        document["features"] = features[name]
+    return document

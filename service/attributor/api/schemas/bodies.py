@@ -1,0 +1,126 @@
+"""The two request bodies. Form only."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from attributor.api.schemas.explanation import (
+    Baselines,
+    InteriorBody,
+    LayerBody,
+    Paths,
+    SaturationBody,
+    SmoothingBody,
+    TargetBody,
+    Targets,
+)
+from attributor.api.schemas.fields import Name, Number, PositiveNumber, Whole
+from attributor.api.schemas.pictures import VisualizationBody
+from attributor.jobs.explanation import Method
+from attributor.jobs.job import RuleName
+
+#: Below this, float32 cannot tell a completeness error from rounding.
+TIGHTEST_TOLERANCE = 1e-6
+#: The adaptive rule's first nodes; fewer evaluations than that are no integration.
+FEWEST_EVALUATIONS = 9
+#: Ours: twenty times the default, an hour of a large net on a CPU.
+MOST_EVALUATIONS = 10_000
+#: More nodes of a fixed rule than anyone used in the papers (20 to 1,000).
+MOST_STEPS = 2_000
+#: What numpy's and torch's generators both take.
+LARGEST_SEED = 2**32 - 1
+
+Tolerance = Annotated[float, Field(strict=True, ge=TIGHTEST_TOLERANCE, le=1, allow_inf_nan=False)]
+
+InputItem = Annotated[
+    dict[str, Any],
+    Field(
+        description="One input to explain, by the names of the model's inputs. A value is what the model declares: an "
+        "object of named features, a base64 PNG or JPEG, or, always, a tensor in Open Inference Protocol form: "
+        '`{"shape": [...], "datatype": "FP32", "data": [...]}`.'
+    ),
+]
+
+_DIGIT: Any = [{"image": {"shape": [1, 8, 8], "datatype": "FP32", "data": [0.5] * 64}}]
+
+
+class AttributionBody(BaseModel):
+    """A request for attributions. Only `model` and `inputs` are required."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": "digits",
+                    "inputs": _DIGIT,
+                    "target": {"class": "3", "scale": "probability"},
+                    "baseline": "black",
+                    "tolerance": 0.01,
+                    "visualizations": [{"kind": "overlay"}],
+                }
+            ]
+        },
+    )
+
+    model: Name = Field(description="`name`, its default version, or `name@version`.")
+    inputs: list[InputItem] = Field(
+        min_length=1, fail_fast=True, description="One result each, or, with several targets, one for each of them."
+    )
+    method: Method = Field(Method.INTEGRATED_GRADIENTS, description="How features get their shares.")
+    target: Targets = Field(
+        TargetBody.model_validate({}), description="Which score to explain, or several of them: a result each."
+    )
+    baseline: Baselines | None = Field(
+        None,
+        description="What stands for absence: the name of one that the model declares, or of a kind (`zero`, `blur`, "
+        "...); an object with that kind and its numbers; an object by input, of any of those or of values; or a list "
+        "of baselines, which are averaged over. Absent: the model's default.",
+    )
+    path: Paths | None = Field(
+        None, description="The way from the baseline to the input, of all inputs or by input. Absent: straight."
+    )
+    layer: LayerBody | None = Field(None, description="Attribute a layer's output in place of the inputs.")
+    rule: RuleName = Field(RuleName.ADAPTIVE, description="adaptive picks its nodes by error; the others are fixed.")
+    tolerance: Tolerance | None = Field(
+        0.01,
+        description="Completeness error allowed, relative to the score difference; null where `attribution_tolerance` "
+        "alone shall decide.",
+    )
+    attribution_tolerance: Tolerance | None = Field(
+        None, description="Estimated error of the attributions allowed, relative L1, besides `tolerance`."
+    )
+    absolute_tolerance: PositiveNumber = Field(
+        1e-5, description="Completeness error allowed in any case, in units of the score."
+    )
+    max_evaluations: Annotated[int, Field(strict=True, ge=FEWEST_EVALUATIONS, le=MOST_EVALUATIONS)] = Field(
+        500,
+        description="Gradient evaluations per input, at most (with smoothing: per noisy copy); for the adaptive rule.",
+    )
+    n_steps: Annotated[int, Field(strict=True, ge=1, le=MOST_STEPS)] | None = Field(
+        None, description="Nodes of a fixed rule; 50 if absent."
+    )
+    smoothing: SmoothingBody | None = Field(None, description="Repeat the method on noisy copies of the input.")
+    interior: InteriorBody | None = Field(None, description="Also answer the gradients at points of the path.")
+    saturation: SaturationBody | None = Field(None, description="Also answer the score along the path.")
+    samples: Annotated[Whole, Field(ge=2, le=MOST_EVALUATIONS)] | None = Field(
+        None, description="Of `expected_gradients`: draws (absent: 200). Of `shapley`: orders of features (absent: 25)."
+    )
+    seed: Annotated[Whole, Field(ge=0, le=LARGEST_SEED)] = Field(0, description="Of everything drawn at random.")
+    absolute: Annotated[bool, Field(strict=True)] = Field(
+        True, description="Of `saliency`: answer |gradient|; false: the gradient with its sign."
+    )
+    options: dict[Name, Number] = Field(
+        default={},
+        max_length=8,
+        description="Of `occlusion`: window, stride. Of `kernel_shap` and `lime`: samples.",
+    )
+    visualizations: list[VisualizationBody] = Field(default=[], max_length=16, description="Pictures in the answer.")
+
+
+class PredictionBody(BaseModel):
+    """A request for a model's outputs."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"inputs": _DIGIT}]})
+
+    inputs: list[InputItem] = Field(min_length=1, fail_fast=True, description="One prediction each.")

@@ -1,0 +1,35 @@
+"""Query strings of jobs. Form only."""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from attributor.api.schemas.fields import LONGEST_NAME, Strict
+from attributor.jobs.state import JobState
+
+
+class JobQuery(BaseModel):
+    """How a job is answered, as query parameters."""
+
+    model_config = Strict
+
+    result: int | None = Field(
+        None, ge=0, description="Which result, counted from 0, for npy and PNG of a job with several."
+    )
+    input: str | None = Field(
+        None, max_length=LONGEST_NAME, description="Whose attributions, for npy, where several inputs are explained."
+    )
+    encoding: Literal["auto", "numbers", "base64-npy"] = Field(
+        "auto", description="How attributions stand in JSON; auto: numbers up to 10,000 values, base64-npy above."
+    )
+
+
+class ListQuery(BaseModel):
+    """Which jobs to list, as query parameters."""
+
+    model_config = Strict
+
+    limit: int = Field(20, ge=1, le=100, description="Most jobs on one page.")
+    cursor: str | None = Field(None, description="`next_cursor` of the page before.")
+    state: JobState | None = Field(None, description="Only jobs in this state.")
+    model: str | None = Field(None, description="Only jobs of this `name` or `name@version`.")

@@ -1,0 +1,124 @@
+import pytest
+from attributor.api.mapping.paths import path_kinds
+from attributor.errors import InvalidRequest, InvalidShape, UnknownLayer, UnsupportedByModel
+from attributor.jobs.explanation import Gamma, GammaKind, Layer, Quantity
+from unit.api.models import DIGITS, PATIENTS, PIXELS, PRICES, REVIEWS, spec
+
+PHOTO = {"shape": [1, 2, 2], "data": [0, 0, 0, 0]}
+RECORD = {"age": 1, "weight": 2}
+
+
+def gamma(name: str, path) -> dict[str, Gamma]:
+    return dict(spec(name, path=path).explanation.gamma)
+
+
+def test_a_straight_path_is_no_path_to_speak_of():
+    assert gamma("digits", None) == gamma("digits", {"kind": "straight"}) == {}
+    assert gamma("photo-and-record", {"record": {"kind": "straight"}}) == {}
+
+
+def test_a_polyline_is_of_all_inputs_or_of_one():
+    made = gamma("photo-and-record", {"kind": "polyline", "points": [{"photo": PHOTO, "record": RECORD}] * 2})
+    assert {name: (each.kind, len(each.points)) for name, each in made.items()} == {
+        "photo": (GammaKind.POLYLINE, 2),
+        "record": (GammaKind.POLYLINE, 2),
+    }
+    one = gamma("photo-and-record", {"record": {"kind": "polyline", "points": [RECORD]}})
+    assert one["record"].points[0].tolist() == [1, 2]
+    tokens = gamma("reviews", {"tokens": {"kind": "polyline", "points": [[1, 2], [3]]}})
+    assert [point.tolist()[:2] for point in tokens["tokens"].points] == [[1, 2], [3, 0]]
+    assert list(gamma("masked", {"kind": "polyline", "points": [{"tokens": [1]}]})) == ["tokens"]
+
+
+def test_a_blur_starts_at_a_fifth_of_the_longer_side():
+    assert gamma("large", {"kind": "blur"})["image"].sigma == pytest.approx(44.8)
+    assert gamma("digits", {"image": {"kind": "blur", "sigma": 2}}) == {"image": Gamma(GammaKind.BLUR, sigma=2)}
+
+
+def test_guided_and_registered_paths_carry_their_numbers():
+    made = gamma("digits", {"kind": "guided", "steps": 5, "fraction": 0.5})["image"]
+    assert (made.kind, made.steps, made.fraction) == (GammaKind.GUIDED, 5, 0.5)
+    plain = gamma("prices", {"kind": "guided"})["house"]
+    assert (plain.steps, plain.fraction) == (20, 0.25)
+    assert gamma("prices", {"kind": "registered", "name": "spiral"})["house"].name == "spiral"
+
+
+#: (model, path, error, field)
+REFUSED = {
+    "blurred table": ("prices", {"kind": "blur"}, UnsupportedByModel, "path.kind"),
+    "blurred input": ("photo-and-record", {"record": {"kind": "blur"}}, UnsupportedByModel, "path.record.kind"),
+    "guided inputs": ("photo-and-record", {"kind": "guided"}, UnsupportedByModel, "path.kind"),
+    "guided tokens": ("reviews", {"kind": "guided"}, UnsupportedByModel, "path.kind"),
+    "guided by input": ("digits", {"image": {"kind": "guided"}}, InvalidRequest, "path.image.kind"),
+    "unregistered": ("prices", {"kind": "registered", "name": "zigzag"}, UnsupportedByModel, "path.name"),
+    "registered without a name": ("prices", {"kind": "registered"}, InvalidRequest, "path.name"),
+    "no points": ("digits", {"kind": "polyline"}, InvalidRequest, "path.points"),
+    "points of a blur": ("digits", {"kind": "blur", "points": [{}]}, InvalidRequest, "path.points"),
+    "steps of a line": ("digits", {"kind": "straight", "steps": 5}, InvalidRequest, "path.steps"),
+    "sigma by input": ("digits", {"image": {"kind": "straight", "sigma": 5}}, InvalidRequest, "path.image.sigma"),
+    "a point of another shape": (
+        "digits",
+        {"kind": "polyline", "points": [{"image": PIXELS | {"shape": [8, 8]}}]},
+        InvalidShape,
+        "path.points.0.image.shape",
+    ),
+    "a value of another shape": (
+        "digits",
+        {"image": {"kind": "polyline", "points": [PIXELS, PIXELS | {"shape": [8, 8]}]}},
+        InvalidShape,
+        "path.image.points.1.shape",
+    ),
+    "a point that is none": ("digits", {"kind": "polyline", "points": [5]}, InvalidRequest, "path.points.0"),
+    "unknown input": ("digits", {"picture": {"kind": "straight"}}, InvalidRequest, "path.picture"),
+    "never explained": ("masked", {"mask": {"kind": "straight"}}, InvalidRequest, "path.mask"),
+    "unequal polylines": (
+        "photo-and-record",
+        {
+            "photo": {"kind": "polyline", "points": [PHOTO]},
+            "record": {"kind": "polyline", "points": [RECORD, RECORD]},
+        },
+        InvalidRequest,
+        "path",
+    ),
+    "a blur beside a polyline": (
+        "photo-and-record",
+        {"photo": {"kind": "blur"}, "record": {"kind": "polyline", "points": [RECORD]}},
+        InvalidRequest,
+        "path.photo",
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "path", "error", "field"), REFUSED.values(), ids=REFUSED.keys())
+def test_a_path_that_cannot_be_is_refused(name, path, error, field):
+    with pytest.raises(error) as refused:
+        spec(name, path=path)
+    assert (type(refused.value), refused.value.field) == (error, field), refused.value.detail
+
+
+def test_the_kinds_of_path_are_those_that_some_input_can_have():
+    plain = [GammaKind.STRAIGHT, GammaKind.POLYLINE]
+    assert path_kinds(DIGITS) == [*plain, GammaKind.BLUR, GammaKind.GUIDED]
+    assert path_kinds(REVIEWS) == plain
+    assert path_kinds(PRICES) == [*plain, GammaKind.GUIDED, GammaKind.REGISTERED]
+    assert path_kinds(PATIENTS) == [*plain, GammaKind.BLUR]
+
+
+def test_a_layer_is_one_of_the_models():
+    made = spec(layer={"name": "classifier.1", "quantity": "conductance"}).explanation.layer
+    assert made == Layer("classifier.1", Quantity.CONDUCTANCE)
+    assert spec(layer={"name": "classifier.1"}).explanation.layer.quantity is Quantity.LAYER_IG
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "hint"),
+    [
+        ({"layer": {"name": "convolution.2"}}, "layer.name", "convolutions.2"),
+        ({"layer": {"name": "xyz"}}, "layer.name", "it has"),
+        ({"saturation": {"layers": ["classifier.1", "clasifier.2"]}}, "saturation.layers.1", "classifier.2"),
+    ],
+)
+def test_an_unknown_layer_is_refused_with_what_is_there(fields, field, hint):
+    with pytest.raises(UnknownLayer) as refused:
+        spec(**fields)
+    assert (refused.value.field, hint in refused.value.detail) == (field, True)

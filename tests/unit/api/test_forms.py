@@ -1,0 +1,115 @@
+"""The form of a body, as a client that gets it wrong is told: by the application's own error handling."""
+
+from typing import Any
+
+import httpx
+import pytest
+from attributor.api.problems import install
+from attributor.api.schemas.bodies import AttributionBody
+from fastapi import FastAPI
+from unit.api.models import INPUTS
+
+DIGIT = {"model": "digits", "inputs": [INPUTS["digits"]]}
+
+
+@pytest.fixture(scope="module")
+def app() -> FastAPI:
+    app = FastAPI()
+    install(app)
+
+    @app.post("/")
+    async def post(body: AttributionBody) -> dict[str, Any]:
+        return {"baseline": body.baseline, "target": body.target, "path": body.path}
+
+    return app
+
+
+async def sent(app: FastAPI, body: dict[str, Any]) -> httpx.Response:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        return await client.post("/", json=body)
+
+
+#: (fields, field of the error)
+REFUSED = {
+    "target a number": ({"target": 5}, "target"),
+    "no targets": ({"target": []}, "target"),
+    "seventeen targets": ({"target": [{}] * 17}, "target"),
+    "a target a number": ({"target": [{}, 5]}, "target.1"),
+    "class a float": ({"target": {"class": 1.0}}, "target.class"),
+    "class a bool in a list": ({"target": [{"class": True}]}, "target.0.class"),
+    "minus a list": ({"target": {"class": 1, "minus": [2]}}, "target.minus"),
+    "an endless label": ({"target": {"class": 1, "minus": "x" * 201}}, "target.minus"),
+    "unknown field of a target": ({"target": {"klass": 1}}, "target.klass"),
+    "a field like a tag": ({"target": {"{one}": 1}}, "target.{one}"),
+    "no outputs": ({"target": {"outputs": []}}, "target.outputs"),
+    "weight text": ({"target": {"outputs": [{"output": 1, "weight": "2"}]}}, "target.outputs.0.weight"),
+    "output missing": ({"target": {"outputs": [{"weight": 2}]}}, "target.outputs.0.output"),
+    "top 0": ({"target": {"top": 0}}, "target.top"),
+    "top a bool": ({"target": {"top": True}}, "target.top"),
+    "scale unknown": ({"target": {"scale": "percent"}}, "target.scale"),
+    "baseline a number": ({"baseline": 0}, "baseline"),
+    "baseline an endless name": ({"baseline": "x" * 201}, "baseline"),
+    "no baselines": ({"baseline": []}, "baseline"),
+    "a baseline a number": ({"baseline": ["zero", 1]}, "baseline.1"),
+    "no such kind": ({"baseline": {"kind": "grey"}}, "baseline.kind"),
+    "a kind that has values": ({"baseline": [{"kind": "tensor"}]}, "baseline.0.kind"),
+    "no such kind of an input": ({"baseline": {"image": {"kind": "grey"}}}, "baseline.image.kind"),
+    "sigma 0": ({"baseline": {"image": {"kind": "blur", "sigma": 0}}}, "baseline.image.sigma"),
+    "samples 257": ({"baseline": {"kind": "uniform", "samples": 257}}, "baseline.samples"),
+    "value of an input a number": ({"baseline": {"image": 0}}, "baseline.image"),
+    "unknown field of a kind": ({"baseline": {"kind": "zero", "colour": 1}}, "baseline.colour"),
+    "path text": ({"path": "blur"}, "path"),
+    "path of nothing": ({"path": {}}, "path"),
+    "no such path": ({"path": {"kind": "spiral"}}, "path.kind"),
+    "path without a kind": ({"path": {"image": {"sigma": 1}}}, "path.image.kind"),
+    "guided by 1 step": ({"path": {"kind": "guided", "steps": 1}}, "path.steps"),
+    "fraction 0": ({"path": {"kind": "guided", "fraction": 0}}, "path.fraction"),
+    "no points": ({"path": {"kind": "polyline", "points": []}}, "path.points"),
+    "method unknown": ({"method": "magic"}, "method"),
+    "layer without a name": ({"layer": {"quantity": "influence"}}, "layer.name"),
+    "quantity unknown": ({"layer": {"name": "a", "quantity": "flow"}}, "layer.quantity"),
+    "one noisy copy": ({"smoothing": {"samples": 1}}, "smoothing.samples"),
+    "no noise": ({"smoothing": {"noise": 0}}, "smoothing.noise"),
+    "alpha 2": ({"interior": {"alphas": [0.5, 2]}}, "interior.alphas.1"),
+    "no alphas": ({"interior": {"alphas": []}}, "interior.alphas"),
+    "layers text": ({"saturation": {"layers": "a"}}, "saturation.layers"),
+    "a sample": ({"method": "shapley", "samples": 1}, "samples"),
+    "seed negative": ({"seed": -1}, "seed"),
+    "absolute text": ({"method": "saliency", "absolute": "no"}, "absolute"),
+    "option text": ({"method": "occlusion", "options": {"window": "2"}}, "options.window"),
+    "attribution tolerance 0": ({"attribution_tolerance": 0}, "attribution_tolerance"),
+}
+
+
+@pytest.mark.parametrize(("fields", "field"), REFUSED.values(), ids=REFUSED.keys())
+async def test_a_wrong_form_is_told_by_its_field(app, fields, field):
+    response = await sent(app, DIGIT | fields)
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
+    (fault,) = response.json()["errors"]
+    assert fault["field"] == field, fault
+    assert fault["detail"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"target": {"class": "3"}},
+        {"target": [{"class": 3}, {}]},
+        {"baseline": "black"},
+        {"baseline": {"kind": "blur", "sigma": 2.0}},
+        {"baseline": {"image": {"kind": "blur", "sigma": 2.0}}},
+        {"baseline": ["black", {"image": "white"}, {"image": [1, 2]}]},
+        {"path": {"image": {"kind": "blur"}}},
+    ],
+)
+async def test_what_is_read_can_be_written_again(app, fields):
+    response = await sent(app, DIGIT | fields)
+    assert response.status_code == 200, response.text
+    ((name, sent_value),) = fields.items()
+
+    def pruned(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: pruned(item) for key, item in value.items() if item is not None}
+        return [pruned(item) for item in value] if isinstance(value, list) else value
+
+    assert pruned(response.json()[name]) == sent_value

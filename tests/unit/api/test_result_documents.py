@@ -1,0 +1,213 @@
+"""Results as documents, held strictly to what OpenAPI says of them."""
+
+import base64
+import io
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from attributor.api.documented_result import ResultDocument
+from attributor.api.result_documents import MOST_NUMBERS, default_view, npy, result_document, subject
+from attributor.errors import UnsupportedVisualization
+from attributor.jobs.explanation import Method, Quantity, Term
+from attributor.jobs.job import JobSpec, Visualization, VisualizationKind
+from attributor.jobs.model import OutputScale
+from attributor.jobs.result import (
+    BaselineResult,
+    InteriorGradients,
+    LayerDistance,
+    LayerResult,
+    Nodes,
+    PathResult,
+    ResolvedTarget,
+    ResultWarning,
+    SaturationResult,
+)
+from unit.api.models import spec
+
+HEATMAP = Visualization(VisualizationKind.HEATMAP)
+BARS = Visualization(VisualizationKind.BARS, input="record")
+ZEROS = np.zeros((1, 2, 2), np.float32)
+SHARES = {
+    "record": np.array([0.1, 0.2], np.float32),
+    "photo": np.array([[[0.3, 0.0], [-0.1, 0.0]]], np.float32),
+}
+
+
+def result(**changes: Any) -> PathResult:
+    plain = PathResult(
+        input=0,
+        method=Method.INTEGRATED_GRADIENTS,
+        target=ResolvedTarget((Term(1),), ("ill",), "ill", None, OutputScale.PROBABILITY, True),
+        score=0.9,
+        baseline_score=0.4,
+        attribution_sum=0.5,
+        completeness_error=0.001,
+        relative_completeness_error=0.002,
+        completeness_reason=None,
+        tolerance=0.01,
+        absolute_tolerance=1e-5,
+        attribution_tolerance=None,
+        converged=True,
+        stop_reason="within_tolerance",
+        attribution_error=0.03,
+        rule="adaptive",
+        evaluations=9,
+        forwards=9,
+        backwards=9,
+        nodes=Nodes((0.0, 1.0), (0.5, 0.5), (0.4, 0.9), (None, 0.5), (0, 0)),
+        attributions=SHARES,
+        baseline={"photo": ZEROS, "record": np.zeros(2, np.float32)},
+        baselines=(BaselineResult("none", 0.4, 0.001),),
+        warnings=(ResultWarning("not_converged", "why"),),
+        computing_s=0.1,
+    )
+    return replace(plain, **changes)
+
+
+BARE = {
+    "baseline_score": None,
+    "completeness_error": None,
+    "relative_completeness_error": None,
+    "completeness_reason": "a gradient does not add up",
+    "tolerance": None,
+    "converged": None,
+    "stop_reason": None,
+    "attribution_error": None,
+    "rule": None,
+    "nodes": None,
+    "baseline": None,
+    "baselines": (),
+}
+
+
+def document(made: PathResult, job: JobSpec | None = None, encoding: str = "auto") -> dict[str, Any]:
+    """As a client reads it, after the strictest look at its form."""
+    content = orjson.dumps(
+        result_document(made, job or spec("photo-and-record"), encoding, 0.5), option=orjson.OPT_SERIALIZE_NUMPY
+    )
+    ResultDocument.model_validate_json(content, strict=True)
+    return orjson.loads(content)
+
+
+def test_a_plain_result_has_its_names():
+    made = document(result())
+    assert (made["input"], made["method"], made["baseline"]) == (0, "integrated_gradients", "none")
+    assert made["target"] == {
+        "class": 1,
+        "label": "ill",
+        "scale": "probability",
+        "predicted": True,
+        "position": None,
+        "terms": [{"output": 1, "label": "ill", "weight": 1.0}],
+    }
+    assert made["completeness_error"] == {"absolute": 0.001, "relative": 0.002}
+    assert made["tolerance"] == {"relative": 0.01, "absolute": 1e-5, "attribution": None}
+    assert made["nodes"]["slope"] == [None, 0.5]
+    assert made["nodes"]["piece"] == [0, 0]
+    assert made["baselines"] == [{"name": "none", "score": 0.4, "completeness_error": 0.001}]
+    assert made["timings"] == {"queued_s": 0.5, "computing_s": 0.1}
+    for name in ("spread", "standard_error", "interior", "saturation", "layer", "seed", "completeness_reason"):
+        assert made[name] is None
+
+
+def test_inputs_stand_in_their_declared_order_with_their_features():
+    shares = document(result())["attributions"]
+    assert list(shares) == ["photo", "record"]
+    assert shares["record"]["features"] == ["age", "weight"]
+    assert "features" not in shares["photo"]
+    assert shares["record"]["data"] == pytest.approx([0.1, 0.2])
+
+
+def test_a_method_without_completeness_says_why():
+    made = document(result(**BARE))
+    assert (made["completeness_error"], made["completeness_reason"]) == (None, "a gradient does not add up")
+    assert (made["baseline"], made["baselines"], made["nodes"]) == (None, [], None)
+
+
+def test_a_difference_has_terms_and_no_class():
+    target = ResolvedTarget((Term(1), Term(0, -1.0)), ("ill", "well"), "ill - well", 3, OutputScale.LOGIT, False)
+    made = document(result(target=target))["target"]
+    assert (made["class"], made["label"], made["position"]) == (None, "ill - well", 3)
+    assert [term["weight"] for term in made["terms"]] == [1.0, -1.0]
+
+
+def test_several_baselines_have_a_count_a_spread_and_each_its_score():
+    several = (BaselineResult("none", 0.4, 0.001), BaselineResult("mean", 0.6, None))
+    made = document(result(baselines=several, spread=SHARES, standard_error=SHARES, seed=4))
+    assert (made["baseline"], made["seed"]) == ("2 baselines", 4)
+    assert made["spread"]["record"]["features"] == ["age", "weight"]
+    assert made["standard_error"]["photo"]["shape"] == [1, 2, 2]
+
+
+def test_diagnostics_are_told_in_full():
+    rows = {"record": np.array([[1, -2], [3, 4]], np.float32)}
+    interior = InteriorGradients((0.1, 1.0), rows, {"record": np.abs(rows["record"])}, {"record": (1.5, 3.5)})
+    saturation = SaturationResult(
+        (0.0, 1.0), (0.4, 0.9), None, (-1.0, 2.0), (LayerDistance("classifier.1", (1.0, 0.0), (0.5, 0.0)),)
+    )
+    made = document(result(interior=interior, saturation=saturation))
+    assert made["interior"]["vectors"]["record"]["data"] == [[1, -2], [3, 4]]
+    assert made["interior"]["importance"]["record"]["data"] == [[1, 2], [3, 4]]
+    assert made["interior"]["mean_magnitude"] == {"record": [1.5, 3.5]}
+    assert made["saturation"]["probability"] is None
+    assert made["saturation"]["layers"] == [{"layer": "classifier.1", "l2": [1.0, 0.0], "cosine": [0.5, 0.0]}]
+
+
+def test_a_layers_attributions_stand_under_its_name_and_cannot_be_drawn():
+    job = spec("photo-and-record", layer={"name": "classifier.1"})
+    layer = LayerResult("classifier.1", Quantity.LAYER_IG, cut=True)
+    made = result(attributions={"classifier.1": np.ones(3, np.float32)}, layer=layer)
+    told = document(made, job)
+    assert list(told["attributions"]) == ["classifier.1"]
+    assert told["layer"] == {"name": "classifier.1", "quantity": "layer_ig", "cut": True}
+    assert default_view(job) is None
+    with pytest.raises(UnsupportedVisualization):
+        subject(made, job, HEATMAP)
+
+
+def test_a_tokens_attribution_is_one_number():
+    made = document(result(attributions={"tokens": np.ones(8, np.float32)}, baseline=None), spec("reviews"))
+    assert made["attributions"]["tokens"]["shape"] == [8]
+    assert default_view(spec("reviews")) is None
+    with pytest.raises(UnsupportedVisualization, match="tokens"):
+        subject(result(), spec("reviews"), HEATMAP)
+
+
+def test_many_numbers_go_as_npy_unless_asked_otherwise():
+    shares = {"tokens": np.arange(MOST_NUMBERS + 1, dtype=np.float32)}
+    packed = document(result(attributions=shares), spec("reviews"))["attributions"]["tokens"]
+    assert packed["encoding"] == "base64-npy"
+    unpacked = np.load(io.BytesIO(base64.b64decode(packed["data"])), allow_pickle=False)
+    assert np.array_equal(unpacked, shares["tokens"])
+    assert base64.b64decode(packed["data"]) == npy(shares["tokens"])
+    plain = document(result(attributions=shares), spec("reviews"), "numbers")["attributions"]["tokens"]
+    assert (plain["encoding"], plain["data"][-1]) == ("numbers", MOST_NUMBERS)
+
+
+def test_a_picture_is_of_the_input_that_is_named_in_the_result_that_is_meant():
+    job = spec("photo-and-record", inputs=[{"photo": PHOTO, "record": {"age": age, "weight": 7}} for age in (1, 2)])
+    drawn = subject(result(input=1), job, BARS)
+    assert (drawn.input_spec.name, drawn.example.tolist(), drawn.attributions.tolist()) == (
+        "record",
+        [2, 7],
+        SHARES["record"].tolist(),
+    )
+    assert subject(result(), job, HEATMAP).input_spec.name == "photo"
+    assert default_view(job) == Visualization(VisualizationKind.OVERLAY)
+
+
+def test_a_picture_without_a_baseline_states_why_nothing_adds_up():
+    job = replace(spec("photo-and-record"), visualizations=(HEATMAP, BARS))
+    heatmap, bars = document(result(**BARE), job)["visualizations"]
+    for picture in (heatmap, bars):
+        assert picture["completeness_error"] is None
+        assert picture["completeness_reason"] == "a gradient does not add up"
+        assert "a gradient does not add up" in picture["description"]
+    assert [bar["baseline"] for bar in bars["bars"]] == [None, None]
+    assert default_view(job) == HEATMAP
+
+
+PHOTO = {"shape": [1, 2, 2], "data": [0.1, 0.2, 0.3, 0.4]}

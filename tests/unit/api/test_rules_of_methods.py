@@ -1,0 +1,75 @@
+import pytest
+from attributor.api.rules_of_methods import RULES, methods_for
+from attributor.errors import InvalidRequest, UnsupportedByModel
+from attributor.jobs.explanation import COMPARATORS, Method
+from unit.api.models import DIGITS, LARGE, MASKED, REVIEWS, spec
+
+LAYER = {"name": "classifier.1"}
+
+#: (model, fields, error, field)
+REFUSED = {
+    "path of a gradient": ("digits", {"method": "saliency", "path": {"kind": "blur"}}, InvalidRequest, "path"),
+    "rule of a gradient": ("digits", {"method": "saliency", "rule": "midpoint"}, InvalidRequest, "rule"),
+    "tolerance of Captum": ("digits", {"method": "lrp", "tolerance": 0.1}, InvalidRequest, "tolerance"),
+    "no tolerance of Captum": ("digits", {"method": "lrp", "tolerance": None}, InvalidRequest, "tolerance"),
+    "budget of samples": ("digits", {"method": "shapley", "max_evaluations": 100}, InvalidRequest, "max_evaluations"),
+    "path of samples": ("digits", {"method": "expected_gradients", "path": {"kind": "blur"}}, InvalidRequest, "path"),
+    "layer of Captum": ("digits", {"method": "deep_lift", "layer": LAYER}, InvalidRequest, "layer"),
+    "layer of orders": ("digits", {"method": "shapley", "layer": LAYER}, InvalidRequest, "layer"),
+    "layer of a gradient": ("digits", {"method": "saliency", "layer": LAYER}, InvalidRequest, "layer"),
+    "interior of Captum": ("digits", {"method": "lime", "interior": {}}, InvalidRequest, "interior"),
+    "saturation of a gradient": ("digits", {"method": "saliency", "saturation": {}}, InvalidRequest, "saturation"),
+    "smoothed Captum": ("digits", {"method": "occlusion", "smoothing": {}}, InvalidRequest, "smoothing"),
+    "samples of a path": ("digits", {"samples": 10}, InvalidRequest, "samples"),
+    "sign of a path": ("digits", {"absolute": False}, InvalidRequest, "absolute"),
+    "options of a path": ("digits", {"options": {"window": 2}}, InvalidRequest, "options"),
+    "options of another": ("digits", {"method": "occlusion", "options": {"samples": 2}}, InvalidRequest,
+                           "options.samples"),
+    "half a window": ("digits", {"method": "occlusion", "options": {"window": 1.5}}, InvalidRequest, "options.window"),
+    "no window": ("digits", {"method": "occlusion", "options": {"stride": 0}}, InvalidRequest, "options.stride"),
+    "nothing decides": ("digits", {"tolerance": None}, InvalidRequest, "tolerance"),
+    "interior of a layer": ("digits", {"layer": LAYER, "interior": {}}, InvalidRequest, "interior"),
+    "path in a layer": ("digits", {"layer": LAYER, "path": {"kind": "blur"}}, InvalidRequest, "path"),
+    "smoothed interior": ("digits", {"smoothing": {}, "interior": {}}, InvalidRequest, "interior"),
+    "smoothed saturation": ("digits", {"smoothing": {}, "saturation": {}}, InvalidRequest, "saturation"),
+    "noise on tokens": ("reviews", {"smoothing": {}}, UnsupportedByModel, "smoothing"),
+    "noise on tokens with a mask": ("masked", {"smoothing": {}}, UnsupportedByModel, "smoothing"),
+    "gradients of tokens": ("reviews", {"method": "deep_lift"}, UnsupportedByModel, "method"),
+    "orders of 50,176 pixels": ("large", {"method": "shapley"}, UnsupportedByModel, "method"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "fields", "error", "field"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_does_not_go_together_is_refused(name, fields, error, field):
+    with pytest.raises(error) as refused:
+        spec(name, **fields)
+    assert (type(refused.value), refused.value.field) == (error, field), refused.value.detail
+    assert refused.value.detail
+
+
+def test_a_default_that_is_spelt_out_is_no_contradiction():
+    made = spec(method="saliency", path=None, tolerance=0.01, rule="adaptive", options={}, samples=None)
+    assert made.explanation.method is Method.SALIENCY
+
+
+def test_a_path_in_the_input_may_end_in_a_layer():
+    made = spec(layer={"name": "classifier.1", "quantity": "influence"}, path={"kind": "guided"}).explanation
+    assert "image" in made.gamma
+
+
+def test_every_method_has_its_rules():
+    assert RULES.keys() == set(Method)
+    for method in Method:
+        assert spec(method=method).explanation.method is method
+
+
+def test_samples_have_a_default_where_they_are_drawn():
+    drawn = {method: spec(method=method).explanation.samples for method in Method}
+    assert {method: n for method, n in drawn.items() if n != 1} == {"expected_gradients": 200, "shapley": 25}
+
+
+def test_a_model_lists_the_methods_that_can_explain_it():
+    assert methods_for(DIGITS) == list(Method)
+    assert set(Method) - set(methods_for(LARGE)) == {Method.SHAPLEY}
+    on_tokens = {Method.OCCLUSION, Method.KERNEL_SHAP, Method.LIME}
+    assert COMPARATORS & set(methods_for(REVIEWS)) == COMPARATORS & set(methods_for(MASKED)) == on_tokens
