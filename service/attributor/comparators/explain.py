@@ -194,7 +194,7 @@ def _baselines(work: Work) -> list[NamedBaseline]:
     asked = work.explanation.baselines or (
         fixed_baseline(info.default_baseline, info.baselines[info.default_baseline].tensors),
     )
-    return resolve_baselines(asked, work.example, info, work.reference, work.generator())
+    return resolve_baselines(asked, work.example, info, work.reference, work.generator)
 
 
 def _adds_up(trait: Trait) -> bool:

@@ -117,7 +117,9 @@ def _mean_baseline(outcome: Outcome) -> Tensors | None:
     if not outcome.lines:
         return None
     tensors: list[Mapping[str, NDArray[Any]]] = [line.baseline.tensors for line in outcome.lines]
-    names = [name for name in tensors[0] if len(tensors) == 1 or tensors[0][name].dtype == np.float32]
+    if len(tensors) == 1:
+        return tensors[0]
+    names = [name for name in tensors[0] if tensors[0][name].dtype == np.float32]
     return {
         name: np.mean([each[name] for each in tensors], axis=0, dtype=np.float64).astype(tensors[0][name].dtype)
         for name in names

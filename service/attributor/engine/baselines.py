@@ -58,19 +58,24 @@ def resolve_baselines(
     example: Tensors,
     info: ModelInfo,
     reference: Tensors,
-    rng: np.random.Generator,
+    generator: Callable[[], np.random.Generator],
 ) -> list[NamedBaseline]:
     """The baselines of one example, in order: one for each, or one per draw for a random one.
 
     Tensors are of the example's shapes and types; inputs that are not attributed take its values. A draw is named by
-    its number from 1, a row of the reference set by its number from 0.
+    its number from 1, a row of the reference set by its number from 0. `generator` makes the source of random numbers,
+    where any are needed.
     Raises UnsupportedByModel with field "baseline" for what does not fit an input, or lacks a reference set.
     """
-    return [drawn for spec in specs for drawn in _drawn(spec, example, info, reference, rng)]
+    return [drawn for spec in specs for drawn in _drawn(spec, example, info, reference, generator)]
 
 
 def _drawn(
-    spec: BaselineSpec, example: Tensors, info: ModelInfo, reference: Tensors, rng: np.random.Generator
+    spec: BaselineSpec,
+    example: Tensors,
+    info: ModelInfo,
+    reference: Tensors,
+    generator: Callable[[], np.random.Generator],
 ) -> list[NamedBaseline]:
     """One spec's baselines. Inputs that take rows of the reference set take the same row."""
     wishes = _wishes(spec, example, info, reference)
@@ -79,6 +84,7 @@ def _drawn(
     by_row = {name: wish for name, wish in wishes.items() if wish.part.kind is BaselineKind.REFERENCE}
     if not noisy and not by_row:
         return [NamedBaseline(spec.name, {**example, **fixed}, random=False)]
+    rng = generator()
     n_rows = min((len(wish.reference()) for wish in by_row.values()), default=0)
     rows = _rows(n_rows, spec.samples, rng) if by_row else []
     drawn = []

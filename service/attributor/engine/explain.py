@@ -33,7 +33,7 @@ def shapley(work: Work, copy: Copy) -> Steps[Outcome]:
             baseline.tensors,
             copy.example,
             work.explanation.samples,
-            work.generator().spawn(n + 1)[n],
+            work.generator(n),
             images=[spec.name for spec in work.info.inputs if spec.kind is InputKind.IMAGE],
         )
         for n, baseline in enumerate(baselines)

@@ -11,7 +11,18 @@ from attributor.core.integrator import EXAMPLE, Curve, Integral, Integrator, Tol
 from attributor.core.rules import FIXED_RULES
 from attributor.engine import diagnostics
 from attributor.engine.baselines import NamedBaseline
-from attributor.engine.outcome import Copy, Integration, Line, Outcome, as_served, deviation, l1, mean, scaled, total
+from attributor.engine.outcome import (
+    Copy,
+    Integration,
+    Line,
+    Outcome,
+    deviation,
+    l1,
+    mean,
+    require_representable,
+    scaled,
+    total,
+)
 from attributor.engine.paths import Placed, baselines_of, place
 from attributor.engine.prediction import predicted_class
 from attributor.engine.route import Route, Vectors
@@ -78,14 +89,14 @@ def _along(
     along = yield from diagnostics.saturation(work, route, placed, integral)
     outcome = _outcome(work, route, placed, integral)
     route.close()
-    return replace(outcome, interior=interior, saturation=along)
+    return outcome if interior is None and along is None else replace(outcome, interior=interior, saturation=along)
 
 
 def _outcome(work: Work, route: Route, placed: Placed, integral: Integral) -> Outcome:
     n_targets = len(integral.weights)
     shares = [_shares(route, placed, integral, k) for k in range(n_targets)]
     for line in (line for each in shares for line in each):
-        as_served(line)  # before anything is made of values that are not finite
+        require_representable(line)  # before anything is made of values that are not finite
     attributions = tuple(mean(each) for each in shares)
     several = len(placed.baselines) > 1
     layer = work.explanation.layer
@@ -110,6 +121,8 @@ def _outcome(work: Work, route: Route, placed: Placed, integral: Integral) -> Ou
 def _shares(route: Route, placed: Placed, integral: Integral, target: int) -> list[Vectors]:
     """The attributions of each baseline's own path."""
     weights = integral.weights[target]
+    if len(placed.baselines) == 1:
+        return [route.attributions(target, weights)]
     lines: list[dict[int, float]] = [{} for _ in placed.baselines]
     for told in integral.nodes:
         curve = placed.curves[told.node.curve]

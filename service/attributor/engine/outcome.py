@@ -73,7 +73,9 @@ class Outcome:
 
 
 def mean(vectors: Sequence[Vectors]) -> Vectors:
-    """Of several sets of vectors, by name."""
+    """Of sets of vectors, by name."""
+    if len(vectors) == 1:
+        return vectors[0]
     return {name: np.mean([each[name] for each in vectors], axis=0) for name in vectors[0]}
 
 
@@ -98,8 +100,13 @@ def l1(vectors: Vectors) -> float:
     return float(sum(np.abs(values).sum() for values in vectors.values()))
 
 
-def as_served(vectors: Vectors) -> Mapping[str, NDArray[np.float32]]:
-    """float32, as attributions are answered. Raises NonFiniteGradient where that overflows."""
+def require_representable(vectors: Vectors) -> None:
+    """Raises NonFiniteGradient for values that float32, in which attributions are answered, cannot hold."""
     if any(not (np.abs(values) <= LARGEST_FLOAT32).all() for values in vectors.values()):
         raise NonFiniteGradient("the gradients on the path are too large to add up")
+
+
+def as_served(vectors: Vectors) -> Mapping[str, NDArray[np.float32]]:
+    """float32, as attributions are answered. Raises NonFiniteGradient where that overflows."""
+    require_representable(vectors)
     return {name: values.astype(np.float32) for name, values in vectors.items()}

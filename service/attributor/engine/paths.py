@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from attributor.core.integrator import EXAMPLE, Curve
 from attributor.engine.baselines import NamedBaseline, resolve_baselines
@@ -43,14 +44,16 @@ def baselines_of(work: Work, copy: Copy) -> Steps[list[NamedBaseline]]:
             route.close()
             found.append(NamedBaseline(OTHER_CLASS, tensors, random=False))
         else:
-            # A generator of its own: the draws of one baseline do not depend on its neighbours in the list.
-            rng = work.generator().spawn(n + 1)[n]
+            # Random numbers of its own: the draws of one baseline do not depend on its neighbours in the list.
+            rng = partial(work.generator, n)
             found += resolve_baselines([spec], copy.example, work.info, work.reference, rng)
     return found
 
 
 def _completed(work: Work, copy: Copy) -> list[BaselineSpec]:
     """The baselines asked for; inputs on a blur path need none, so they take the example's values here."""
+    if not work.explanation.gamma and work.explanation.baselines:
+        return list(work.explanation.baselines)
     blurred = {name for name, gamma in work.explanation.gamma.items() if gamma.kind is GammaKind.BLUR}
     filled = {name: BaselinePart(BaselineKind.TENSOR, copy.example[name]) for name in blurred}
     specs = work.explanation.baselines or (BaselineSpec(BLUR_PATH, {}),)
@@ -80,6 +83,8 @@ def place(work: Work, copy: Copy, route: Route, baselines: list[NamedBaseline]) 
 def _vertices(work: Work, copy: Copy, baseline: Tensors, n: int) -> Steps[list[Tensors]]:
     """The inputs that the path passes through, ends included."""
     gamma = work.explanation.gamma
+    if not gamma:
+        return [baseline, copy.example]
     guided = next((g for g in gamma.values() if g.kind is GammaKind.GUIDED), None)
     if guided:
         route = work.open(f"{copy.word}walk{n}", copy.example, copy.targets[:1])  # the walk follows one

@@ -46,9 +46,9 @@ class Work:
         """`inputs.<i>`, or nothing where there is only one."""
         return f"inputs.{self.number}" if len(self.spec.inputs) > 1 else ""
 
-    def generator(self) -> np.random.Generator:
-        """Random numbers of this input, the same at every call: by the request's seed and the input's number."""
-        return np.random.default_rng([self.explanation.seed, self.number])
+    def generator(self, *purpose: int) -> np.random.Generator:
+        """Random numbers by the request's seed, the input's number and a purpose; the same at every call."""
+        return np.random.default_rng([self.explanation.seed, self.number, *purpose])
 
     def open(
         self,

@@ -11,7 +11,7 @@ from baseline_cases import BARE_TEXT, BOUNDED, EXAMPLE, HELD, PICTURE, REFERENCE
 def resolve(*specs, inputs, reference=REFERENCE, seed=0, example=EXAMPLE):
     own = {declared.name: example[declared.name] for declared in inputs}
     model = info(*inputs, reference=bool(reference))
-    return resolve_baselines(specs, own, model, reference, np.random.default_rng(seed))
+    return resolve_baselines(specs, own, model, reference, lambda: np.random.default_rng(seed))
 
 
 def one(kind, declared, **changes):

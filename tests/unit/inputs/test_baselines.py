@@ -26,7 +26,7 @@ def both(asked, declared, reference):
     rng = np.random.default_rng(0)
     return (
         refusal(lambda: check_baseline(asked, model)),
-        refusal(lambda: resolve_baselines([asked], example, model, rows, rng)),
+        refusal(lambda: resolve_baselines([asked], example, model, rows, lambda: rng)),
     )
 
 
