@@ -314,3 +314,18 @@ def weighted_sum(integral: Integral, target: int = 0) -> float:
     """The quadrature of the slopes."""
     slopes = {told.node.index: told.slopes[target] for told in integral.nodes}
     return sum(weight * slopes[index] for index, weight in integral.weights[target].items())
+
+
+def spent(integral: Integral) -> int:
+    """Gradients evaluated."""
+    return sum(told.slopes != (None,) * len(told.slopes) for told in integral.nodes)
+
+
+def until_gradients(integrator: Integrator, along: Problem | Journey) -> tuple[Ask, ...]:
+    """Tell the scores that are asked for beforehand; the first asks for gradients, still to be told."""
+    asks = integrator.ask()
+    while not any(ask.gradient for ask in asks):
+        for ask in asks:
+            tell(integrator, along, ask)
+        asks = integrator.ask()
+    return asks

@@ -16,7 +16,7 @@ from attributor.core.integrator import (
 )
 from attributor.core.rules import FIXED_RULES
 from attributor.errors import NonFiniteGradient, NonFiniteScore
-from problems import STRAIGHT, chain, integrate, named, tell, weighted_sum
+from problems import STRAIGHT, chain, integrate, named, tell, until_gradients, weighted_sum
 
 TOLERANCE = Tolerance(0.01, 1e-5)
 CHAIN = (Curve(1, 2), Curve(2, EXAMPLE))
@@ -58,7 +58,7 @@ def test_where_two_curves_meet_one_point_serves_both(make):
 @every_integrator
 def test_it_is_done_with_the_last_point_and_not_before(make):
     integrator, problem = make(), named("linear")
-    asks = integrator.ask()
+    asks = until_gradients(integrator, problem)
     for ask in asks[:-1]:
         tell(integrator, problem, ask)
         assert not integrator.done
@@ -103,7 +103,7 @@ def test_a_score_that_is_not_finite_is_refused_with_its_alpha(make, score):
 @pytest.mark.parametrize("slope", [math.nan, math.inf])
 def test_an_interior_gradient_that_is_not_finite_is_refused_with_its_alpha(make, slope):
     integrator = make()
-    ask = next(ask for ask in integrator.ask() if 0 < ask.nodes[0].alpha < 1)
+    ask = next(ask for ask in until_gradients(integrator, named("linear")) if 0 < ask.nodes[0].alpha < 1)
     with pytest.raises(NonFiniteGradient, match=f"alpha = {ask.nodes[0].alpha:g} "):
         integrator.tell(ask, [1.0], [[slope]])
 

@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 from attributor.core.integrator import Node, Told
 from attributor.core.panels import JUMP_SPLITS, NARROWEST_PANEL, CurvePanels, side_by_side
+from attributor.core.placing import Placing
+from attributor.core.spectral import alphas
 
 
 def curve_of(*values, weight=1.0, slopes=None, nodes=5):
@@ -83,21 +85,38 @@ def test_a_panel_too_narrow_to_be_split_is_idle():
     assert curve.panels.idle[0, 0]
 
 
-@pytest.mark.parametrize("nodes", [3, 4, 5, 9])
-def test_the_coarse_rule_of_any_number_of_nodes_integrates_constants(nodes):
-    curve = curve_of(lambda alpha: alpha, slopes=[lambda alpha: 1.0], nodes=nodes)
+def spectral_curve(n, value, slope):
+    placing = Placing(0.25, 1 / 8)
+    curve = CurvePanels(1.0, placing)
+    for index, alpha in enumerate([0.0, *alphas(n, placing), 1.0]):
+        curve.add(Told(Node(index, 0, alpha), (value(alpha),), (None if alpha in (0.0, 1.0) else slope(alpha),)))
+    curve.fit()
+    return curve
+
+
+@pytest.mark.parametrize("n", [3, 4, 5, 9])
+def test_the_coarse_rule_of_any_number_of_nodes_integrates_constants(n):
+    curve = spectral_curve(n, lambda alpha: alpha, lambda alpha: 1.0)
     coarse = curve.coarse_weights(0)
     assert sum(coarse.values()) == pytest.approx(1)
-    assert len(coarse) == nodes // 2 + 1
+    assert len(coarse) == n // 2
+    assert sum(curve.weights(0).values()) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("nodes", [3, 5])
-def test_open_ends_may_leave_too_few_nodes_for_a_coarse_rule(nodes):
-    curve = CurvePanels(1.0)
-    for i, alpha in enumerate(np.linspace(0, 1, nodes).tolist()):
-        curve.add(Told(Node(i, 0, alpha), (alpha, alpha), (1.0, None if alpha in (0.0, 1.0) else 1.0)))
-    curve.fit()
-    assert curve.coarse_weights(0) is not None
-    assert curve.coarse_weights(1) is None
-    assert sum(curve.weights(1).values()) == pytest.approx(1)
-    assert curve.open_ends() == [0.0, 1.0]
+def test_too_few_gradients_make_no_coarse_rule():
+    curve = spectral_curve(2, lambda alpha: alpha, lambda alpha: 1.0)
+    assert curve.coarse_weights(0) is None
+
+
+def test_an_extended_curve_keeps_all_its_nodes_and_a_halved_one_is_extended_no_more():
+    curve = spectral_curve(7, np.exp, np.exp)
+    assert curve.panels.indicator.shape == (1, 8)
+    assert curve.extensible
+    new = curve.extend()
+    assert sorted([*new, *(told.node.alpha for told in curve.told[1:-1])]) == pytest.approx(
+        alphas(15, Placing(0.25, 1 / 8))
+    )
+    curve.halve(0)
+    assert not curve.extensible
+    with pytest.raises(RuntimeError, match="bug"):
+        curve.extend()
