@@ -1,9 +1,11 @@
 """The adaptive integrator: splits the panels whose exact residuals are largest until the tolerance holds.
 
-Each round every panel is integrated by the stencil with the smallest residual (`mesh.py`), for every target; if the sum
-of the panels' indicators exceeds a target's tolerance, the panels that carry it are split in the middle. Nothing is
-wasted by a split: all weights are recomputed from all nodes, which stay. Several curves and several targets share the
-budget: panels compete by their indicators in shares of the completeness error that their target is allowed.
+Scores at a few points, which cost no gradient, show where each curve's nodes are wanted (`placing.py`). Each round
+every panel is integrated by one polynomial through all nodes (`spectral.py`) or by the stencils with the smallest
+residuals (`mesh.py`), for every target; if the sum of the panels' indicators exceeds a target's tolerance, the panels
+that carry it are split (`choosing.py`): all at once, by the polynomial's next rule, where most of them do, else in the
+middle. Nothing is wasted by a split: all weights are recomputed from all nodes, which stay. Several curves and several
+targets share the budget: panels compete by their indicators in shares of the error that their target is allowed.
 
 Where the attribution error has a tolerance too, it is asked for whenever completeness holds, and panels are split for
 it until it holds as well.
@@ -11,12 +13,16 @@ it until it holds as well.
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
 from itertools import accumulate
+from math import log10
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attributor.core import mesh
+from attributor.core import spectral
+from attributor.core.choosing import for_completeness, for_vectors, why_stuck
 from attributor.core.integrator import (
     Ask,
     Check,
@@ -24,40 +30,54 @@ from attributor.core.integrator import (
     Integral,
     Node,
     StopReason,
+    Told,
     Tolerance,
     attributed,
     checked,
     laid_out,
 )
 from attributor.core.panels import CurvePanels, Panels, side_by_side
+from attributor.core.placing import Scan, first_scan
 
-#: Evenly spaced first nodes of a single curve, both ends among them. Ours: with 5, panels whose residual is small by
-#: luck stay unseen; 9 halve the worst errors of the vector at hardly any cost. Figures in ARCHITECTURE.md, decision 3.
-FIRST_NODES = 9
-#: First nodes of each curve, by the most curves that get so many. Ours: two curves of 5 have the 8 panels of one of 9,
-#: and luck in one curve of four is diluted by the others; of more curves, 3 is the fewest with a choice of stencils.
-FIRST_NODES_OF_EACH = ((1, FIRST_NODES), (4, 5))
-FEWEST_FIRST_NODES = 3
-#: Share of the tolerance that the panels left alone in a round may use up; the split ones need the rest.
-UNSPLIT_SHARE = 0.5
-#: Indicators are compared in so many steps per factor of two: 1 % apart, far above float32 rounding. Ours.
-TIES_PER_OCTAVE = 64
+#: First nodes of a single curve at the loosest tolerance, 5 %. Odd numbers, so that the panels between them pair up and
+#: every other node makes a rule too. Ours: 7 leave half of the transformer's inputs above 5 %; ARCHITECTURE.md, 13.
+FIRST_NODES, LOOSEST = 9, 0.05
+#: More of them per factor of ten in the tolerance: 15 at 1 %, 23 at 0.1 %. The error of such a rule on a smooth score
+#: falls by a factor per node (Trefethen 2008), so they grow as the logarithm. Ours: 15 meet 1 % on most inputs.
+NODES_PER_DECADE = 8.6
+TIGHTEST = 1e-6
+#: The share of them that each curve gets, by the most curves that get so many. Ours: two curves of 5 have about the
+#: panels of one of 9, and luck in one curve of four is diluted by the others.
+SHARES_OF_EACH = ((1, 1.0), (4, 5 / 9))
+SMALLEST_SHARE = 1 / 3
+#: A smaller budget has too few nodes for any choice of stencils, and none for a coarse rule either.
+FEWEST_FIRST_NODES = 2
+#: Where more than this share of a curve's panels is to be split, all are, for the polynomial's next rule. Ours.
+EXTENDED_SHARE = 0.5
 #: Of the panels, one in so many is split at once (two at least): later rounds know more.
 MOST_SPLITS_SHARE = 3
-#: Stands for an allowed error of zero where shares of it are compared: below any residual that counts.
-LEAST_LIMIT = 1e-100
-#: The least positive float: a share of zero has a logarithm too.
-TINIEST = float(np.finfo(float).tiny)
 
 
 def fewest_evaluations(curves: Sequence[Curve]) -> int:
     """Evaluations that the first nodes of these curves take: the least budget that AdaptiveIntegrator accepts."""
-    return len(_first_asks(tuple(curves)))
+    return FEWEST_FIRST_NODES * len(curves)
 
 
+def first_nodes(n_curves: int, tolerance: Tolerance, max_evaluations: int) -> int:
+    """Gradients that each of so many curves begins with."""
+    asked = [t for t in (tolerance.relative, tolerance.attribution) if t is not None]
+    tight = min(max(asked[0], TIGHTEST), LOOSEST) if asked else LOOSEST
+    share = next((share for most, share in SHARES_OF_EACH if n_curves <= most), SMALLEST_SHARE)
+    wanted = share * (FIRST_NODES + NODES_PER_DECADE * log10(LOOSEST / tight))
+    odd = 2 * round((wanted - 1) / 2) + 1
+    return max(FEWEST_FIRST_NODES, min(odd, max_evaluations // n_curves))
+
+
+@lru_cache(maxsize=64)
 def _first_asks(curves: tuple[Curve, ...]) -> tuple[Ask, ...]:
-    nodes = next((n for most, n in FIRST_NODES_OF_EACH if len(curves) <= most), FEWEST_FIRST_NODES)
-    return laid_out(curves, (tuple(i / (nodes - 1) for i in range(nodes)),) * len(curves))
+    """Scores only."""
+    asks = laid_out(curves, (first_scan(len(curves)),) * len(curves))
+    return tuple(replace(ask, gradient=False) for ask in asks)
 
 
 class AdaptiveIntegrator:
@@ -68,20 +88,24 @@ class AdaptiveIntegrator:
     """
 
     def __init__(self, curves: Sequence[Curve], n_targets: int, tolerance: Tolerance, max_evaluations: int) -> None:
-        wanted = _first_asks(tuple(curves))
-        if max_evaluations < len(wanted):
+        fewest = fewest_evaluations(curves)
+        if max_evaluations < fewest:
             raise ValueError(
-                f"max_evaluations must be at least {len(wanted)}: so many first nodes has a path of {len(curves)} "
+                f"max_evaluations must be at least {fewest}: so many first nodes has a path of {len(curves)} "
                 f"{'curve' if len(curves) == 1 else 'curves'}"
             )
         self._tolerance = tolerance
         self._max_evaluations = max_evaluations
         self._targets = range(n_targets)
-        self._curves = [CurvePanels(curve.weight) for curve in curves]
-        self._wanted: list[Ask] = list(wanted)
-        self._pending = {ask.nodes[0].index: ask for ask in wanted}
-        self._next_index = sum(len(ask.nodes) for ask in wanted)
-        self._evaluations = len(wanted)
+        self._shares = [curve.weight for curve in curves]
+        self._ends: list[list[Told]] = [[] for _ in curves]
+        #: Until the first nodes are placed; the curves from then on.
+        self._scans = [Scan() for _ in curves]
+        self._curves: list[CurvePanels] = []
+        self._wanted: list[Ask] = list(_first_asks(tuple(curves)))
+        self._pending = {ask.nodes[0].index: ask for ask in self._wanted}
+        self._next_index = sum(len(ask.nodes) for ask in self._wanted)
+        self._evaluations = 0
         self._unfitted = set(range(len(curves)))
         self._residuals: list[float] = []
         self._gaps: tuple[float, ...] = ()
@@ -104,11 +128,18 @@ class AdaptiveIntegrator:
         return wanted
 
     def tell(self, ask: Ask, scores: Sequence[float], slopes: Sequence[Sequence[float]] | None) -> None:
-        """See Integrator. A slope may be non-finite at an end of a curve: the panel there gets an open stencil."""
+        """See Integrator. No gradient is asked for at the ends of a curve: the panels there get open stencils."""
         for told in checked(self._pending.pop(ask.nodes[0].index), scores, slopes):
-            self._curves[told.node.curve].add(told)
-        if not self._pending:
+            if self._curves:
+                self._curves[told.node.curve].add(told)
+            else:
+                self._scan(told)
+        if self._pending:
+            return
+        if self._curves:
             self._advance()
+        else:
+            self._place()
 
     def check(self) -> Check | None:
         """The weights it would stop with, where an attribution tolerance must confirm them."""
@@ -124,7 +155,7 @@ class AdaptiveIntegrator:
         if ending is not StopReason.TOLERANCE or all(fine):
             self._stop = ending
             return
-        chosen = _choose_for_vectors(self._panels(), ~np.array(fine))
+        chosen = for_vectors(self._panels(), ~np.array(fine))
         if not len(chosen):
             self._stop = StopReason.RESOLUTION
         elif self._evaluations >= self._max_evaluations:
@@ -151,9 +182,37 @@ class AdaptiveIntegrator:
             gaps=self._gaps,
             limits=self._limits,
             discontinuous_at=next(((i, curve.jump) for i, curve in enumerate(self._curves) if curve.jump), None),
-            open_ends=tuple((i, alpha) for i, curve in enumerate(self._curves) for alpha in curve.open_ends()),
             attribution_errors=self._errors,
         )
+
+    def _scan(self, told: Told) -> None:
+        self._scans[told.node.curve].add(told.node.alpha, told.scores)
+        if told.node.alpha in (0.0, 1.0):
+            self._ends[told.node.curve].append(told)
+
+    def _place(self) -> None:
+        """All scores are known: want more, or the first gradients."""
+        for number, scan in enumerate(self._scans):
+            for alpha in scan.wanted():
+                self._want(number, alpha, gradient=False)
+        if self._wanted:
+            return
+        n = first_nodes(len(self._scans), self._tolerance, self._max_evaluations)
+        for number, (scan, share, ends) in enumerate(zip(self._scans, self._shares, self._ends, strict=True)):
+            placing = scan.placing()
+            self._curves.append(CurvePanels(share, placing))
+            for told in ends:
+                self._curves[number].add(told)
+            for alpha in spectral.alphas(n, placing):
+                self._want(number, alpha, gradient=True)
+
+    def _want(self, number: int, alpha: float, *, gradient: bool) -> None:
+        ask = Ask((Node(self._next_index, number, alpha),), gradient)
+        self._pending[self._next_index] = ask
+        self._wanted.append(ask)
+        self._next_index += 1
+        self._evaluations += gradient
+        self._unfitted.add(number)
 
     def _panels(self) -> Panels:
         return side_by_side([curve.panels for curve in self._curves])
@@ -176,9 +235,9 @@ class AdaptiveIntegrator:
             self._end(StopReason.TOLERANCE)
             return
         panels = self._panels()
-        chosen = _choose(panels, self._limits, indicators, self._met)
+        chosen = for_completeness(panels, self._limits, indicators, self._met)
         if not len(chosen):
-            self._end(_why_stuck(panels, ~np.array(self._met)))
+            self._end(why_stuck(panels, ~np.array(self._met)))
         elif self._evaluations >= self._max_evaluations:
             self._end(StopReason.MAX_EVALUATIONS)
         else:
@@ -206,66 +265,21 @@ class AdaptiveIntegrator:
         return Check(tuple(weights), tuple(coarse_weights))
 
     def _split(self, chosen: NDArray[np.intp]) -> None:
-        """Want the middles of panels, numbered over all curves and worst first, as far as the budget goes."""
+        """Split panels, numbered over all curves and worst first, as far as the budget goes.
+
+        A curve that wants most of its panels split gets the next rule of one polynomial, if the budget has it.
+        """
         firsts = [0, *accumulate(len(curve.told) - 1 for curve in self._curves)]
-        for panel in sorted(chosen[: self._max_evaluations - self._evaluations].tolist()):
+        at_once = max(2, firsts[-1] // MOST_SPLITS_SHARE)
+        for number, curve in enumerate(self._curves):
+            own = (chosen >= firsts[number]) & (chosen < firsts[number + 1])
+            panels = len(curve.told) - 1
+            spare = self._max_evaluations - self._evaluations
+            if curve.extensible and np.count_nonzero(own) > EXTENDED_SHARE * panels and panels <= spare:
+                chosen = chosen[~own]
+                for alpha in curve.extend():
+                    self._want(number, alpha, gradient=True)
+        at_once = min(at_once, self._max_evaluations - self._evaluations)
+        for panel in sorted(chosen[:at_once].tolist()):
             number = bisect_right(firsts, panel) - 1
-            alpha = self._curves[number].halve(panel - firsts[number])
-            ask = Ask((Node(self._next_index, number, alpha),), gradient=True)
-            self._pending[self._next_index] = ask
-            self._wanted.append(ask)
-            self._unfitted.add(number)
-            self._next_index += 1
-            self._evaluations += 1
-
-
-def _choose(panels: Panels, limits: Sequence[float], totals: Sequence[float], met: Sequence[bool]) -> NDArray[np.intp]:
-    """Panels to split for completeness, worst first: the fewest such that the others together stay below a share of the
-    limit, for each target that is not met yet. None where no split can bring any of them within its limit.
-
-    Per target: `limits`, `totals` of the indicators, and whether the target is `met`.
-    """
-    open_to_splits = np.where(panels.idle, 0.0, panels.indicator)
-    within_reach = [sum(row) for row in open_to_splits.tolist()]
-    # Jumps and noise alone may exceed the limit: then the rest is brought within it, and no more is spent.
-    wanting = [
-        target
-        for target, (total, reach, limit) in enumerate(zip(totals, within_reach, limits, strict=True))
-        if not met[target] and not (total - reach > limit and reach <= limit)
-    ]
-    if not wanting:
-        return np.empty(0, np.intp)
-    share = open_to_splits[wanting] / np.array([[max(limits[target], LEAST_LIMIT)] for target in wanting])
-    order = _worst_first(share.max(axis=0))
-    left_over = share.sum(axis=1, keepdims=True) - share[:, order].cumsum(axis=1)
-    enough = int(np.count_nonzero(left_over.max(axis=0) > UNSPLIT_SHARE)) + 1
-    return order[:enough]
-
-
-def _choose_for_vectors(panels: Panels, wrong: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Panels to split for the attribution error of the targets that are `wrong`, worst first.
-
-    Where vectors turn, slopes mostly turn too, and the trapezoid's residual shows where. It need not: along a linear
-    score all residuals vanish whatever the gradients do, and only an even refinement finds out. So a panel counts by
-    its share of the residuals (of the worst target) and by its share of the path. Ours.
-    """
-    size = panels.size[wrong]
-    total = size.sum(axis=1, keepdims=True)
-    share = np.divide(size, total, out=np.zeros_like(size), where=total > 0).max(axis=0)
-    width = panels.width[0] / panels.width.sum()
-    return _worst_first(np.where(panels.narrow[0], 0.0, share + width))
-
-
-def _worst_first(share: mesh.Floats) -> NDArray[np.intp]:
-    """The panels with the largest shares, descending, as many as are split at once; none with a share of zero."""
-    # Nearly equal ones are ties, which a stable sort leaves to the left: rounding must not choose between mirrors.
-    rank = np.rint(np.log2(np.maximum(share, TINIEST)) * -TIES_PER_OCTAVE)
-    order = np.argsort(rank, kind="stable")[: max(2, len(share) // MOST_SPLITS_SHARE)]
-    return order[share[order] > 0]
-
-
-def _why_stuck(panels: Panels, unmet: NDArray[np.bool_]) -> StopReason:
-    if panels.jumped[unmet].any():
-        return StopReason.DISCONTINUITY
-    too_narrow = (panels.narrow & ~panels.at_rounding)[unmet].any()
-    return StopReason.RESOLUTION if too_narrow else StopReason.FLOAT_NOISE
+            self._want(number, self._curves[number].halve(panel - firsts[number]), gradient=True)

@@ -35,22 +35,14 @@ CACHED_NODES = 17
 @dataclass(frozen=True, slots=True)
 class Fit:
     """A mesh integrated. `weights`: one per node. Per panel: `residual` of the stencil chosen, `trapezoid_residual` of
-    the shortest one, and `noise`, the rounding below which a residual says nothing; all in units of the score."""
+    the shortest one, `noise`, the rounding below which a residual says nothing, and `indicator`, the error that the
+    panel counts with; all in units of the score."""
 
     weights: Floats
     residual: Floats
     trapezoid_residual: Floats
     noise: Floats
-
-    @property
-    def indicator(self) -> Floats:
-        """Error indicator per panel: the geometric mean of both residuals.
-
-        The chosen residual alone flatters itself, for it was chosen for being small; the trapezoid's alone asks for
-        nodes that a smooth score does not need. Down at rounding the chosen one stands alone: no split can lower it.
-        """
-        mean = np.sqrt(np.abs(self.residual) * np.abs(self.trapezoid_residual))
-        return np.where(self.at_rounding, np.abs(self.residual), mean)
+    indicator: Floats
 
     @property
     def at_rounding(self) -> NDArray[np.bool_]:
@@ -74,7 +66,18 @@ def fit(alpha: Floats, score: Floats, slope: Floats) -> Fit:
     # Per panel the candidate with the least key; a stable sort leaves ties to the shortest, which stands first.
     order = np.lexsort((key, table.panel))
     chosen = order[np.searchsorted(table.panel[order], np.arange(len(rise)))]
-    return Fit(table.rows[chosen].sum(axis=0), residual[chosen], residual[table.shortest], noise)
+    best, trapezoid = residual[chosen], residual[table.shortest]
+    return Fit(table.rows[chosen].sum(axis=0), best, trapezoid, noise, indicator(best, trapezoid, noise))
+
+
+def indicator(residual: Floats, trapezoid_residual: Floats, noise: Floats) -> Floats:
+    """Error indicator per panel of a chosen stencil: the geometric mean of its residual and the trapezoid's.
+
+    The chosen residual alone flatters itself, for it was chosen for being small; the trapezoid's alone asks for
+    nodes that a smooth score does not need. Down at rounding the chosen one stands alone: no split can lower it.
+    """
+    size = np.abs(residual)
+    return np.where(size <= noise, size, np.sqrt(size * np.abs(trapezoid_residual)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +159,7 @@ def _interpolant_weights(nodes: Floats, a: Floats, b: Floats) -> Floats:
     return np.asarray(solved[:, :, 0] * half[:, None])
 
 
-def every_other(alpha: Floats, slope: Floats) -> NDArray[np.intp]:
-    """Numbers of every other node of a mesh, both ends kept; empty where fewer than three usable ones would remain."""
-    kept = np.append(np.arange(0, len(alpha) - 1, 2), len(alpha) - 1)
-    return kept if np.isfinite(slope[kept]).sum() >= 2 and len(kept) >= 3 else kept[:0]
+def every_other(slope: Floats) -> NDArray[np.intp]:
+    """Numbers of every other node with a finite slope, and of both ends; empty where fewer than two have one."""
+    usable = np.flatnonzero(np.isfinite(slope))[::2]
+    return np.union1d(usable, [0, len(slope) - 1]) if len(usable) >= 2 else usable[:0]

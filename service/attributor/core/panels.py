@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from attributor.core import mesh
+from attributor.core import mesh, spectral
 from attributor.core.integrator import Told
+from attributor.core.placing import Placing
 
 #: Splits without a shrinking residual after which a panel is taken to hold a jump of F (a kink halves it each time).
 JUMP_SPLITS = 6
@@ -19,6 +20,9 @@ JUMP_SPLITS = 6
 JUMP_SHRINKAGE = 0.9
 #: Panels narrower than this are not split: float32 coefficients of the path would no longer tell its nodes apart.
 NARROWEST_PANEL = 2.0**-20
+#: Nodes, both ends included, of the largest rule of one polynomial that is extended: its tables grow as the square.
+#: Ours: in practice kinks and jumps are cheaper to split around long before.
+MOST_EXTENDED = 130
 
 BY_ALPHA = attrgetter("node.alpha")
 
@@ -50,8 +54,10 @@ def side_by_side(parts: Sequence[Panels]) -> Panels:
 class CurvePanels:
     """One curve's nodes and panels: `add` what was told, then `fit`; look at the `panels`, `halve` some, and so on."""
 
-    def __init__(self, weight: float) -> None:
+    def __init__(self, weight: float, placing: Placing | None = None) -> None:
         self._weight = weight
+        #: As long as the nodes are those of `spectral`.
+        self._placing = placing
         self._fits: list[mesh.Fit] = []
         self._panels: Panels | None = None
         self._alpha = np.empty(0)
@@ -80,11 +86,15 @@ class CurvePanels:
         self._alpha = np.array([t.node.alpha for t in self.told])
         self._score = np.array([t.scores for t in self.told]).T
         self._slope = np.array([t.slopes for t in self.told], float).T
-        self._fits = [mesh.fit(self._alpha, f, h) for f, h in zip(self._score, self._slope, strict=True)]
+        self._fits = [self._fit(f, h) for f, h in zip(self._score, self._slope, strict=True)]
         self._indicators = [fit.indicator for fit in self._fits]
         self.residuals = [self._weight * sum(fit.residual.tolist()) for fit in self._fits]
         self.indicators = [self._weight * sum(indicator.tolist()) for indicator in self._indicators]
         self._panels = None
+
+    def _fit(self, score: mesh.Floats, slope: mesh.Floats) -> mesh.Fit:
+        local = mesh.fit(self._alpha, score, slope)
+        return local if self._placing is None else spectral.fit(self._placing, score, slope, local)
 
     @property
     def panels(self) -> Panels:
@@ -114,8 +124,21 @@ class CurvePanels:
             narrow=narrow,
         )
 
+    @property
+    def extensible(self) -> bool:
+        """Whether the nodes are still those of one polynomial, and few enough to take twice as many."""
+        return self._placing is not None and len(self.told) <= MOST_EXTENDED
+
+    def extend(self) -> list[float]:
+        """Note that every panel is split: where the nodes are wanted now that make the next rule of one polynomial."""
+        if self._placing is None:
+            raise RuntimeError("no polynomial goes through all nodes any more. This is a bug.")
+        self._parts[:] = 2
+        return list(spectral.alphas(2 * len(self.told) - 3, self._placing)[::2])
+
     def halve(self, panel: int) -> float:
-        """Note that a panel is split, by its number: its middle, where a node is wanted now."""
+        """Note that a panel is split, by its number: its middle, where a node is wanted now. Ends the polynomial."""
+        self._placing = None
         self._parts[panel] = 2
         return self._middle(panel)
 
@@ -129,19 +152,14 @@ class CurvePanels:
 
     def coarse_weights(self, target: int) -> dict[int, float] | None:
         """The same rule on every other node; None where that leaves too few."""
-        if len(self.told) == 3:  # The two ends remain: a trapezoid, and no mesh to choose stencils on.
-            ends = self.told[::2]
-            both = all(t.slopes[target] is not None for t in ends)
-            return self._by_index(target, ends, np.array([0.5, 0.5])) if both else None
-        kept = mesh.every_other(self._alpha, self._slope[target])
+        n = len(self.told) - 2
+        if self._placing is not None and n % 2:
+            return self._by_index(target, self.told[2:-1:2], spectral.rows(n // 2, self._placing).sum(axis=0))
+        kept = mesh.every_other(self._slope[target])
         if not len(kept):
             return None
         fit = mesh.fit(self._alpha[kept], self._score[target, kept], self._slope[target, kept])
         return self._by_index(target, [self.told[i] for i in kept], fit.weights)
-
-    def open_ends(self) -> list[float]:
-        """The ends at which a target's slope is not finite."""
-        return [told.node.alpha for told in (self.told[0], self.told[-1]) if None in told.slopes]
 
     def _middle(self, panel: int) -> float:
         return (self.told[panel].node.alpha + self.told[panel + 1].node.alpha) / 2

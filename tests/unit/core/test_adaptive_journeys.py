@@ -120,7 +120,7 @@ def test_ties_go_to_the_first_curve_and_to_the_left():
     assert len(asks) == fewest_evaluations(journey.curves)
     for ask in asks:
         tell(integrator, journey, ask)
-    # Three Fejer nodes: the panels in the middle, between them, are the widest.
+    # The panel in the middle is the widest.
     inner = nodes(FEWEST_FIRST_NODES)
     assert [(ask.nodes[0].curve, ask.nodes[0].alpha) for ask in integrator.ask()] == [(0, (inner[0] + inner[1]) / 2)]
 

@@ -1,7 +1,8 @@
 import pytest
-from attributor.core.adaptive import FIRST_NODES, AdaptiveIntegrator
+from attributor.core.adaptive import FEWEST_FIRST_NODES, AdaptiveIntegrator
 from attributor.core.fixed import FixedIntegrator
 from attributor.core.integrator import Curve
+from attributor.core.placing import first_scan
 from attributor.engine.active_job import ActiveJob
 from attributor.engine.explain import explain
 from attributor.engine.integration import integrator_for
@@ -49,7 +50,7 @@ def test_a_fixed_rule_without_a_count_is_refused():
 
 def test_a_budget_too_small_is_refused():
     with pytest.raises(ValueError, match="max_evaluations"):
-        integrator_for(Quadrature(max_evaluations=4), STRAIGHT, 1)
+        integrator_for(Quadrature(max_evaluations=FEWEST_FIRST_NODES - 1), STRAIGHT, 1)
 
 
 def test_a_job_without_inputs_is_refused():
@@ -60,7 +61,7 @@ def test_a_job_without_inputs_is_refused():
 def test_every_input_has_a_task_of_its_own_with_its_first_points_waiting():
     job = start(RecordingModel(WAVE), [1.0], [2.0])
     assert [task.work.id for task in job.tasks] == ["a/0", "a/1"]
-    assert [len(task.waiting) for task in job.tasks] == [FIRST_NODES, FIRST_NODES]
+    assert [len(task.waiting) for task in job.tasks] == [len(first_scan(1))] * 2
     assert not job.done
 
 

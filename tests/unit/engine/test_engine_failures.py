@@ -87,16 +87,18 @@ def test_a_score_that_is_nan_fails_its_job_and_no_other(alpha):
 
 
 def test_an_interior_gradient_that_is_nan_fails_its_job_and_no_other():
-    model = RecordingModel(WAVE, spoilt={("bad/0", 0.25): told(1.0, math.nan)})
+    alpha = only(alone(WAVE, job_spec(WAVE))).nodes.alpha[1]
+    model = RecordingModel(WAVE, spoilt={("bad/0", alpha): told(1.0, math.nan)})
     engine = engine_on(model)
     for job_id in ("bad", "good"):
         engine.admit(job_id, job_spec(WAVE))
     outcomes = run_to_end(engine)
-    assert outcomes["bad"] == Failure("non_finite_gradient", "the gradient is not finite at alpha = 0.25 of the path")
+    detail = f"the gradient is not finite at alpha = {alpha:g} of the path"
+    assert outcomes["bad"] == Failure("non_finite_gradient", detail)
     assert only(outcomes["good"]).converged
 
 
-def test_an_open_end_costs_a_warning_and_nothing_else():
+def test_an_end_without_a_finite_gradient_costs_nothing():
     problem = named("root_and_square")
     engine = engine_on(RecordingModel(problem))
     engine.admit("a", job_spec(problem))
@@ -107,7 +109,7 @@ def test_an_open_end_costs_a_warning_and_nothing_else():
     assert result.nodes.slope[0] is None
     assert result.nodes.weight[0] == 0
     assert math.isfinite(result.attribution_error)
-    assert "gradient_not_finite_at_end" in {warning.code for warning in result.warnings}
+    assert not result.warnings
 
 
 def test_a_model_that_is_not_ready_fails_the_job_with_that_code():
@@ -149,7 +151,7 @@ def test_two_digests_of_one_name_never_share_a_pass():
 
 
 @pytest.mark.parametrize(
-    "changes", [{"quadrature": Quadrature(max_evaluations=4)}, {"quadrature": fixed(None)}, {"inputs": ()}]
+    "changes", [{"quadrature": Quadrature(max_evaluations=1)}, {"quadrature": fixed(None)}, {"inputs": ()}]
 )
 def test_a_specification_that_makes_no_sense_ends_its_job_not_the_worker(changes):
     engine = engine_on(RecordingModel(WAVE))

@@ -1,10 +1,7 @@
 """What a request will cost at the least, held against what it allows itself and what one job may cost."""
 
-from itertools import pairwise
-
 from attributor.api.schemas.bodies import MOST_EVALUATIONS, AttributionBody
-from attributor.core.adaptive import FEWEST_FIRST_NODES, fewest_evaluations
-from attributor.core.integrator import EXAMPLE, Curve
+from attributor.core.adaptive import FEWEST_FIRST_NODES
 from attributor.errors import InvalidRequest
 from attributor.inputs.baselines import shapley_features
 from attributor.jobs.explanation import Explanation, Gamma, GammaKind, Method
@@ -35,21 +32,10 @@ def require_budget(body: AttributionBody, explanation: Explanation, info: ModelI
         nodes = n_paths * n_pieces * (body.n_steps or DEFAULT_STEPS)
         if nodes > MOST_EVALUATIONS:
             raise InvalidRequest(f"{nodes} nodes for {paths}: at most {MOST_EVALUATIONS}", field="n_steps")
-    elif (fewest := _fewest(n_paths, n_pieces)) > body.max_evaluations:
+    elif (fewest := FEWEST_FIRST_NODES * n_paths * n_pieces) > body.max_evaluations:
         raise InvalidRequest(
             f"must be at least {fewest} for {paths}; or take fewer baselines or points", field="max_evaluations"
         )
-
-
-def _fewest(n_paths: int, n_pieces: int) -> int:
-    """Evaluations that the adaptive rule begins with."""
-    of_each = FEWEST_FIRST_NODES - 1
-    if n_paths * n_pieces * of_each >= MOST_EVALUATIONS:  # too many to draw up: all ends, middles and the example
-        return n_paths * n_pieces * of_each + 1
-    ends = ([EXAMPLE + 1 + path * n_pieces + k for k in range(n_pieces)] + [EXAMPLE] for path in range(n_paths))
-    return fewest_evaluations(
-        [Curve(start, end, path, 1 / n_paths) for path, passed in enumerate(ends) for start, end in pairwise(passed)]
-    )
 
 
 def _pieces(gamma: Gamma) -> int:

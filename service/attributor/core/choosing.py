@@ -1,0 +1,74 @@
+"""Which panels to split, of all curves side by side. Pure functions; knows no budget and no nodes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attributor.core import mesh
+from attributor.core.integrator import StopReason
+from attributor.core.panels import Panels
+
+#: Share of the tolerance that the panels left alone in a round may use up; the split ones need the rest.
+UNSPLIT_SHARE = 0.5
+#: Indicators are compared in so many steps per factor of two: 1 % apart, far above float32 rounding. Ours.
+TIES_PER_OCTAVE = 64
+#: Stands for an allowed error of zero where shares of it are compared: below any residual that counts.
+LEAST_LIMIT = 1e-100
+#: The least positive float: a share of zero has a logarithm too.
+TINIEST = float(np.finfo(float).tiny)
+
+
+def for_completeness(
+    panels: Panels, limits: Sequence[float], totals: Sequence[float], met: Sequence[bool]
+) -> NDArray[np.intp]:
+    """Panels to split for completeness, worst first: the fewest such that the others together stay below a share of the
+    limit, for each target that is not met yet. None where no split can bring any of them within its limit.
+
+    Per target: `limits`, `totals` of the indicators, and whether the target is `met`.
+    """
+    open_to_splits = np.where(panels.idle, 0.0, panels.indicator)
+    within_reach = [sum(row) for row in open_to_splits.tolist()]
+    # Jumps and noise alone may exceed the limit: then the rest is brought within it, and no more is spent.
+    wanting = [
+        target
+        for target, (total, reach, limit) in enumerate(zip(totals, within_reach, limits, strict=True))
+        if not met[target] and not (total - reach > limit and reach <= limit)
+    ]
+    if not wanting:
+        return np.empty(0, np.intp)
+    share = open_to_splits[wanting] / np.array([[max(limits[target], LEAST_LIMIT)] for target in wanting])
+    order = _worst_first(share.max(axis=0))
+    left_over = share.sum(axis=1, keepdims=True) - share[:, order].cumsum(axis=1)
+    enough = int(np.count_nonzero(left_over.max(axis=0) > UNSPLIT_SHARE)) + 1
+    return order[:enough]
+
+
+def for_vectors(panels: Panels, wrong: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Panels to split for the attribution error of the targets that are `wrong`, worst first.
+
+    Where vectors turn, slopes mostly turn too, and the trapezoid's residual shows where. It need not: along a linear
+    score all residuals vanish whatever the gradients do, and only an even refinement finds out. So a panel counts by
+    its share of the residuals (of the worst target) and by its share of the path. Ours.
+    """
+    size = panels.size[wrong]
+    total = size.sum(axis=1, keepdims=True)
+    share = np.divide(size, total, out=np.zeros_like(size), where=total > 0).max(axis=0)
+    width = panels.width[0] / panels.width.sum()
+    return _worst_first(np.where(panels.narrow[0], 0.0, share + width))
+
+
+def _worst_first(share: mesh.Floats) -> NDArray[np.intp]:
+    """The panels from the largest share down; none with a share of zero."""
+    # Nearly equal ones are ties, which a stable sort leaves to the left: rounding must not choose between mirrors.
+    rank = np.rint(np.log2(np.maximum(share, TINIEST)) * -TIES_PER_OCTAVE)
+    order = np.argsort(rank, kind="stable")
+    return order[share[order] > 0]
+
+
+def why_stuck(panels: Panels, unmet: NDArray[np.bool_]) -> StopReason:
+    """Why no split can bring the targets that are `unmet` within their limits."""
+    if panels.jumped[unmet].any():
+        return StopReason.DISCONTINUITY
+    too_narrow = (panels.narrow & ~panels.at_rounding)[unmet].any()
+    return StopReason.RESOLUTION if too_narrow else StopReason.FLOAT_NOISE
