@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from attributor.jobs.explanation import BaselineKind, BaselinePart, BaselineSpec, Layer, Quantity
+from attributor.jobs.explanation import BaselineKind, BaselinePart, BaselineSpec, Gamma, GammaKind, Layer, Quantity
 from attributor.jobs.model import OutputScale
 from path_integrals import column, dense_nodes, gradients, straight, tensor64
 from torch import Tensor, nn
@@ -152,3 +152,16 @@ def test_a_layer_that_only_one_input_reaches_leaves_the_other_at_the_example():
     expected = straight(lambda rows: double.after(rows, held.expand(len(rows), -1))[:, 1], z0, z)
     assert off(result.attributions["a"], expected) < NEAR
     assert "layer_not_a_cut" in codes(result)
+
+
+@pytest.mark.parametrize("n_points", [1, 3])
+def test_influence_is_a_mean_however_many_pieces_the_path_has(n_points):
+    net = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 3))
+    points = tuple(normal(20 + n, 4) for n in range(n_points))
+    bent = {"x": Gamma(GammaKind.POLYLINE, points=points)}
+    result = explained(
+        net, MLP_INFO, {"x": X}, baselines=(baseline(x=X0),), gamma=bent, **asked("0", Quantity.INFLUENCE)
+    )
+    assert result.attributions["0"] == pytest.approx(net[1].weight[1].detach().numpy(), abs=1e-5)
+    assert result.completeness_error is None
+    assert result.baselines[0].completeness_error is None

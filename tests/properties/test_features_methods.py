@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from attributor.engine.noise import noisy_copies
+from attributor.engine.work import PURPOSES
 from attributor.jobs.explanation import (
     BaselineKind,
     BaselinePart,
@@ -79,9 +80,17 @@ def test_gradients_of_tokens_are_of_their_embeddings():
     target = output(2, scale=OutputScale.LOGIT, position=3)
     result = explained(net, info, {"ids": ids}, method=Method.GRADIENT_X_INPUT, baselines=(), targets=(target,))
     assert off(result.attributions["ids"], (by_hand * embedded.numpy()).sum(-1)) < ROUNDING
+    # The parts of one gradient would cancel, so a token has their norm.
+    sizes = explained(net, info, {"ids": ids}, method=Method.SALIENCY, baselines=(), targets=(target,))
+    assert off(sizes.attributions["ids"], np.linalg.norm(by_hand, axis=-1)) < ROUNDING
 
 
 # SmoothGrad
+
+
+def noise_of(seed: int) -> np.random.Generator:
+    """What the first input of a request draws its noise from."""
+    return np.random.default_rng(np.random.SeedSequence([seed, 0], spawn_key=(PURPOSES.index("noise"),)))
 
 
 @pytest.mark.parametrize("form", SmoothForm)
@@ -91,7 +100,7 @@ def test_smoothgrad_is_a_loop_over_the_same_noise(form):
         NET, INFO, {"x": X}, method=Method.SALIENCY, absolute=False, baselines=(), targets=(LOGIT,),
         smoothing=smoothing, seed=seed,
     )  # fmt: skip
-    copies = noisy_copies({"x": X}, INFO, smoothing, np.random.default_rng([seed, 0]))
+    copies = noisy_copies({"x": X}, INFO, smoothing, noise_of(seed))
     each = np.stack([gradient(logit(NET), copy["x"]) for copy in copies])
     expected = {"plain": each.mean(0), "squared": (each**2).mean(0), "variance": each.var(0)}[form]
     assert off(result.attributions["x"], expected) < 1e-4
@@ -106,7 +115,7 @@ def test_smoothed_integrated_gradients_are_a_loop_over_the_same_noise():
         NET, INFO, {"x": X}, baselines=(baseline(x=X0),), targets=(LOGIT,), smoothing=smoothing, seed=seed,
         quadrature=CLOSE,
     )  # fmt: skip
-    copies = noisy_copies({"x": X}, INFO, smoothing, np.random.default_rng([seed, 0]))
+    copies = noisy_copies({"x": X}, INFO, smoothing, noise_of(seed))
     expected = np.mean([straight(logit(NET), X0, copy["x"]) for copy in copies], axis=0)
     assert off(result.attributions["x"], expected) < 3e-3
 

@@ -120,15 +120,24 @@ def test_regression_outputs_are_read_as_they_stand():
 
 
 IDS = np.array([3, 0, 8, 5, 8], np.int64)
+NO_WORDS = BaselineSpec("nothing", {"ids": BaselinePart(BaselineKind.ZERO_EMBEDDING)})
+
+
+def test_the_predicted_token_is_that_of_each_targets_own_position():
+    net = Tagger(7)
+    info = described(TOKENS, n_out=4, kind=OutputKind.SEQUENCE, positions=5)
+    targets = tuple(Target(rank=rank, position=position) for position in range(5) for rank in (0, 1))
+    results = explain(net, info, {"ids": IDS}, baselines=(NO_WORDS,), targets=targets)
+    assert [result.target.predicted for result in results] == [True, False] * 5
+    assert len({result.target.terms for result in results[::2]}) > 1, "one token everywhere would prove nothing"
 
 
 @pytest.mark.parametrize(("position", "token"), [(0, 1), (2, 3), (-1, 0)])
 def test_a_position_and_a_token_of_a_sequence_are_right_by_hand(position, token):
     net = Tagger(8)
     info = described(TOKENS, n_out=4, kind=OutputKind.SEQUENCE, positions=5)
-    nothing = BaselineSpec("nothing", {"ids": BaselinePart(BaselineKind.ZERO_EMBEDDING)})
     target = output(token, scale=OutputScale.LOG_PROBABILITY, position=position)
-    result = explained(net, info, {"ids": IDS}, baselines=(nothing,), targets=(target,), quadrature=CLOSE)
+    result = explained(net, info, {"ids": IDS}, baselines=(NO_WORDS,), targets=(target,), quadrature=CLOSE)
     end = wide(net).embed(torch.tensor(IDS))
     start = end.clone()
     start[IDS != 0] = 0  # padding stays

@@ -6,7 +6,7 @@ Knows torch, one loaded model and the methods; knows no process, no bundle.
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,13 +20,12 @@ from attributor.engine.answer import path_results
 from attributor.engine.baselines import NamedBaseline, resolve_baselines
 from attributor.engine.faults import of_the_model
 from attributor.engine.outcome import Line, Outcome, deviation, mean, total
-from attributor.engine.work import Work
+from attributor.engine.work import Costs, Question
 from attributor.errors import NonFiniteScore, UnsupportedByModel
 from attributor.jobs.explanation import Target, fixed_baseline
 from attributor.jobs.job import JobSpec
 from attributor.jobs.model import InputKind, InputSpec, ModelInfo, OutputKind, OutputScale, Tensors
 from attributor.jobs.result import AttributionResult, PathResult, ResultWarning
-from attributor.ports import GradientModel
 from attributor.runtimes.targets import check_target, resolved_target
 
 Vectors = dict[str, NDArray[np.float64]]
@@ -63,6 +62,14 @@ class Loaded:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One input: what is asked of it, and what was spent."""
+
+    question: Question
+    costs: Costs
+
+
 def explain(loaded: Loaded, spec: JobSpec) -> AttributionResult:
     """Every input in every target. Changes the module: activations no longer work in place, tokens may be absent.
 
@@ -92,17 +99,16 @@ def _prepare(loaded: Loaded, trait: Trait, spec: JobSpec) -> None:
 def _of_input(loaded: Loaded, spec: JobSpec, number: int) -> tuple[PathResult, ...]:
     """The answers for one input, a target each. The counts are of all its targets, as the engine's are."""
     began = time.perf_counter()
-    # No route is opened on it: what the answer is made of needs no model.
-    work = Work(str(number), number, spec, cast("GradientModel", None), loaded.info, loaded.reference, began)
+    work = _Work(Question(number, spec, loaded.info), Costs())
     trait = TRAITS[spec.explanation.method]
     noticed = tuple(_unseen(loaded, trait, work))
     outputs = _outputs(loaded, work)
     targets = _targets(loaded, trait, work, outputs)
-    baselines = _baselines(work) if trait.has_baseline else []
+    baselines = _baselines(loaded, work) if trait.has_baseline else []
     found = [_of_target(loaded, work, target, baselines) for target in targets]
     outcome = Outcome(
         targets=targets,
-        predicted=int(_row(outputs, targets[0]).argmax()) if loaded.info.output.kind is not OutputKind.VALUES else None,
+        predicted=tuple(_predicted(loaded, outputs, target) for target in targets),
         scores=tuple(each.score for each in found),
         attributions=tuple(mean(each.vectors) for each in found),
         incomplete=trait.incomplete,
@@ -114,7 +120,7 @@ def _of_input(loaded: Loaded, spec: JobSpec, number: int) -> tuple[PathResult, .
         ),
         spreads=tuple(deviation(each.vectors) for each in found) if len(baselines) > 1 else None,
     )
-    answers = path_results(work, outcome, time.perf_counter() - began)
+    answers = path_results(work.question, work.costs, outcome, time.perf_counter() - began)
     return tuple(
         replace(answer, warnings=(*noticed, *_scale_changed(asked, target), *answer.warnings))
         for answer, asked, target in zip(answers, spec.explanation.targets, targets, strict=True)
@@ -130,25 +136,25 @@ class _Found:
     vectors: tuple[Vectors, ...]
 
 
-def _of_target(loaded: Loaded, work: Work, target: Target, baselines: Sequence[NamedBaseline]) -> _Found:
+def _of_target(loaded: Loaded, work: _Work, target: Target, baselines: Sequence[NamedBaseline]) -> _Found:
     attributed, fixed = loaded.attributed, loaded.fixed
     places = [each.name for each in (*attributed, *fixed)]
     scores = TargetScores(
         loaded.module, len(loaded.info.output.labels), target, [places.index(each.name) for each in loaded.info.inputs]
     ).to(loaded.device)
-    inputs, held = loaded.batch(attributed, work.example), loaded.batch(fixed, work.example)
+    inputs, held = loaded.batch(attributed, work.question.example), loaded.batch(fixed, work.question.example)
     starts = [loaded.batch(attributed, baseline.tensors) for baseline in baselines]
-    options = read_options(work.explanation.options)
+    options = read_options(work.question.explanation.options)
     vectors = []
     with of_the_model():
         score = _score(scores, (*inputs, *held), "the example")
         baseline_scores = tuple(_score(scores, (*start, *held), "a baseline") for start in starts)
         for start in starts or [()]:
-            task = Task(scores, inputs, start, held, attributed, options, work.explanation.seed)
-            vectors.append(_named(attributed, compute(work.explanation.method, task)))
-    work.forwards += scores.forwards
-    work.backwards += scores.backwards
-    work.evaluations += scores.backwards
+            task = Task(scores, inputs, start, held, attributed, options, work.question.explanation.seed)
+            vectors.append(_named(attributed, compute(work.question.explanation.method, task)))
+    work.costs.forwards += scores.forwards
+    work.costs.backwards += scores.backwards
+    work.costs.evaluations += scores.backwards
     return _Found(score, baseline_scores, tuple(vectors))
 
 
@@ -164,19 +170,21 @@ def _named(declared: Sequence[InputSpec], found: Sequence[Tensor]) -> Vectors:
     return {each.name: values.detach().cpu().double().numpy()[0] for each, values in zip(declared, found, strict=True)}
 
 
-def _outputs(loaded: Loaded, work: Work) -> NDArray[np.float32]:
+def _outputs(loaded: Loaded, work: _Work) -> NDArray[np.float32]:
     """The outputs at the example, of the output's shape."""
     with torch.no_grad(), of_the_model():
-        found: NDArray[np.float32] = loaded.module(*loaded.batch(loaded.info.inputs, work.example))[0].cpu().numpy()
-    work.forwards += 1
+        found: NDArray[np.float32] = (
+            loaded.module(*loaded.batch(loaded.info.inputs, work.question.example))[0].cpu().numpy()
+        )
+    work.costs.forwards += 1
     return found
 
 
-def _targets(loaded: Loaded, trait: Trait, work: Work, outputs: NDArray[np.float32]) -> tuple[Target, ...]:
+def _targets(loaded: Loaded, trait: Trait, work: _Work, outputs: NDArray[np.float32]) -> tuple[Target, ...]:
     """Resolved; on the scale that the method explains."""
     output = loaded.info.output
     targets = []
-    for asked in work.explanation.targets:
+    for asked in work.question.explanation.targets:
         check_target(asked, output)
         target = resolved_target(asked, output, outputs)
         if trait.logit_only and output.kind is not OutputKind.VALUES:
@@ -185,16 +193,28 @@ def _targets(loaded: Loaded, trait: Trait, work: Work, outputs: NDArray[np.float
     return tuple(targets)
 
 
+def _predicted(loaded: Loaded, outputs: NDArray[np.float32], target: Target) -> int | None:
+    """The class predicted at the target's position; None for regression."""
+    return None if loaded.info.output.kind is OutputKind.VALUES else int(_row(outputs, target).argmax())
+
+
 def _row(outputs: NDArray[np.float32], target: Target) -> NDArray[np.float32]:
     return outputs if target.position is None else outputs[target.position]
 
 
-def _baselines(work: Work) -> list[NamedBaseline]:
-    info = work.info
-    asked = work.explanation.baselines or (
+def _baselines(loaded: Loaded, work: _Work) -> list[NamedBaseline]:
+    info = work.question.info
+    asked = work.question.explanation.baselines or (
         fixed_baseline(info.default_baseline, info.baselines[info.default_baseline].tensors),
     )
-    return resolve_baselines(asked, work.example, info, work.reference, work.generator)
+    question = work.question
+    return [
+        baseline
+        for n, spec in enumerate(asked)
+        for baseline in resolve_baselines(
+            [spec], question.example, info, loaded.reference, partial(question.generator, "baselines", 0, n)
+        )
+    ]
 
 
 def _adds_up(trait: Trait) -> bool:
@@ -215,18 +235,18 @@ def _scale_changed(asked: Target, explained: Target) -> Iterator[ResultWarning]:
         )
 
 
-def _unseen(loaded: Loaded, trait: Trait, work: Work) -> Iterator[ResultWarning]:
+def _unseen(loaded: Loaded, trait: Trait, work: _Work) -> Iterator[ResultWarning]:
     """What the method treats only as a module, and the model does otherwise. Raises UnsupportedByModel for reuse."""
     if trait.covers is None:
         return
-    method = work.explanation.method
-    inputs = loaded.batch(loaded.info.inputs, work.example)
+    method = work.question.explanation.method
+    inputs = loaded.batch(loaded.info.inputs, work.question.example)
     for tensor in inputs:
         if tensor.is_floating_point():
             tensor.requires_grad_(True)
     with of_the_model():
         seen = look(loaded.module, inputs, trait.covers)
-    work.forwards += 1
+    work.costs.forwards += 1
     if trait.no_reuse and seen.reused:
         raise UnsupportedByModel(
             f"{method} needs a module for each step, and {', '.join(seen.reused)} runs more than once in a pass.",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from attributor.engine.steps import Steps
-from attributor.engine.work import Work
+from attributor.engine.work import Question, Work
 from attributor.jobs.job import JobSpec, Progress
 from attributor.jobs.model import ModelInfo, Tensors
 from attributor.ports import Evaluation, GradientModel, Point
@@ -33,7 +33,7 @@ class Task:
 
     def tell(self, place: int, point: Point, evaluation: Evaluation) -> None:
         """Take what a point gave; after the last one of its wish, run on to the next. Raises whatever it raises."""
-        self.work.count(len(evaluation.scores), gradient=point.ask.gradient)
+        self.work.costs.count(len(evaluation.scores), gradient=point.ask.gradient)
         self._told[place] = evaluation
         if len(self._told) == self._asked:
             told = [self._told[i] for i in range(self._asked)]
@@ -79,8 +79,10 @@ class ActiveJob:
         """A job with one task per input, not started. Raises ValueError if there is no input."""
         if not spec.inputs:
             raise ValueError("a job needs at least one input")
-        works = [Work(f"{job_id}/{i}", i, spec, *on, now_s) for i in range(len(spec.inputs))]
-        return cls(job_id, spec, on[0], [Task(work, procedure(work)) for work in works])
+        model, info, reference = on
+        questions = [Question(i, spec, info) for i in range(len(spec.inputs))]
+        works = [Work(f"{job_id}/{q.number}", q, model, reference, now_s) for q in questions]
+        return cls(job_id, spec, model, [Task(work, procedure(work)) for work in works])
 
     def close(self) -> None:
         """Free all vectors."""
@@ -96,7 +98,7 @@ class ActiveJob:
         """Evaluations so far, and the largest running completeness error over the inputs, relative."""
         errors = [error for task in self.tasks if (error := task.work.error()) is not None]
         return Progress(
-            evaluations=sum(task.work.evaluations for task in self.tasks),
+            evaluations=sum(task.work.costs.evaluations for task in self.tasks),
             completeness_error=max(errors, default=None),
             inputs_done=sum(task.done for task in self.tasks),
         )

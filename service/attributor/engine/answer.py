@@ -9,19 +9,19 @@ from numpy.typing import NDArray
 from attributor.core.completeness import completeness
 from attributor.engine.cautions import cautions
 from attributor.engine.outcome import Integration, Outcome, as_served, l1, total
-from attributor.engine.work import Work
+from attributor.engine.work import Costs, Question
 from attributor.jobs.explanation import Method, Target
 from attributor.jobs.model import ModelInfo, Tensors
 from attributor.jobs.result import BaselineResult, Nodes, PathResult, ResolvedTarget
 
 
-def path_results(work: Work, outcome: Outcome, computing_s: float) -> tuple[PathResult, ...]:
+def path_results(question: Question, costs: Costs, outcome: Outcome, computing_s: float) -> tuple[PathResult, ...]:
     """One result per target. Raises NonFiniteGradient where an attribution overflows float32."""
-    return tuple(_result(work, outcome, k, computing_s) for k in range(len(outcome.targets)))
+    return tuple(_result(question, costs, outcome, k, computing_s) for k in range(len(outcome.targets)))
 
 
-def _result(work: Work, outcome: Outcome, k: int, computing_s: float) -> PathResult:
-    explanation, quadrature = work.explanation, work.spec.quadrature
+def _result(question: Question, costs: Costs, outcome: Outcome, k: int, computing_s: float) -> PathResult:
+    explanation, quadrature = question.explanation, question.spec.quadrature
     integration = outcome.integration
     integral = integration.integral if integration else None
     served = as_served(outcome.attributions[k])
@@ -33,25 +33,25 @@ def _result(work: Work, outcome: Outcome, k: int, computing_s: float) -> PathRes
         complete = completeness(attribution_sum, score, baseline_score)
     error = _attribution_error(outcome, k, complete.error if complete else 0.0)
     return PathResult(
-        input=work.number,
+        input=question.number,
         method=explanation.method,
-        target=resolved_target(outcome, k, work.info),
+        target=resolved_target(outcome, k, question.info),
         score=score,
         baseline_score=baseline_score,
         attribution_sum=attribution_sum,
         completeness_error=complete.error if complete else None,
         relative_completeness_error=complete.relative if complete else None,
         completeness_reason=outcome.incomplete,
-        tolerance=quadrature.tolerance,
-        absolute_tolerance=quadrature.absolute_tolerance,
-        attribution_tolerance=quadrature.attribution_tolerance,
+        tolerance=quadrature.tolerance if outcome.converged else None,
+        absolute_tolerance=quadrature.absolute_tolerance if outcome.converged else None,
+        attribution_tolerance=quadrature.attribution_tolerance if outcome.converged else None,
         converged=outcome.converged[k] if outcome.converged else None,
         stop_reason=integral.stop_reason.value if integral else None,
         attribution_error=error,
-        rule=_rule(work, outcome),
-        evaluations=work.evaluations,
-        forwards=work.forwards,
-        backwards=work.backwards,
+        rule=_rule(question, outcome),
+        evaluations=costs.evaluations,
+        forwards=costs.forwards,
+        backwards=costs.backwards,
         nodes=_nodes(integration, k) if integration else None,
         attributions=served,
         baseline=_mean_baseline(outcome),
@@ -59,21 +59,21 @@ def _result(work: Work, outcome: Outcome, k: int, computing_s: float) -> PathRes
             BaselineResult(line.baseline.name, line.scores[k], line.errors[k] if line.errors else None)
             for line in outcome.lines
         ),
-        warnings=cautions(work, outcome, k, error),
+        warnings=cautions(question, outcome, k, error),
         computing_s=computing_s,
         spread=as_served(outcome.spreads[k]) if outcome.spreads else None,
         standard_error=as_served(outcome.standard_errors[k]) if outcome.standard_errors else None,
         interior=outcome.interior[k] if outcome.interior else None,
-        saturation=outcome.saturation,
+        saturation=outcome.saturation if k == 0 else None,
         layer=outcome.layer,
         seed=explanation.seed,
     )
 
 
-def _rule(work: Work, outcome: Outcome) -> str | None:
-    if work.explanation.method is Method.EXPECTED_GRADIENTS:
+def _rule(question: Question, outcome: Outcome) -> str | None:
+    if question.explanation.method is Method.EXPECTED_GRADIENTS:
         return "random"
-    return work.spec.quadrature.rule.value if outcome.converged else None
+    return question.spec.quadrature.rule.value if outcome.converged else None
 
 
 def resolved_target(outcome: Outcome, k: int, info: ModelInfo) -> ResolvedTarget:
@@ -88,7 +88,7 @@ def resolved_target(outcome: Outcome, k: int, info: ModelInfo) -> ResolvedTarget
         label=_label(target, labels),
         position=target.position,
         scale=target.scale,
-        predicted=single and first.index == outcome.predicted,
+        predicted=single and first.index == outcome.predicted[k],
     )
 
 

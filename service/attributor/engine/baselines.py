@@ -26,11 +26,12 @@ Values = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class NamedBaseline:
-    """One x'. `random`: it was drawn, so another seed gives another."""
+    """One x'. `random`: it was drawn, so another seed gives another. `place`: its place in the request's list."""
 
     name: str
     tensors: Tensors
     random: bool
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +88,19 @@ def _drawn(
     rng = generator()
     n_rows = min((len(wish.reference()) for wish in by_row.values()), default=0)
     rows = _rows(n_rows, spec.samples, rng) if by_row else []
-    drawn = []
+    drawn: list[NamedBaseline] = []
+    by_number: dict[int, NamedBaseline] = {}  # a row that is drawn again is the same input, not an equal one
     for i in range(spec.samples):
+        if rows and not noisy and rows[i] in by_number:
+            drawn.append(by_number[rows[i]])
+            continue
         tensors = {**example, **fixed}
         tensors |= {name: _of_type(wish.reference()[rows[i]], wish) for name, wish in by_row.items()}
         tensors |= {name: _of_type(_NOISE[wish.part.kind](wish, rng), wish) for name, wish in noisy.items()}
         number = f" {rows[i]}" if rows else f" {i + 1}" if spec.samples > 1 else ""
         drawn.append(NamedBaseline(f"{spec.name}{number}", tensors, random=True))
+        if rows:
+            by_number[rows[i]] = drawn[-1]
     return drawn
 
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from attributor.core.integrator import EXAMPLE, StopReason
 from attributor.engine.outcome import Outcome
-from attributor.engine.work import Work
-from attributor.jobs.explanation import Method, Quantity
+from attributor.engine.paths import OTHER_CLASS
+from attributor.engine.work import Question
+from attributor.jobs.explanation import Gamma, GammaKind, Method, Quantity
 from attributor.jobs.model import InputSpec, OutputScale, Tensors
 from attributor.jobs.result import ResultWarning
 
@@ -19,6 +20,11 @@ from attributor.jobs.result import ResultWarning
 SMALL_GAP = 0.05
 #: A baseline should score "near zero" (Sundararajan, Taly and Yan 2017, section 5); ours: this share of the score.
 BASELINE_SHARE = 0.2
+#: Times 1 / classes: a probability that says nothing of the class. Ours: a tenth above chance is still chance.
+CHANCE = 1.1
+#: Methods and paths by which a feature that does not move gets nothing.
+_BY_MOVEMENT = (Method.INTEGRATED_GRADIENTS, Method.EXPECTED_GRADIENTS, Method.SHAPLEY, Method.DEEP_LIFT)
+_STAYING = (GammaKind.STRAIGHT, GammaKind.GUIDED)
 #: Share of features at their baseline from which it is said that they get zero. Ours: less is no surprise to anyone.
 EQUAL_SHARE = 0.1
 #: An estimated error of the attributions, relative L1, from which it is said. Ours: ranks of features change then.
@@ -42,21 +48,23 @@ _STOPPED = {
 }
 
 
-def cautions(work: Work, outcome: Outcome, k: int, attribution_error: float | None) -> tuple[ResultWarning, ...]:
+def cautions(
+    question: Question, outcome: Outcome, k: int, attribution_error: float | None
+) -> tuple[ResultWarning, ...]:
     """The warnings of one answer, for target number `k`, most important first."""
     found = [
-        *_convergence(work, outcome, k),
+        *_convergence(question, outcome, k),
         *_vector(attribution_error),
         *_layer(outcome),
-        *_scores(outcome, k),
-        *_inputs(work, outcome),
+        *_scores(question, outcome, k),
+        *_inputs(question, outcome),
     ]
     return tuple(ResultWarning(code, message) for code, message in found)
 
 
-def _convergence(work: Work, outcome: Outcome, k: int) -> Iterator[tuple[str, str]]:
+def _convergence(question: Question, outcome: Outcome, k: int) -> Iterator[tuple[str, str]]:
     if outcome.converged and not outcome.converged[k]:
-        yield "not_converged", _why(work, outcome)
+        yield "not_converged", _why(question, outcome, k)
     if outcome.integration is None:
         return
     integral, curves = outcome.integration.integral, outcome.integration.curves
@@ -69,7 +77,7 @@ def _convergence(work: Work, outcome: Outcome, k: int) -> Iterator[tuple[str, st
         starts = {each.start for each in curves} - {each.end for each in curves}
         place = "input" if vertex == EXAMPLE else "baseline" if vertex in starts else f"vertex {vertex} of the path"
         yield "gradient_not_finite_at_end", f"the gradient is not finite at the {place}; an open rule was used there"
-    gap, quadrature = integral.gaps[k], work.spec.quadrature
+    gap, quadrature = integral.gaps[k], question.spec.quadrature
     if quadrature.tolerance is not None and integral.limits[k] > quadrature.tolerance * abs(gap):
         yield (
             "absolute_tolerance_governs",
@@ -78,13 +86,17 @@ def _convergence(work: Work, outcome: Outcome, k: int) -> Iterator[tuple[str, st
         )
 
 
-def _why(work: Work, outcome: Outcome) -> str:
+def _why(question: Question, outcome: Outcome, k: int) -> str:
     """What kept an integration from its tolerance."""
-    if work.explanation.method is Method.EXPECTED_GRADIENTS:
-        return "the completeness error of the samples is above the tolerance; raise samples"
     if outcome.integration is None:
         return "some of the noisy copies did not reach the tolerance; raise max_evaluations or the tolerance"
-    return _STOPPED[outcome.integration.integral.stop_reason]
+    integral, wanted = outcome.integration.integral, question.spec.quadrature.attribution_tolerance
+    found = integral.attribution_errors[k] if integral.attribution_errors else None
+    if wanted is not None and (found is None or found > wanted):
+        remedy = "n_steps" if integral.stop_reason is StopReason.FIXED_RULE else "max_evaluations"
+        said = "is not known with so few nodes" if found is None else f"of {found:.3g} is above it"
+        return f"attribution_tolerance is {wanted:g} and the attribution error {said}; raise {remedy} or the tolerance"
+    return _STOPPED[integral.stop_reason]
 
 
 def _vector(attribution_error: float | None) -> Iterator[tuple[str, str]]:
@@ -92,7 +104,7 @@ def _vector(attribution_error: float | None) -> Iterator[tuple[str, str]]:
         yield (
             "attribution_error_large",
             f"the attributions add up, but with half the nodes they differ by {attribution_error:.0%}: single features "
-            "may be off by as much; lower the tolerance",
+            "may be off by as much; ask for an attribution_tolerance",
         )
 
 
@@ -107,34 +119,42 @@ def _layer(outcome: Outcome) -> Iterator[tuple[str, str]]:
         yield "layer_not_a_cut", f"a part of the score does not pass through '{layer.name}': {lost}"
 
 
-def _scores(outcome: Outcome, k: int) -> Iterator[tuple[str, str]]:
+def _scores(question: Question, outcome: Outcome, k: int) -> Iterator[tuple[str, str]]:
     score, baseline_score = outcome.scores[k], outcome.baseline_score(k)
     if baseline_score is None:
         return
     scale = outcome.targets[k].scale
+    saturated = scale is OutputScale.PROBABILITY and min(score, baseline_score) > 1 - SMALL_GAP
     size = 1.0 if scale is OutputScale.PROBABILITY else max(abs(score), abs(baseline_score))
     if abs(score - baseline_score) < SMALL_GAP * size or score == baseline_score:
         yield (
             "score_gap_small",
             f"score ({score:.4g}) and baseline score ({baseline_score:.4g}) hardly differ: there is little to explain; "
-            "try another baseline or class",
+            "try another baseline or class" + (", or the logit, which is not saturated" if saturated else ""),
         )
-    # The log of a small probability is far from zero by nature, and zero may mean nothing to a regression.
-    near_zero = abs(baseline_score) <= BASELINE_SHARE * abs(score)
-    if scale in (OutputScale.PROBABILITY, OutputScale.LOGIT) and not near_zero:
+    # The log of a small probability is far from zero by nature, and zero may mean nothing to a regression. A class that
+    # is no likelier than by chance is as near zero as it gets where there are two; at a boundary it must be likely.
+    chance = CHANCE / len(question.info.output.labels) if scale is OutputScale.PROBABILITY else 0.0
+    near_zero = abs(baseline_score) <= max(BASELINE_SHARE * abs(score), chance)
+    at_boundary = any(line.baseline.name == OTHER_CLASS for line in outcome.lines)
+    if scale in (OutputScale.PROBABILITY, OutputScale.LOGIT) and not near_zero and not at_boundary:
         yield (
             "baseline_score_not_near_zero",
             f"the baseline itself scores {baseline_score:.4g}: the attributions explain only the difference to it",
         )
 
 
-def _inputs(work: Work, outcome: Outcome) -> Iterator[tuple[str, str]]:
-    example = work.example
-    for declared in work.info.inputs:
+def _inputs(question: Question, outcome: Outcome) -> Iterator[tuple[str, str]]:
+    example, explanation = question.example, question.explanation
+    moves = explanation.method in _BY_MOVEMENT and not (explanation.layer or explanation.smoothing)
+    for declared in question.info.inputs:
         if not declared.attributed:
             continue
         values = example[declared.name]
-        equal = [values == line.baseline.tensors[declared.name] for line in outcome.lines]
+        stays = explanation.gamma.get(declared.name, Gamma()).kind in _STAYING
+        equal = (
+            [] if not (moves and stays) else [values == line.baseline.tensors[declared.name] for line in outcome.lines]
+        )
         share = float(np.mean(np.all(equal, axis=0))) if equal else 0.0
         if share >= EQUAL_SHARE:
             yield (

@@ -4,16 +4,19 @@ Both are of the path from the first baseline, whose alpha runs from 0 to 1 evenl
 """
 
 from collections.abc import Sequence
+from itertools import chain
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attributor.core.integrator import Integral, Node
-from attributor.engine.outcome import Copy
+from attributor.engine.outcome import LARGEST_FLOAT32, Copy
 from attributor.engine.paths import Placed
 from attributor.engine.route import Route
 from attributor.engine.steps import Steps, evaluated
 from attributor.engine.work import Work
+from attributor.errors import NonFiniteGradient, NonFiniteScore
 from attributor.jobs.model import InputKind
 from attributor.jobs.result import InteriorGradients, LayerDistance, SaturationResult
 from attributor.ports import Observation
@@ -44,6 +47,9 @@ def _interior(
     work: Work, route: Route, target: int, nodes: Sequence[Node], alphas: tuple[float, ...]
 ) -> InteriorGradients:
     rows = [route.attributions(target, {node.index: 1.0}) for node in nodes]
+    for alpha, row in zip(alphas, rows, strict=True):
+        if not all((np.abs(values) <= LARGEST_FLOAT32).all() for values in row.values()):
+            raise NonFiniteGradient(f"the interior gradient at alpha = {alpha:g} is not finite")
     vectors = {name: np.stack([row[name] for row in rows]).astype(np.float32) for name in rows[0]}
     images = {spec.name for spec in work.info.inputs if spec.kind is InputKind.IMAGE}
     return InteriorGradients(
@@ -75,8 +81,10 @@ def saturation(work: Work, route: Route, placed: Placed, integral: Integral) -> 
         extra.append(Node(first - n, pieces[piece], local))
     evaluations = (yield from evaluated(route, extra, gradient=False)) if extra else ()
     scores = {node.index: evaluation.scores[0] for node, evaluation in zip(extra, evaluations, strict=True)}
-    scores |= {told.node.index: told.scores[0] for told in integral.nodes}
     observed = {seen.node: seen for seen in route.model.observations(route.id)}
+    if not all(isfinite(value) for seen in observed.values() for value in (seen.logit, *chain(*seen.distances))):
+        raise NonFiniteScore("the score, or the output of an observed layer, is not finite somewhere on the path")
+    scores |= {told.node.index: told.scores[0] for told in integral.nodes}
     places = {node.index: (pieces.index(node.curve) + node.alpha) / len(pieces) for node in extra}
     for told in integral.nodes:
         if told.node.curve in pieces:

@@ -58,7 +58,7 @@ class Engine:
             try:
                 task.start()
             except Exception as error:
-                self._end(job, failure(error, where=task.work.name))
+                self._end(job, failure(error, where=task.work.question.name))
                 return
 
     def cancel(self, job_id: str) -> None:
@@ -112,7 +112,7 @@ class Engine:
                 if pick.task.done and job.done:
                     self._end(job, _outcome(job))
             except Exception as error:
-                self._end(job, failure(error, where=pick.task.work.name))
+                self._end(job, failure(error, where=pick.task.work.question.name))
 
     def _end(self, job: ActiveJob, outcome: JobResult | Failure) -> None:
         job.close()

@@ -1,6 +1,7 @@
 """The procedure of one input: its method, alone or around noisy copies, and the answer in words."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def shapley(work: Work, copy: Copy) -> Steps[Outcome]:
             baseline.tensors,
             copy.example,
             work.explanation.samples,
-            work.generator(n),
+            work.question.generator("orders", copy.number, n),
             images=[spec.name for spec in work.info.inputs if spec.kind is InputKind.IMAGE],
         )
         for n, baseline in enumerate(baselines)
@@ -42,19 +43,24 @@ def shapley(work: Work, copy: Copy) -> Steps[Outcome]:
     at_example = yield from resolved(work, copy)
     several = len(baselines) > 1
     n_targets = len(at_example.targets)
+    spreads = tuple(deviation([each.values[k] for each in sampled]) for k in range(n_targets)) if several else None
+    drawn = spreads if all(baseline.random for baseline in baselines) else None
     return Outcome(
         targets=at_example.targets,
         predicted=at_example.predicted,
         scores=sampled[0].score,
         attributions=tuple(mean([each.values[k] for each in sampled]) for k in range(n_targets)),
         lines=tuple(Line(b, each.baseline_score, None) for b, each in zip(baselines, sampled, strict=True)),
-        spreads=tuple(deviation([each.values[k] for each in sampled]) for k in range(n_targets)) if several else None,
-        standard_errors=tuple(_standard_error(sampled, k) for k in range(n_targets)),
+        spreads=spreads,
+        # Where the baselines are draws, their spread has that of the orders in it.
+        standard_errors=tuple(scaled(each, len(baselines) ** -0.5) for each in drawn)
+        if drawn
+        else tuple(_standard_error(sampled, k) for k in range(n_targets)),
     )
 
 
 def _standard_error(sampled: list[Sampled], target: int) -> Mapping[str, np.ndarray]:
-    """Of the mean over baselines whose orders were drawn independently."""
+    """Of the mean over given baselines, whose orders were drawn independently."""
     errors = [each.standard_error[target] for each in sampled]
     return {name: np.sqrt(sum(each[name] ** 2 for each in errors)) / len(errors) for name in errors[0]}
 
@@ -81,7 +87,7 @@ def explain(clock: Clock) -> Procedure:
             outcome = yield from _smoothed(work, copy, method, explanation.smoothing)
         else:
             outcome = yield from method(work, copy)
-        return path_results(work, outcome, clock() - work.started_s)
+        return path_results(work.question, work.costs, outcome, clock() - work.started_s)
 
     return procedure
 
@@ -91,9 +97,9 @@ def _smoothed(
 ) -> Steps[Outcome]:
     """SmoothGrad around a method (Smilkov, Thorat, Kim, Viegas and Wattenberg 2017), in the targets resolved at x."""
     at_example = yield from resolved(work, copy)
-    copies = noisy_copies(copy.example, work.info, smoothing, work.generator())
+    copies = noisy_copies(copy.example, work.info, smoothing, work.question.generator("noise"))
     outcomes = yield from together(
-        [method(work, Copy(noisy, at_example.targets, f"copy{n}/")) for n, noisy in enumerate(copies)]
+        [method(work, Copy(noisy, at_example.targets, f"copy{n}/", n)) for n, noisy in enumerate(copies, start=1)]
     )
     n_targets = len(at_example.targets)
     samples = [[outcome.attributions[k] for outcome in outcomes] for k in range(n_targets)]
@@ -104,10 +110,22 @@ def _smoothed(
         scores=at_example.scores,
         attributions=tuple(combine(smoothing.form, each) for each in samples),
         incomplete=SMOOTHED,
-        lines=outcomes[0].lines,
+        lines=_common_lines(outcomes),
         converged=tuple(all(each[k] for each in converged) for k in range(n_targets)) if converged else None,
         standard_errors=tuple(scaled(deviation(each), len(copies) ** -0.5) for each in samples)
         if smoothing.form is SmoothForm.PLAIN
         else None,
         layer=outcomes[0].layer,
     )
+
+
+def _common_lines(outcomes: Sequence[Outcome]) -> tuple[Line, ...]:
+    """The baselines, where all copies had the same; none where they hang on the copy or were drawn for it."""
+    first = outcomes[0].lines
+    same = all(
+        np.array_equal(values, other.baseline.tensors[name])
+        for outcome in outcomes[1:]
+        for line, other in zip(first, outcome.lines, strict=True)
+        for name, values in line.baseline.tensors.items()
+    )
+    return tuple(replace(line, errors=None) for line in first) if same else ()

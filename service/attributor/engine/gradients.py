@@ -4,7 +4,7 @@ import numpy as np
 
 from attributor.core.integrator import Node
 from attributor.engine.outcome import Copy, Outcome
-from attributor.engine.prediction import predicted_class
+from attributor.engine.prediction import predicted_classes
 from attributor.engine.route import Route, Vectors
 from attributor.engine.steps import Steps, evaluated
 from attributor.engine.work import Work
@@ -62,7 +62,7 @@ def _at_example(route: Route, curve: int) -> Steps[tuple[list[Vectors], Evaluati
 def _finish(work: Work, route: Route, vectors: list[Vectors], evaluation: Evaluation) -> Outcome:
     outcome = Outcome(
         targets=route.model.targets(route.id),
-        predicted=predicted_class(work, route),
+        predicted=predicted_classes(work, route),
         scores=evaluation.scores,
         attributions=tuple(vectors),
         incomplete=LOCAL[work.explanation.method],

@@ -1,11 +1,13 @@
 """Integrated gradients along any paths, and expected gradients: routes, integrators and the sums of their vectors."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 
-from attributor.core.adaptive import AdaptiveIntegrator
+from attributor.core.adaptive import AdaptiveIntegrator, fewest_evaluations
 from attributor.core.fixed import FixedIntegrator, random_integrator
 from attributor.core.integrator import EXAMPLE, Curve, Integral, Integrator, Tolerance
 from attributor.core.rules import FIXED_RULES
@@ -23,8 +25,8 @@ from attributor.engine.outcome import (
     scaled,
     total,
 )
-from attributor.engine.paths import Placed, baselines_of, place
-from attributor.engine.prediction import predicted_class
+from attributor.engine.paths import Placed, baselines_of, place, walked
+from attributor.engine.prediction import predicted_classes
 from attributor.engine.route import Route, Vectors
 from attributor.engine.steps import Steps, integrate
 from attributor.engine.work import Work
@@ -53,26 +55,41 @@ def tolerance_of(quadrature: Quadrature) -> Tolerance:
 def integrated_gradients(work: Work, copy: Copy) -> Steps[Outcome]:
     """Path integrated gradients, averaged over the baselines (Sundararajan, Taly and Yan 2017, equations 1 and 2)."""
     baselines = yield from baselines_of(work, copy)
+    quadrature = work.question.spec.quadrature
 
     def integrator(curves: Sequence[Curve]) -> Integrator:
-        return integrator_for(work.spec.quadrature, curves, len(copy.targets))
+        left = quadrature.max_evaluations
+        if spent := walked(work, len(baselines)):  # gone, but the integration needs its first nodes
+            left = max(left - spent, fewest_evaluations(curves))
+        return integrator_for(replace(quadrature, max_evaluations=left), curves, len(copy.targets))
 
     return (yield from _along(work, copy, baselines, integrator))
 
 
 def expected_gradients(work: Work, copy: Copy) -> Steps[Outcome]:
-    """One random alpha per draw of a baseline (Erion, Janizek, Sturmfels, Lundberg, Lee 2021)."""
-    drawn = yield from baselines_of(work, copy)
-    rng = work.generator()
-    samples = max(work.explanation.samples, len(drawn))
-    baselines = [drawn[n % len(drawn)] for n in range(samples)]
+    """One random alpha per random draw of a baseline (Erion, Janizek, Sturmfels, Lundberg and Lee 2021)."""
+    samples = work.explanation.samples
+    drawn = yield from baselines_of(work, copy, draws=samples)
+    rng = work.question.generator("alphas", copy.number)
+    # Each draw of a list of baselines picks one of the list, so that draws are independent of each other.
+    by_spec = [list(group) for _, group in groupby(drawn, key=lambda baseline: baseline.place)]
+    picks = rng.integers(len(by_spec), size=samples).tolist()
+    baselines = [by_spec[pick][n % len(by_spec[pick])] for n, pick in enumerate(picks)]
     alphas = rng.uniform(size=samples).tolist()
 
     def integrator(curves: Sequence[Curve]) -> Integrator:
-        return random_integrator(curves, alphas, len(copy.targets), tolerance_of(work.spec.quadrature))
+        return random_integrator(curves, alphas, len(copy.targets), tolerance_of(work.question.spec.quadrature))
 
     outcome = yield from _along(work, copy, baselines, integrator)
-    return replace(outcome, standard_errors=_standard_errors(outcome.spreads, samples), spreads=None)
+    return replace(
+        outcome,
+        # One random node says nothing of a single baseline's path, and there is no rule whose nodes could be shown.
+        lines=tuple(replace(line, errors=None) for line in outcome.lines),
+        converged=None,
+        integration=None,
+        spreads=None,
+        standard_errors=_standard_errors(outcome.spreads, samples),
+    )
 
 
 def _along(
@@ -94,22 +111,24 @@ def _along(
 
 def _outcome(work: Work, route: Route, placed: Placed, integral: Integral) -> Outcome:
     n_targets = len(integral.weights)
+    layer = work.explanation.layer
+    influence = layer is not None and layer.quantity is Quantity.INFLUENCE
+    if influence:
+        integral = _per_path(placed, integral)
     shares = [_shares(route, placed, integral, k) for k in range(n_targets)]
     for line in (line for each in shares for line in each):
         require_representable(line)  # before anything is made of values that are not finite
     attributions = tuple(mean(each) for each in shares)
     several = len(placed.baselines) > 1
-    layer = work.explanation.layer
-    influence = layer is not None and layer.quantity is Quantity.INFLUENCE
     spreads = tuple(deviation(each) for each in shares) if several else None
     drawn = several and all(baseline.random for baseline in placed.baselines)
     return Outcome(
         targets=route.model.targets(route.id),
-        predicted=predicted_class(work, route),
+        predicted=predicted_classes(work, route),
         scores=_example_scores(integral, placed),
         attributions=attributions,
         incomplete=INFLUENCE if influence else None,
-        lines=_lines(placed, integral, shares),
+        lines=_lines(placed, integral, None if influence else shares),
         converged=integral.converged,
         integration=Integration(placed.curves, integral, _coarse_differences(route, integral, attributions)),
         spreads=spreads,
@@ -149,8 +168,23 @@ def _example_scores(integral: Integral, placed: Placed) -> tuple[float, ...]:
     return next(told.scores for told in integral.nodes if told.node.curve == last and told.node.alpha == 1.0)
 
 
-def _lines(placed: Placed, integral: Integral, shares: list[list[Vectors]]) -> tuple[Line, ...]:
-    """Per baseline its scores and what its own attributions miss."""
+def _per_path(placed: Placed, integral: Integral) -> Integral:
+    """Weights that sum to 1 on every path: a mean over it has no gamma' that would make up for its number of pieces."""
+    pieces = Counter(curve.line for curve in placed.curves)
+    share = {told.node.index: 1 / pieces[placed.curves[told.node.curve].line] for told in integral.nodes}
+
+    def shared(weights: Mapping[int, float]) -> dict[int, float]:
+        return {index: weight * share[index] for index, weight in weights.items()}
+
+    return replace(
+        integral,
+        weights=tuple(shared(weights) for weights in integral.weights),
+        coarse_weights=tuple(weights and shared(weights) for weights in integral.coarse_weights),
+    )
+
+
+def _lines(placed: Placed, integral: Integral, shares: list[list[Vectors]] | None) -> tuple[Line, ...]:
+    """Per baseline its scores and what its own attributions (if they should add up) miss."""
     scores = _example_scores(integral, placed)
     starts: dict[int, tuple[float, ...]] = {}
     for told in integral.nodes:
@@ -160,7 +194,9 @@ def _lines(placed: Placed, integral: Integral, shares: list[list[Vectors]]) -> t
         Line(
             baseline,
             starts[n],
-            tuple(abs(total(shares[k][n]) - (score - starts[n][k])) for k, score in enumerate(scores)),
+            None
+            if shares is None
+            else tuple(abs(total(shares[k][n]) - (score - starts[n][k])) for k, score in enumerate(scores)),
         )
         for n, baseline in enumerate(placed.baselines)
     )

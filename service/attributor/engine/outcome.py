@@ -19,11 +19,15 @@ LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """An example to explain: x itself, or a noisy copy of it. `word` sets its routes apart from others'."""
+    """An example to explain: x itself, or a noisy copy of it, which has a number and random numbers of its own.
+
+    `word` sets its routes apart from others'.
+    """
 
     example: Tensors
     targets: tuple[Target, ...]
     word: str = ""
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,8 @@ class Integration:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One example explained. Tuples are per target; `targets` are resolved, `predicted` is the class predicted at x.
+    """One example explained. Tuples are per target; `targets` are resolved, `predicted` are the classes predicted at x,
+    at each target's position (None for regression).
 
     `incomplete`: why completeness is not promised, None where it is. `converged`: whether all integrations did, None
     without any. `standard_errors`: of sampled attributions;
@@ -54,7 +59,7 @@ class Outcome:
     """
 
     targets: tuple[Target, ...]
-    predicted: int | None
+    predicted: tuple[int | None, ...]
     scores: tuple[float, ...]
     attributions: tuple[Vectors, ...]
     incomplete: str | None = None

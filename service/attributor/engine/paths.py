@@ -1,7 +1,7 @@
 """From a request to curves: which baselines, through which vertices, on which route. Raises UnsupportedByModel."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from attributor.core.integrator import EXAMPLE, Curve
@@ -18,6 +18,7 @@ from attributor.jobs.model import Tensors
 from attributor.ports import Blur, Registered
 
 BLUR_PATH = "blurred"
+RANDOM_KINDS = frozenset({BaselineKind.UNIFORM, BaselineKind.GAUSSIAN, BaselineKind.REFERENCE})
 OTHER_CLASS = "other_class"
 
 
@@ -32,8 +33,11 @@ class Placed:
     bends: Mapping[str, Blur | Registered]
 
 
-def baselines_of(work: Work, copy: Copy) -> Steps[list[NamedBaseline]]:
-    """All baselines of an example, drawn, computed or searched for. Raises NoOtherClass."""
+def baselines_of(work: Work, copy: Copy, draws: int | None = None) -> Steps[list[NamedBaseline]]:
+    """All baselines of an example, drawn, computed or searched for, in the request's order. Raises NoOtherClass.
+
+    `draws`: of each random one, in place of the number asked for.
+    """
     found: list[NamedBaseline] = []
     for n, spec in enumerate(_completed(work, copy)):
         if any(part.kind is BaselineKind.OTHER_CLASS for part in spec.parts.values()):
@@ -42,12 +46,28 @@ def baselines_of(work: Work, copy: Copy) -> Steps[list[NamedBaseline]]:
             rows = {name: values for name, values in work.reference.items() if name in attributed}
             tensors = yield from other_class_baseline(route, copy.example, rows)
             route.close()
-            found.append(NamedBaseline(OTHER_CLASS, tensors, random=False))
+            found.append(NamedBaseline(OTHER_CLASS, tensors, random=False, place=n))
         else:
             # Random numbers of its own: the draws of one baseline do not depend on its neighbours in the list.
-            rng = partial(work.generator, n)
-            found += resolve_baselines([spec], copy.example, work.info, work.reference, rng)
+            generator = partial(work.question.generator, "baselines", copy.number, n)
+            asked = spec if draws is None else _with_draws(spec, draws)
+            drawn = resolve_baselines([asked], copy.example, work.info, work.reference, generator)
+            found += [replace(baseline, place=n) for baseline in drawn] if n else drawn
     return found
+
+
+def _with_draws(spec: BaselineSpec, draws: int) -> BaselineSpec:
+    """Its random parts drawn so many times."""
+    parts = {
+        name: replace(part, samples=draws) if part.kind in RANDOM_KINDS else part for name, part in spec.parts.items()
+    }
+    return BaselineSpec(spec.name, parts)
+
+
+def walked(work: Work, n_baselines: int) -> int:
+    """Evaluations that the walks of Guided IG take, at most."""
+    steps = [gamma.steps for gamma in work.explanation.gamma.values() if gamma.kind is GammaKind.GUIDED]
+    return n_baselines * (steps[0] - 1) if steps else 0
 
 
 def _completed(work: Work, copy: Copy) -> list[BaselineSpec]:
@@ -56,8 +76,12 @@ def _completed(work: Work, copy: Copy) -> list[BaselineSpec]:
         return list(work.explanation.baselines)
     blurred = {name for name, gamma in work.explanation.gamma.items() if gamma.kind is GammaKind.BLUR}
     filled = {name: BaselinePart(BaselineKind.TENSOR, copy.example[name]) for name in blurred}
-    specs = work.explanation.baselines or (BaselineSpec(BLUR_PATH, {}),)
-    return [BaselineSpec(spec.name, {**spec.parts, **filled}) for spec in specs]
+    specs = work.explanation.baselines or (BaselineSpec("", {}),)
+    blurs = ", ".join(f"{name} {BLUR_PATH}" for name in blurred) if work.explanation.baselines else BLUR_PATH
+    return [
+        BaselineSpec(", ".join(filter(None, (spec.name, blurs))) if blurred else spec.name, {**spec.parts, **filled})
+        for spec in specs
+    ]
 
 
 def place(work: Work, copy: Copy, route: Route, baselines: list[NamedBaseline]) -> Steps[Placed]:
@@ -76,7 +100,7 @@ def place(work: Work, copy: Copy, route: Route, baselines: list[NamedBaseline]) 
             curves.append(Curve(numbers[k], numbers[k + 1], line, 1 / len(baselines)))
             if bends and k == 0:
                 path[0] = route.model.start(route.id, number)
-    named = (NamedBaseline(b.name, path[0], b.random) for b, path in zip(baselines, paths, strict=True))
+    named = (replace(b, tensors=path[0]) for b, path in zip(baselines, paths, strict=True))
     return Placed(tuple(curves), tuple(tuple(path) for path in paths), tuple(named), bends)
 
 

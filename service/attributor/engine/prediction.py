@@ -19,10 +19,10 @@ from attributor.jobs.result import PredictionResult
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """The targets as they stand at an example, the class predicted there (None for regression), and the scores."""
+    """The targets as they stand at an example; per target the class predicted there and the score."""
 
     targets: tuple[Target, ...]
-    predicted: int | None
+    predicted: tuple[int | None, ...]
     scores: tuple[float, ...]
 
 
@@ -33,18 +33,18 @@ def resolved(work: Work, copy: Copy) -> Steps[Resolved]:
     (evaluation,) = yield from evaluated(route, [Node(0, curve, 1.0)], gradient=False)
     if not np.isfinite(evaluation.scores).all():
         raise NonFiniteScore("the model's score at the input is not finite")
-    answer = Resolved(work.model.targets(route.id), predicted_class(work, route), evaluation.scores)
+    answer = Resolved(work.model.targets(route.id), predicted_classes(work, route), evaluation.scores)
     route.close()
     return answer
 
 
-def predicted_class(work: Work, route: Route) -> int | None:
-    """The class predicted at the example: of a sequence, at the first target's position; None for regression."""
+def predicted_classes(work: Work, route: Route) -> tuple[int | None, ...]:
+    """Per target, the class predicted at the example: of a sequence, at the target's position. None for regression."""
+    targets = route.model.targets(route.id)
     if work.info.output.kind is OutputKind.VALUES:
-        return None
+        return (None,) * len(targets)
     outputs = route.model.outputs(route.id)
-    position = route.model.targets(route.id)[0].position
-    return int(np.argmax(outputs if position is None else outputs[position]))
+    return tuple(int(np.argmax(outputs if target.position is None else outputs[target.position])) for target in targets)
 
 
 def predict(work: Work) -> Steps[NDArray[np.float32]]:

@@ -26,9 +26,10 @@ class Route:
     _open: bool = field(default=False)
 
     def open(self) -> "Route":
-        """Begin it on the model. Raises what the model raises."""
+        """Begin it on the model. Raises ModelError: a layer's shape is found by a pass."""
         self.lane = self.model.lane(self.spec)
-        self.model.open(self.id, self.spec)
+        with of_the_model():
+            self.model.open(self.id, self.spec)
         self._open = True
         return self
 

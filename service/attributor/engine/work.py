@@ -10,26 +10,17 @@ from attributor.jobs.job import JobSpec
 from attributor.jobs.model import ModelInfo, Tensors
 from attributor.ports import GradientModel, RouteSpec
 
+#: What random numbers are drawn for: streams of their own, so that none depends on how many another took.
+PURPOSES = ("baselines", "alphas", "orders", "noise")
 
-@dataclass(slots=True, eq=False)
-class Work:
-    """One input. It keeps the very model that holds its vectors, whatever becomes of the name in the meantime.
 
-    `evaluations`, `forwards`, `backwards` count what was spent on it; `started_s` is on the engine's clock.
-    """
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of input `number` of a job, and of which model."""
 
-    id: str
     number: int
     spec: JobSpec
-    model: GradientModel
     info: ModelInfo
-    reference: Tensors
-    started_s: float
-    evaluations: int = 0
-    forwards: int = 0
-    backwards: int = 0
-    routes: dict[str, Route] = field(default_factory=dict)
-    _last_error: float | None = None
 
     @property
     def example(self) -> Tensors:
@@ -38,7 +29,7 @@ class Work:
 
     @property
     def explanation(self) -> Explanation:
-        """What is asked."""
+        """How it is to be explained."""
         return self.spec.explanation
 
     @property
@@ -46,9 +37,57 @@ class Work:
         """`inputs.<i>`, or nothing where there is only one."""
         return f"inputs.{self.number}" if len(self.spec.inputs) > 1 else ""
 
-    def generator(self, *purpose: int) -> np.random.Generator:
-        """Random numbers by the request's seed, the input's number and a purpose; the same at every call."""
-        return np.random.default_rng([self.explanation.seed, self.number, *purpose])
+    def generator(self, purpose: str, *numbers: int) -> np.random.Generator:
+        """Random numbers by the request's seed, the input's number, one of PURPOSES and numbers within it."""
+        key = (PURPOSES.index(purpose), *numbers)
+        return np.random.default_rng(np.random.SeedSequence([self.explanation.seed, self.number], spawn_key=key))
+
+
+@dataclass(slots=True)
+class Costs:
+    """What was spent: gradient evaluations, forward passes of points, backward passes (one per target)."""
+
+    evaluations: int = 0
+    forwards: int = 0
+    backwards: int = 0
+
+    def count(self, n_targets: int, *, gradient: bool) -> None:
+        """Note one evaluated point."""
+        self.forwards += 1
+        self.evaluations += gradient
+        self.backwards += n_targets * gradient
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """One input. It keeps the very model that holds its vectors, whatever becomes of the name in the meantime.
+
+    `started_s` is on the engine's clock.
+    """
+
+    id: str
+    question: Question
+    model: GradientModel
+    reference: Tensors
+    started_s: float
+    costs: Costs = field(default_factory=Costs)
+    routes: dict[str, Route] = field(default_factory=dict)
+    _last_error: float | None = None
+
+    @property
+    def example(self) -> Tensors:
+        """x."""
+        return self.question.example
+
+    @property
+    def explanation(self) -> Explanation:
+        """What is asked."""
+        return self.question.explanation
+
+    @property
+    def info(self) -> ModelInfo:
+        """The model's description."""
+        return self.question.info
 
     def open(
         self,
@@ -62,12 +101,6 @@ class Work:
         route = Route(f"{self.id}/{word}", self.model, RouteSpec(example, targets, layer, observed))
         self.routes[route.id] = route
         return route.open()
-
-    def count(self, n_targets: int, *, gradient: bool) -> None:
-        """Note one evaluated point."""
-        self.forwards += 1
-        self.evaluations += gradient
-        self.backwards += n_targets * gradient
 
     def error(self) -> float | None:
         """The largest relative completeness error of the input's integrations, as far as it is known."""

@@ -76,7 +76,7 @@ class LayerDistance:
 
 @dataclass(frozen=True, slots=True)
 class SaturationResult:
-    """The score along the path from the first baseline, at ascending alphas: parallel tuples.
+    """The first target's score along the path from the first baseline, at ascending alphas: parallel tuples.
 
     `probability` and `logit`: of the target on both scales, None for regression outputs.
     """
@@ -113,8 +113,9 @@ class PathResult:
     `completeness_error` = |attribution_sum - (score - baseline_score)|, in units of the score;
     `relative_completeness_error` divides by |score - baseline_score| (None where that is zero). Both are None, and
     `completeness_reason` says why, for methods without the axiom. `baseline_score` is the mean over `baselines`.
-    `attribution_error`: relative L1 difference to the same rule on every other node (None where undefined).
-    `spread`: standard deviation of the attributions over the baselines (n - 1), where there are several.
+    `attribution_error`: relative L1 difference to the same rule on every other node (None where undefined). What
+    concerns integration (tolerances, `converged`, `rule`, `nodes`) is None for methods that do not integrate.
+    `saturation` stands in the first target's result. `spread`: standard deviation of the attributions over the baselines (n - 1), where there are several.
     `standard_error`: of sampled attributions, per feature. `baseline`: the (mean) baseline, in the input's units.
     """
 
@@ -128,7 +129,7 @@ class PathResult:
     relative_completeness_error: float | None
     completeness_reason: str | None
     tolerance: float | None
-    absolute_tolerance: float
+    absolute_tolerance: float | None
     attribution_tolerance: float | None
     converged: bool | None
     stop_reason: str | None

@@ -154,7 +154,7 @@ def _backward(batch: Batch, forward: Forward, total: Tensor, nodes: Numbers, tar
             known = products.get(id(source))
             product = vectors * _taken(derivative, nodes) if known is None else known
             vectors = torch.where(_like(plain, product), vectors, product) if any(plain) else product
-        _keep(batch, nodes, (target, name), _summed(batch, name, vectors))
+        _keep(batch, nodes, (target, name), _summed(batch, name, vectors, plain))
     of_nodes: list[float] = slopes.tolist()
     return of_nodes
 
@@ -166,11 +166,17 @@ def _gradients(total: Tensor, sources: Sequence[Tensor], *, more_to_come: bool) 
     return torch.autograd.grad(total, sources, retain_graph=more_to_come, allow_unused=True, materialize_grads=True)
 
 
-def _summed(batch: Batch, name: str, vectors: Tensor) -> Tensor:
-    """Vectors of a token's embedding as one number per token; others as they are."""
-    if batch.layer is None and any(leaf.name == name and leaf.summed for leaf in batch.space.leaves):
-        return vectors.flatten(2).sum(2, dtype=torch.float64).float()
-    return vectors
+def _summed(batch: Batch, name: str, vectors: Tensor, plain: Sequence[bool]) -> Tensor:
+    """Vectors of a token's embedding as one number per token; others as they are.
+
+    Products with gamma' are added up, so that completeness is kept. Of a gradient alone the parts would cancel, so it
+    is the Euclidean norm (Li, Chen, Hovy and Jurafsky 2016 take such a magnitude for words).
+    """
+    if batch.layer is not None or not any(leaf.name == name and leaf.summed for leaf in batch.space.leaves):
+        return vectors
+    wide = vectors.flatten(2).double()
+    summed = wide.sum(2)
+    return (torch.where(_like(plain, summed), wide.norm(dim=2), summed) if any(plain) else summed).float()
 
 
 def _keep(batch: Batch, nodes: Numbers, key: tuple[int, str], vectors: Tensor) -> None:

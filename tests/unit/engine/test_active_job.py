@@ -75,7 +75,7 @@ def test_telling_counts_passes_and_ends_a_fixed_rule():
     (task,) = start(model, quadrature=fixed(1, RuleName.MIDPOINT)).tasks
     serve(model, task)
     work = task.work
-    assert (work.forwards, work.backwards, work.evaluations) == (3, 1, 1)
+    assert (work.costs.forwards, work.costs.backwards, work.costs.evaluations) == (3, 1, 1)
     assert task.done
     assert model.paths == set()
 

@@ -6,12 +6,22 @@ from attributor.core.integrator import Curve, Integral, Node, StopReason, Told
 from attributor.engine.baselines import NamedBaseline
 from attributor.engine.cautions import cautions
 from attributor.engine.outcome import Integration, Line, Outcome
-from attributor.engine.work import Work
-from attributor.jobs.explanation import Quantity, Target, Term
+from attributor.engine.work import Question
+from attributor.jobs.explanation import (
+    Explanation,
+    Gamma,
+    GammaKind,
+    Layer,
+    Method,
+    Quantity,
+    Smoothing,
+    Target,
+    Term,
+)
 from attributor.jobs.job import Quadrature
 from attributor.jobs.model import Feature, InputKind, InputSpec, OutputScale
 from attributor.jobs.result import LayerResult
-from doubles import INPUT, RecordingModel, job_spec, model_info
+from doubles import INPUT, job_spec, model_info
 from problems import named
 
 #: Two features, baseline (0, 1).
@@ -48,13 +58,13 @@ def found(
     target = changes.pop("target", Target())
     spec = job_spec(PROBLEM, example, target=target, **changes)
     info = info or model_info(PROBLEM)
-    work = Work("a/0", 0, spec, RecordingModel(PROBLEM), info, {}, 0.0)
+    question = Question(0, spec, info)
     line = Line(
         NamedBaseline("zero", {INPUT: np.asarray(baseline, dtype=np.float32)}, False), solved.nodes[0].scores, None
     )
     outcome = Outcome(
         targets=(replace(target, terms=(Term(1),)),),
-        predicted=1,
+        predicted=(1,),
         scores=solved.nodes[-1].scores,
         attributions=({},),
         lines=(line,),
@@ -62,7 +72,7 @@ def found(
         integration=Integration(curves, solved, (None,)),
         layer=layer,
     )
-    warnings = cautions(work, outcome, 0, attribution_error)
+    warnings = cautions(question, outcome, 0, attribution_error)
     codes = [warning.code for warning in warnings]
     assert len(codes) == len(set(codes))
     return {warning.code: warning.message for warning in warnings}
@@ -128,7 +138,8 @@ def test_a_small_gap_is_mentioned():
 
 
 @pytest.mark.parametrize(
-    ("baseline_score", "score", "expected"), [(0.1, 0.9, False), (0.3, 0.9, True), (-0.3, 0.9, True), (0.9, 0.1, True)]
+    ("baseline_score", "score", "expected"),
+    [(0.1, 0.9, False), (0.5, 0.9, False), (0.6, 0.9, True), (-0.7, 0.9, True), (0.9, 0.1, True)],
 )
 def test_a_baseline_that_scores_is_mentioned(baseline_score, score, expected):
     assert ("baseline_score_not_near_zero" in found(integral(baseline_score, score))) is expected
@@ -185,7 +196,7 @@ def test_a_tensor_has_no_declared_domain():
 
 
 def test_the_most_important_warning_comes_first():
-    outcome = integral(0.5, 0.51, stop_reason=StopReason.MAX_EVALUATIONS, converged=(False,))
+    outcome = integral(0.7, 0.71, stop_reason=StopReason.MAX_EVALUATIONS, converged=(False,))
     warnings = found(outcome, example=(0.0, 1.0))
     assert list(warnings) == [
         "not_converged",
@@ -219,3 +230,42 @@ def test_on_other_scales_than_probability_a_gap_is_small_beside_the_scores():
 
 def test_a_regression_has_no_score_that_should_be_near_zero():
     assert found(integral(50.0, 90.0), target=Target(scale=OutputScale.VALUE)) == {}
+
+
+def test_of_two_classes_one_that_is_as_likely_as_not_says_nothing():
+    assert "baseline_score_not_near_zero" not in found(integral(0.54, 0.9))
+    assert "baseline_score_not_near_zero" in found(integral(0.56, 0.9))
+
+
+def test_a_saturated_probability_is_told_of_the_logit():
+    assert "logit" in found(integral(0.99, 1.0))["score_gap_small"]
+    assert "logit" not in found(integral(0.5, 0.51))["score_gap_small"]
+
+
+@pytest.mark.parametrize(
+    ("errors", "reason", "said"),
+    [
+        ((0.3,), StopReason.MAX_EVALUATIONS, "error of 0.3 is above it; raise max_evaluations"),
+        ((0.3,), StopReason.FIXED_RULE, "raise n_steps"),
+        ((None,), StopReason.FIXED_RULE, "not known with so few nodes"),
+        ((0.05,), StopReason.MAX_EVALUATIONS, "budget of evaluations was used up"),
+    ],
+)
+def test_the_tolerance_that_was_missed_is_the_one_that_is_named(errors, reason, said):
+    solved = integral(stop_reason=reason, converged=(False,), attribution_errors=errors)
+    warnings = found(solved, quadrature=Quadrature(attribution_tolerance=0.1))
+    assert said in warnings["not_converged"]
+
+
+def test_features_at_their_baseline_are_not_mentioned_where_they_may_get_something():
+    moved = Gamma(GammaKind.POLYLINE, points=(np.array([5.0, 5.0], dtype=np.float32),))
+    bent = Explanation(gamma={INPUT: moved})
+    assert found(integral(), example=(0.3, 1.0), explanation=bent) == {}
+    for explanation in (
+        Explanation(smoothing=Smoothing()),
+        Explanation(method=Method.LIME),
+        Explanation(layer=Layer("block")),
+    ):
+        assert "features_equal_to_baseline" not in found(integral(), example=(0.3, 1.0), explanation=explanation)
+    guided = Explanation(gamma={INPUT: Gamma(GammaKind.GUIDED)})
+    assert "features_equal_to_baseline" in found(integral(), example=(0.3, 1.0), explanation=guided)

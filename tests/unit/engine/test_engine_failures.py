@@ -214,7 +214,9 @@ def test_a_job_that_does_not_fit_the_device_frees_what_it_had_placed():
     engine = engine_on(model)
     engine.admit("a", job_spec(WAVE, [1.0], [2.0], [3.0]))
     assert model.paths == set()
-    assert run_to_end(engine)["a"].code == "internal_error"
+    assert run_to_end(engine)["a"] == Failure(
+        "model_error", "inputs.1: the model raised MemoryError: no room on the device"
+    )
     assert len(engine.progress()) == 0
 
 

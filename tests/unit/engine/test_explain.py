@@ -265,3 +265,72 @@ def test_the_scale_of_a_target_is_answered():
 def test_saturation_is_left_out_where_it_was_not_asked():
     assert only(explain(POWER)).saturation is None
     assert Saturation().layers == ()
+
+
+def stated_and_true(make, seeds=30):
+    """Per feature: the mean of the standard errors stated, and the deviation and mean over seeds."""
+    results = [only(make(seed)) for seed in range(seeds)]
+    values = np.array([result.attributions[INPUT] for result in results])
+    stated = np.array([result.standard_error[INPUT] for result in results])
+    return stated.mean(axis=0), values.std(axis=0, ddof=1), values.mean(axis=0)
+
+
+CUBE = Problem(
+    "cube",
+    "smooth",
+    lambda x: x[:, 0] ** 3 + x[:, 1],
+    lambda x: np.stack([3 * x[:, 0] ** 2, np.ones(len(x))], axis=1),
+    (0.0, 0.0),
+    (1.0, 1.0),
+    (1.0, 1.0),
+)
+
+
+def uniform(samples: int) -> BaselineSpec:
+    """Of values in 0..1, as the features are declared."""
+    return BaselineSpec("uniform", {INPUT: BaselinePart(BaselineKind.UNIFORM, samples=samples)})
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"method": Method.EXPECTED_GRADIENTS, "baselines": (uniform(1),), "samples": 60},
+        {"method": Method.SHAPLEY, "baselines": (uniform(12),), "samples": 2},
+        {"baselines": (uniform(12),)},
+        {"baselines": (uniform(1),), "smoothing": Smoothing(samples=12, noise=0.05)},
+    ],
+    ids=["expected gradients", "shapley", "integrated gradients", "smoothing"],
+)
+def test_a_standard_error_is_the_deviation_over_seeds(asked):
+    stated, true, mean = stated_and_true(lambda seed: explain(CUBE, seed=seed, **asked))
+    assert (stated <= 1.6 * true).all()
+    assert (true <= 1.6 * stated).all()
+    # E[1 - b^3] = 3/4, E[1 - b] = 1/2; noise of 0.05 moves the first by 3 * 0.05^2.
+    assert np.abs(mean - [0.75, 0.5]).max() < 4 * true.max() / np.sqrt(30) + 0.01
+
+
+def test_two_random_baselines_of_a_list_are_drawn_apart():
+    result = only(explain(CUBE, baselines=(uniform(1), uniform(1))))
+    assert result.baselines[0].score != result.baselines[1].score
+
+
+def test_smoothing_names_only_a_baseline_that_all_copies_had():
+    fixed_one = only(explain(POWER, smoothing=Smoothing(samples=3, noise=0.05)))
+    assert [each.name for each in fixed_one.baselines] == ["zero"]
+    assert fixed_one.baselines[0].completeness_error is None
+    drawn = only(explain(POWER, baselines=(uniform(1),), smoothing=Smoothing(samples=3, noise=0.05)))
+    assert drawn.baselines == ()
+    assert drawn.baseline_score is None
+
+
+def test_expected_gradients_claim_no_tolerance():
+    result = only(explain(LINEAR, baselines=(uniform(1),), method=Method.EXPECTED_GRADIENTS, samples=20))
+    assert (result.converged, result.tolerance, result.nodes) == (None, None, None)
+    assert result.baselines[0].completeness_error is None
+    assert result.completeness_error is not None
+
+
+def test_the_walk_of_guided_ig_counts_against_the_budget():
+    gamma = {INPUT: Gamma(GammaKind.GUIDED, steps=8)}
+    result = only(explain(POWER, Quadrature(tolerance=1e-6, max_evaluations=40), gamma=gamma))
+    assert result.evaluations <= 40

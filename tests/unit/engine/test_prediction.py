@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from attributor.engine.outcome import Copy
 from attributor.engine.prediction import predict, prediction_result, resolved
-from attributor.engine.work import Work
+from attributor.engine.work import Question, Work
 from attributor.errors import NonFiniteScore
 from attributor.jobs.explanation import Target, Term
 from doubles import PREDICTED, RecordingModel, job_spec, model_info, told
@@ -12,7 +12,7 @@ CUBIC = named("cubic")
 
 
 def work_on(model: RecordingModel) -> Work:
-    return Work("a/0", 0, job_spec(CUBIC), model, model_info(CUBIC), {}, 0.0)
+    return Work("a/0", Question(0, job_spec(CUBIC), model_info(CUBIC)), model, {}, 0.0)
 
 
 def answered(model, steps):
@@ -41,7 +41,7 @@ def test_targets_are_resolved_at_the_example_and_its_route_is_freed():
     work = work_on(model)
     at_example = answered(model, resolved(work, Copy(work.example, (Target(), Target(rank=1)))))
     assert [target.terms for target in at_example.targets] == [(Term(PREDICTED),), (Term(0),)]
-    assert at_example.predicted == PREDICTED
+    assert at_example.predicted == (PREDICTED, PREDICTED)
     assert at_example.scores == (2.0, -2.0)
     assert model.routes == {}
 

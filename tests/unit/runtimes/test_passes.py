@@ -208,7 +208,7 @@ def test_token_routes_of_several_examples_share_a_pass():
             np.testing.assert_allclose([a.scores[0], a.slopes[0][0]], [b.scores[0], b.slopes[0][0]], rtol=1e-4)
 
 
-def test_interior_gradients_of_tokens_are_summed_over_the_embedding_too():
+def test_a_gradient_alone_of_a_token_is_the_norm_over_its_embedding():
     module = Tagger().eval()
     model = TorchModel(module, TAGS)
     open_straight(model, "p", {"ids": IDS}, {"ids": np.array([0] * 4)}, targets=(TAG,), plain=True)
@@ -216,7 +216,7 @@ def test_interior_gradients_of_tokens_are_summed_over_the_embedding_too():
     _, gradient = gradient_of(
         lambda e: module.of_embedding(e, torch.tensor(IDS)[None])[:, 3, 2], module.embed.weight.detach().numpy()[IDS]
     )
-    np.testing.assert_allclose(model.attributions("p", 0, {0: 1.0})["ids"], gradient.sum(1), rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(model.attributions("p", 0, {0: 1.0})["ids"], np.linalg.norm(gradient, axis=1), rtol=1e-4, atol=1e-7)
 
 
 def test_plain_curves_and_others_share_a_pass():
