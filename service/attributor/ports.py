@@ -45,8 +45,9 @@ class JobQueue(Protocol):
         """Cancel: a queued job is cancelled at once, a running one told to stop. Returns the state found then
         (CANCELLED, RUNNING, or the terminal state it already had); None if there is no such job."""
 
-    async def claim(self, limit: int) -> list[ClaimedJob]:
-        """Take up to `limit` jobs under fresh leases; may be empty."""
+    async def claim(self, limit: int, *, comparisons: int = 0) -> list[ClaimedJob]:
+        """Take up to `limit` jobs of the engine and up to `comparisons` of comparators under fresh leases; may be
+        empty."""
 
     async def wait_for_work(self, timeout_s: float) -> None:
         """Return when a job was probably queued, or after `timeout_s`."""
@@ -71,7 +72,7 @@ class JobStore(Protocol):
         """The job's record, or None (unknown, expired, erased, or another tenant's)."""
 
     async def position(self, job_id: str) -> int | None:
-        """Jobs ahead of it in the queue; None unless it is queued."""
+        """Jobs ahead of it: of the engine's, or, for a comparator's job, of comparators'. None unless it is queued."""
 
     async def spec(self, job_id: str) -> JobSpec | None:
         """What was asked; kept as long as the result, so that pictures can be drawn on the input."""
@@ -226,14 +227,16 @@ class GradientModel(Protocol):
         """Begin a route. Raises UnknownLayer and Unsupported for what this model cannot do."""
 
     def add_curve(self, route: str, spec: CurveSpec) -> int:
-        """Place a curve on the device; returns its number in the route, from 0. May run the model, to find a layer's
-        output at the ends."""
+        """Place a curve on the device; returns its number in the route, from 0. Where curves run in a layer's output,
+        its values at the ends are found by the first `evaluate` that needs them."""
 
     def start(self, route: str, curve: int) -> Tensors:
         """The inputs at the curve's alpha 0, as they are computed (of a blur path, the blurred image)."""
 
     def evaluate(self, points: Sequence[Point]) -> list[Evaluation]:
         """One forward pass over all points of one lane, and a backward pass per target over those that want a gradient.
+        Before it, for curves in a layer's output, passes of at most `max_points` rows that find new ends there; these,
+        and the passes of `open` and `layer_is_cut`, are nobody's evaluations and are not counted as forward passes.
 
         Targets are resolved at the route's first point, which must be at the example. Raises whatever the model raises.
         """

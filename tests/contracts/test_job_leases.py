@@ -4,6 +4,7 @@ import asyncio
 import random
 
 import pytest
+from attributor.jobs.explanation import Explanation, Method
 from attributor.jobs.job import Failure, Lease, Progress
 from attributor.jobs.state import TERMINAL, JobState
 from attributor.storage.redis_queue import QueuePolicy, RedisJobQueue
@@ -162,11 +163,14 @@ class _Traffic:
         self.ids, self.leases = [], []
 
     async def enqueue(self):
-        spec = self._make_spec(priority=self._choose.randrange(3))
+        method = self._choose.choice([Method.SALIENCY, Method.OCCLUSION])
+        spec = self._make_spec(priority=self._choose.randrange(3), explanation=Explanation(method=method))
         self.ids.append((await self._queues[0].enqueue(spec)).job_id)
 
     async def claim(self):
-        taken = await self._choose.choice(self._queues).claim(self._choose.randrange(1, 4))
+        taken = await self._choose.choice(self._queues).claim(
+            self._choose.randrange(1, 4), comparisons=self._choose.randrange(3)
+        )
         self.leases.extend(job.lease for job in taken)
 
     async def cancel(self):
@@ -200,7 +204,7 @@ async def test_after_any_mix_of_events_all_counters_are_zero(
 ):
     traffic = _Traffic(seed, [queue, impatient], jobs, make_spec, [answer, None, Failure("x", "y")])
     await traffic.run(150)
-    while taken := await impatient.claim(50):
+    while taken := await impatient.claim(50, comparisons=50):
         traffic.leases.extend(job.lease for job in taken)
         await _lapse()
         await impatient.reap()

@@ -2,11 +2,13 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from attributor.errors import IdempotencyConflict, QueueFull, StoreUnavailable
 from attributor.jobs.codec import encode
+from attributor.jobs.explanation import Explanation, Method
 from attributor.jobs.job import Failure, JobKind, Progress
 from attributor.jobs.state import JobState
 from attributor.storage.connection import RedisStore
@@ -42,6 +44,42 @@ async def test_jobs_are_claimed_by_priority_then_in_order(queue, make_spec):
 async def test_tenants_of_one_priority_are_claimed_in_order_of_arrival(queue, make_spec):
     ids = [(await queue.enqueue(make_spec(tenant=tenant))).job_id for tenant in ("b", "a", "b", "a")]
     assert [job.lease.job_id for job in await queue.claim(9)] == ids
+
+
+async def test_comparisons_are_claimed_apart_from_the_engines_jobs(queue, make_spec, counters):
+    compared = make_spec(explanation=Explanation(method=Method.OCCLUSION))
+    specs = (compared, replace(compared, priority=0), make_spec(), compared)
+    ids = [(await queue.enqueue(spec)).job_id for spec in specs]
+    assert [job.lease.job_id for job in await queue.claim(9)] == [ids[2]]
+    assert await queue.claim(9) == []
+    assert [job.lease.job_id for job in await queue.claim(9, comparisons=1)] == [ids[1]]
+    assert [job.lease.job_id for job in await queue.claim(0, comparisons=9)] == [ids[0], ids[3]]
+    assert await counters() == {"queued": 0, "running": 4}
+
+
+async def test_one_claim_takes_of_both_and_sent_twice_takes_them_once(store, queue, make_spec):
+    compared = make_spec(explanation=Explanation(method=Method.LIME))
+    ids = [(await queue.enqueue(spec)).job_id for spec in (compared, make_spec(), compared, make_spec())]
+    first = await store.run("claim", 2, 1, 60_000, "nonce")
+    assert [row[0].decode() for row in first] == [ids[1], ids[3], ids[0]]
+    assert await store.run("claim", 2, 1, 60_000, "nonce") == first
+
+
+async def test_a_comparison_given_back_lost_or_cancelled_leaves_only_its_own_line(
+    queue, impatient, jobs, make_spec, counters
+):
+    compared = make_spec(explanation=Explanation(method=Method.OCCLUSION))
+    first, second = [(await queue.enqueue(compared)).job_id for _ in range(2)]
+    [claimed] = await queue.claim(0, comparisons=1)
+    await queue.release([claimed.lease])
+    assert await queue.claim(9) == []
+    [lost] = await impatient.claim(9, comparisons=1)
+    await asyncio.sleep(0.003)
+    assert await queue.reap() == [first]
+    assert (lost.lease.job_id, await jobs.position(first), await jobs.position(second)) == (first, 0, 1)
+    assert await queue.cancel(first, tenant="default") is JobState.CANCELLED
+    assert [job.lease.job_id for job in await queue.claim(9, comparisons=9)] == [second]
+    assert await counters() == {"queued": 0, "running": 1}
 
 
 async def test_a_priority_that_nobody_serves_is_refused(queue, make_spec):
@@ -99,8 +137,8 @@ async def test_an_enqueue_sent_twice_makes_one_job(store, queue, make_spec, coun
 async def test_a_claim_sent_twice_takes_the_same_jobs_once(store, queue, make_spec, counters):
     for _ in range(3):
         await queue.enqueue(make_spec())
-    first = await store.run("claim", 2, 60_000, "nonce")
-    assert await store.run("claim", 2, 60_000, "nonce") == first
+    first = await store.run("claim", 2, 0, 60_000, "nonce")
+    assert await store.run("claim", 2, 0, 60_000, "nonce") == first
     assert len(first) == 2
     assert await counters() == {"queued": 1, "running": 2}
 

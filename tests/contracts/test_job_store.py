@@ -1,10 +1,12 @@
 """The behaviour of port JobStore, against a real server."""
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from attributor.errors import InvalidRequest
+from attributor.jobs.explanation import Explanation, Method
 from attributor.jobs.job import Failure, JobKind
 from attributor.jobs.state import JobState
 from attributor.storage import redis_jobs
@@ -73,6 +75,13 @@ async def test_the_position_counts_the_jobs_that_will_be_claimed_before(queue, j
     assert [job.lease.job_id for job in await queue.claim(5)] == list(expected)
     assert await jobs.position(first) is None
     assert await jobs.position("job_none") is None
+
+
+async def test_comparisons_and_the_engines_jobs_have_positions_of_their_own(queue, jobs, make_spec):
+    compared = make_spec(explanation=Explanation(method=Method.OCCLUSION))
+    specs = (compared, make_spec(), compared, make_spec(tenant="b"), replace(compared, priority=0))
+    ids = [(await queue.enqueue(spec)).job_id for spec in specs]
+    assert [await jobs.position(job_id) for job_id in ids] == [1, 0, 2, 1, 0]
 
 
 async def test_pages_run_from_the_newest_job_to_the_oldest_without_gap_or_repeat(queue, jobs, make_spec):

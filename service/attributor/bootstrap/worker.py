@@ -1,15 +1,17 @@
 """Settings to a worker process: store, registry, engine, loop."""
 
 import asyncio
+import importlib.util
 import logging
 import os
 import secrets
 import socket
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 from attributor.bootstrap.store import open_store, queue_policy
-from attributor.comparators.captum_process import CaptumProcess, ComparatorPolicy
+from attributor.comparators.captum_process import REQUIRED, CaptumProcess, ComparatorPolicy
 from attributor.engine.engine import Engine
 from attributor.errors import StoreUnavailable
 from attributor.registry.catalog import FolderCatalog
@@ -31,7 +33,10 @@ def run_worker(settings: Settings, redis_url: str) -> None:
     configure_threads(settings.worker.threads)
     registry = Registry(device=settings.worker.device, max_points=settings.worker.max_points)
     catalog = FolderCatalog(settings.models_dir)
-    reports = registry.load_all(catalog)
+    lacking = [name for name in REQUIRED if importlib.util.find_spec(name) is None]
+    if lacking:
+        log.info("no comparators: %s not installed (extra `comparators`)", " and ".join(lacking))
+    reports = [replace(report, comparators=not lacking) for report in registry.load_all(catalog)]
     for report in reports:
         level = logging.WARNING if report.reason else logging.INFO
         log.log(level, "model %s: %s%s", report.ref, report.readiness, f" ({report.reason})" if report.reason else "")
@@ -47,6 +52,7 @@ def run_worker(settings: Settings, redis_url: str) -> None:
             queue = RedisJobQueue(store, queue_policy(settings))
             policy = WorkerPolicy(
                 max_active_jobs=settings.worker.max_active_jobs,
+                max_comparators=settings.worker.max_comparators,
                 beat_s=settings.worker.beat_s,
                 step_timeout_s=settings.worker.step_timeout_s,
                 drain_s=settings.worker.drain_s,

@@ -12,18 +12,15 @@ from torch import Tensor, nn
 
 from attributor.comparators.coverage import JOINING_CALLS, NONLINEAR_CALLS, RELU_CALLS
 from attributor.comparators.lrp import attach_rules, has_rule
-from attributor.comparators.patches import patches, strides, window_shape
+from attributor.comparators.patches import patches, strides
 from attributor.comparators.scores import TargetScores
 from attributor.errors import UnsupportedByModel
+from attributor.inputs.perturbing import default_samples, window_shape
 from attributor.jobs.explanation import Method
 from attributor.jobs.model import InputSpec
 
 #: Perturbed inputs in one forward pass. Ours: within what was measured best for small nets and ResNets on a CPU core.
 ROWS_PER_PASS = 32
-#: Samples of KernelSHAP, if none are asked for: those of its author's `shap` package, 2 per feature and 2048 more.
-SHAP_SAMPLES, SHAP_SAMPLES_PER_FEATURE = 2048, 2
-#: Samples of LIME, if none are asked for: the default for images of its author's `lime` package.
-LIME_SAMPLES = 1000
 #: Width of LIME's kernel in cosine distance, and the weight of its ridge regression: as in that package, for images.
 LIME_KERNEL_WIDTH, LIME_RIDGE = 0.25, 1.0
 
@@ -132,15 +129,16 @@ def _kernel_shap(task: Task) -> tuple[Tensor, ...]:
     masks, count = _feature_masks(task)
     if count == 1:
         raise UnsupportedByModel("KernelSHAP shares a score among features or patches, and there is one only.")
-    return _sampled(
-        KernelShap(task.scores), task, masks, task.options.samples or SHAP_SAMPLES + SHAP_SAMPLES_PER_FEATURE * count
-    )
+    samples = task.options.samples or default_samples(Method.KERNEL_SHAP, count)
+    return _sampled(KernelShap(task.scores), task, masks, samples)
 
 
 def _lime(task: Task) -> tuple[Tensor, ...]:
-    masks, _ = _feature_masks(task)
+    masks, count = _feature_masks(task)
     model = SkLearnLinearModel("linear_model.Ridge", alpha=LIME_RIDGE)
-    return _sampled(Lime(task.scores, model, _likeness), task, masks, task.options.samples or LIME_SAMPLES)
+    return _sampled(
+        Lime(task.scores, model, _likeness), task, masks, task.options.samples or default_samples(Method.LIME, count)
+    )
 
 
 def _likeness(_: object, __: object, kept: Tensor, **___: object) -> float:

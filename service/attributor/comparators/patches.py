@@ -10,30 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from attributor.jobs.model import InputKind, InputSpec
-
-#: About so many patches, where a tensor has more elements than that and no window is given. Ours: as many as the
-#: pixels of the smallest model here; sampling methods need some tens of samples per patch.
-AIMED_PATCHES = 64
-
-
-def window_shape(declared: InputSpec, window: int | None) -> tuple[int, ...]:
-    """The elements of one input that go together: of its number of axes, no longer than any of them.
-
-    `window`: the side of a square on an image, the length on a single axis.
-    """
-    shape = declared.shape
-    n_square = min(len(shape), 2)
-    leading, square = shape[: len(shape) - n_square], shape[len(shape) - n_square :]
-    side = _default_side(declared.kind, square) if window is None else window
-    return (*leading, *(min(side, length) for length in square))
-
-
-def _default_side(kind: InputKind, square: Sequence[int]) -> int:
-    count = math.prod(square)
-    if kind is InputKind.TABULAR or count <= AIMED_PATCHES:
-        return 1
-    return math.ceil(float((count / AIMED_PATCHES) ** (1 / len(square))))
+from attributor.inputs.perturbing import window_shape
+from attributor.jobs.model import InputSpec
 
 
 def strides(window: Sequence[int], stride: int | None) -> tuple[int, ...]:

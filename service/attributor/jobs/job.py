@@ -6,7 +6,7 @@ Times are seconds since the epoch, as float; durations carry `_s`.
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from attributor.jobs.explanation import Explanation
+from attributor.jobs.explanation import COMPARATORS, Explanation
 from attributor.jobs.model import InputSpec, Tensors
 from attributor.jobs.state import JobState
 
@@ -118,6 +118,11 @@ class JobSpec:
     def ref(self) -> str:
         """`name@version`."""
         return f"{self.model}@{self.version}"
+
+    @property
+    def is_comparison(self) -> bool:
+        """Whether a comparator computes it, not the engine."""
+        return self.kind is JobKind.ATTRIBUTION and self.explanation.method in COMPARATORS
 
 
 @dataclass(frozen=True, slots=True)

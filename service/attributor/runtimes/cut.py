@@ -24,7 +24,7 @@ def layer_is_cut(placer: Placer, route: OpenRoute, baseline: Tensors, output: Ou
     layer = route.spec.layer
     if layer is None:
         raise RuntimeError(f"Route {route.name!r} has no layer. This is a bug.")
-    outputs, z = placer.layer_outputs(route, [route.spec.example, baseline], layer.name)
+    outputs, z = placer.layer_outputs([(route, route.spec.example), (route, baseline)], layer.name)
     if not route.is_resolved:
         route.resolve(outputs[0].cpu().numpy(), output)
     held = placer.outputs_with(route, layer.name, z[1])

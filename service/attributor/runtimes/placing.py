@@ -1,9 +1,12 @@
 """Places a route's curves in its space: vertices shared where arrays are, layers' outputs found, bends made.
 
-Knows the network, the spaces and open routes; knows no batches and no targets.
+A layer's output at a vertex is found when a pass first needs it, with the others that this pass needs: a pass of its
+own for each would make paths from many baselines cost more than the integral along them, and all at once might take
+longer than a pass may. Knows the network, the spaces
+and open routes; knows no batches and no targets.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -59,26 +62,47 @@ class Placer:
                 found[spec.name] = curve.spec.start[spec.name]
         return found
 
-    def layer_outputs(self, route: OpenRoute, ends: Sequence[Tensors], layer: str) -> tuple[Tensor, Tensor]:
-        """The network's outputs and the layer's at some inputs, by one pass; unattributed inputs at the example."""
-        values = [input_values(self._inputs.network, end) for end in ends]
-        stacked = {name: torch.stack([value[name] for value in values]) for name in values[0]}
+    def fill(self, curves: Iterable[tuple[OpenRoute, Curve]], most_rows: int) -> None:
+        """Finds what is missing at the ends of some curves of one layer's space, in passes of at most `most_rows` rows.
+
+        Raises whatever the module raises; what was found before then stays.
+        """
+        missing = list(
+            dict.fromkeys(
+                (route, slot) for route, curve in curves for slot in (curve.start, curve.end) if slot in route.unfilled
+            )
+        )
+        for first in range(0, len(missing), most_rows):
+            chunk = missing[first : first + most_rows]
+            layer = chunk[0][0].space.layer
+            if layer is None:
+                raise RuntimeError("A vertex of the inputs has no values. This is a bug.")
+            _, found = self.layer_outputs([(route, route.unfilled[slot]) for route, slot in chunk], layer)
+            for (route, slot), row in zip(chunk, found, strict=True):
+                route.fill(slot, {layer: row})
+
+    def layer_outputs(self, places: Sequence[tuple[OpenRoute, Tensors]], layer: str) -> tuple[Tensor, Tensor]:
+        """The network's outputs and the layer's at some inputs, by one pass; each route's unattributed inputs at its
+        example."""
+        leaves = [input_values(self._inputs.network, inputs) for _, inputs in places]
+        held = {id(route): self._held(route) for route, _ in places}
         with torch.no_grad():
-            outputs, caught = self._inputs.run(stacked, self.held(route, len(ends)), [layer])
+            outputs, caught = self._inputs.run(
+                _stacked(leaves), _stacked([held[id(route)] for route, _ in places]), [layer]
+            )
         return outputs, caught[layer]
 
     def outputs_with(self, route: OpenRoute, layer: str, value: Tensor) -> Tensor:
         """The network's outputs with the layer held at `value` (without the batch axis), all else at the example."""
         example = {name: leaf[None] for name, leaf in input_values(self._inputs.network, route.spec.example).items()}
         with torch.no_grad():
-            outputs, _ = self._inputs.run(example, self.held(route, 1), replacements={layer: value[None]})
+            outputs, _ = self._inputs.run(example, _stacked([self._held(route)]), replacements={layer: value[None]})
         return outputs
 
-    def held(self, route: OpenRoute, n_rows: int) -> Values:
-        """All inputs at the example, in some rows."""
+    def _held(self, route: OpenRoute) -> Values:
+        """All inputs at the example, without the batch axis."""
         network = self._inputs.network
-        rows = {spec.name: network.argument(spec, route.spec.example[spec.name]) for spec in network.inputs}
-        return {name: row.expand(n_rows, *row.shape).contiguous() for name, row in rows.items()}
+        return {spec.name: network.argument(spec, route.spec.example[spec.name]) for spec in network.inputs}
 
     def _from_blurred(self, route: OpenRoute, spec: CurveSpec) -> Curve:
         """A curve whose start follows from its end in some inputs, and so is a vertex of its own."""
@@ -107,16 +131,15 @@ class Placer:
         return bends
 
     def _keys(self, route: OpenRoute, *ends: Tensors) -> list[VertexKey]:
-        """The vertices at some inputs, placed where they are new: one for the same arrays, one pass for layers."""
+        """The vertices at some inputs, placed where they are new: one for the same arrays; of layers, reserved only."""
         keys = [self._key(route, end) for end in ends]
-        new = {key: end for key, end in zip(keys, ends, strict=True) if not route.has(key)}
-        if new and route.space.layer is not None:
-            _, found = self.layer_outputs(route, list(new.values()), route.space.layer)
-            values = [{route.space.layer: row} for row in found]
-        else:
-            values = [input_values(self._inputs.network, end) for end in new.values()]
-        for (key, end), leaves in zip(new.items(), values, strict=True):
-            route.place(leaves, key, end)
+        for key, end in zip(keys, ends, strict=True):
+            if route.has(key):
+                continue
+            if route.space.layer is None:
+                route.place(input_values(self._inputs.network, end), key, end)
+            else:
+                route.reserve(key, end)
         return keys
 
     def _key(self, route: OpenRoute, end: Tensors) -> VertexKey:
@@ -124,3 +147,8 @@ class Placer:
         if all(end[name] is example[name] or np.array_equal(end[name], example[name]) for name in self._attributed):
             return EXAMPLE
         return tuple(id(end[name]) for name in self._attributed)
+
+
+def _stacked(rows: Sequence[Mapping[str, Tensor]]) -> Values:
+    """Tensors of several rows, with a batch axis."""
+    return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}

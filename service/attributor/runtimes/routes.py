@@ -41,6 +41,8 @@ class OpenRoute:
         self.observations: list[Observation] = []
         #: Per observed layer, its output at the example, flat, float64.
         self.references: dict[str, Tensor] = {}
+        #: By slot, the inputs at vertices whose values are not found yet.
+        self.unfilled: dict[int, Tensors] = {}
         self._vertices: dict[VertexKey, tuple[int, Tensors]] = {}
         self._slots: list[int] = []
         self._resolved: tuple[Target, ...] | None = None
@@ -92,6 +94,19 @@ class OpenRoute:
         if key is not None:
             self._vertices[key] = (slot, arrays or {})
         return slot
+
+    def reserve(self, key: VertexKey, arrays: Tensors) -> int:
+        """Places a vertex whose values are found later, by `fill`; returns its slot."""
+        slot = self.space.vertices.reserve()
+        self._slots.append(slot)
+        self._vertices[key] = (slot, arrays)
+        self.unfilled[slot] = arrays
+        return slot
+
+    def fill(self, slot: int, values: Mapping[str, Tensor]) -> None:
+        """Gives a reserved vertex its values."""
+        self.space.vertices.put(slot, values)
+        del self.unfilled[slot]
 
     def keep(self, key: tuple[int, str], nodes: Sequence[int], vectors: Tensor) -> None:
         """Stores vectors of the route's nodes under target and name, shape (nodes, *shape)."""

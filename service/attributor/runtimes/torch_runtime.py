@@ -100,7 +100,10 @@ class TorchModel:
         """See GradientModel. Raises RuntimeError for a route that is not open, and for points of several lanes."""
         if not points:
             return []
-        return evaluate(Batch(points, [self._route(point.route) for point in points]), self._output)
+        batch = Batch(points, [self._route(point.route) for point in points])
+        if batch.space.layer is not None:
+            self._placer.fill(zip(batch.routes, batch.curves, strict=True), self._max_points)
+        return evaluate(batch, self._output)
 
     def targets(self, route: str) -> tuple[Target, ...]:
         """See GradientModel. Raises RuntimeError before the example was evaluated."""

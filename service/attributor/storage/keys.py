@@ -15,8 +15,8 @@ NAMES: Mapping[str, str] = MappingProxyType(
         "job": "job:",  # <id>: hash, the record
         "payload": "payload:",  # <id>: bytes, the spec
         "result": "result:",  # <id>: bytes
-        "ready": "t:",  # <priority>:<tenant>: zset of queued ids by seq
-        "ring": "ring:",  # <priority>: zset of tenants with queued jobs, by the seq of their first one
+        "ready": "t:",  # <line>:<tenant>: zset of queued ids by seq
+        "ring": "ring:",  # <line>: zset of tenants with queued jobs, by the seq of their first one
         "index": "index:",  # <tenant>: zset of the attribution jobs' ids by seq, for listing
         "idem": "idem:",  # <tenant>:<idempotency key>: hash of id and fingerprint
         "claim": "claim:",  # <nonce>: list of the ids that one claim took, for its repetition
@@ -33,6 +33,16 @@ NAMES: Mapping[str, str] = MappingProxyType(
 
 #: Served in this order.
 PRIORITIES = (0, 1, 2)
+
+#: A job stands in the line of its priority; comparators' jobs stand in lines of their own, beside the others, so that
+#: neither waits for what only holds up the other. The record keeps the line under the name `priority`.
+COMPARISON_LINE = "c"
+
+
+def line(priority: int, *, comparison: bool) -> str:
+    """The line in which a job stands."""
+    return f"{COMPARISON_LINE if comparison else ''}{priority}"
+
 
 #: A retry under the same key finds its job for so long; 24 h is what clients of payment APIs are used to.
 IDEMPOTENCY_TTL_S = 86_400.0
@@ -80,6 +90,6 @@ def lua_constants() -> str:
     names = ", ".join(f"{name} = '{text}'" for name, text in NAMES.items())
     return (
         f"local NAMES = {{ {names} }}\n"
-        f"local PRIORITIES = {{ {', '.join(map(str, PRIORITIES))} }}\n"
+        f"local PRIORITIES, COMPARISON_LINE = {{ {', '.join(map(str, PRIORITIES))} }}, '{COMPARISON_LINE}'\n"
         f"local EVENTS_KEPT, BELL_MAX, WORKER_ALIVE_MS = {EVENTS_KEPT}, {BELL_MAX}, {round(WORKER_ALIVE_S * 1000)}\n"
     )

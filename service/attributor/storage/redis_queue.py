@@ -17,7 +17,7 @@ from attributor.jobs.result import JobResult
 from attributor.jobs.state import JobState
 from attributor.ports import Enqueued
 from attributor.storage.connection import MAX_BLOCK_S, RedisStore
-from attributor.storage.keys import IDEMPOTENCY_TTL_S, PREDICTION_TTL_S, PRIORITIES, RESULT_TTL_S
+from attributor.storage.keys import IDEMPOTENCY_TTL_S, PREDICTION_TTL_S, PRIORITIES, RESULT_TTL_S, line
 
 #: Leases treated by one reap: ours, so that the script holds the server for a few milliseconds at most.
 _REAP_LIMIT = 100
@@ -65,7 +65,7 @@ class RedisJobQueue:
             spec.fingerprint,
             spec.kind.value,
             spec.tenant,
-            spec.priority,
+            line(spec.priority, comparison=spec.is_comparison),
             spec.model,
             spec.version,
             spec.digest,
@@ -87,9 +87,9 @@ class RedisJobQueue:
         state = await self._store.run("cancel", job_id, tenant)
         return JobState(state.decode()) if state else None
 
-    async def claim(self, limit: int) -> list[ClaimedJob]:
+    async def claim(self, limit: int, *, comparisons: int = 0) -> list[ClaimedJob]:
         """See the port. A job whose spec this release cannot read is failed here, not handed out."""
-        rows = await self._store.run("claim", limit, _ms(self._policy.lease_s), uuid4().hex)
+        rows = await self._store.run("claim", limit, comparisons, _ms(self._policy.lease_s), uuid4().hex)
         claimed = []
         for job_id, token, payload, created_ms, started_ms in rows:
             lease = Lease(job_id.decode(), token.decode())

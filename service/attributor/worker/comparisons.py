@@ -4,20 +4,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from attributor.errors import InternalError
-from attributor.jobs.explanation import COMPARATORS
-from attributor.jobs.job import ClaimedJob, Failure, JobKind, JobSpec, Lease
+from attributor.engine.faults import failure
+from attributor.jobs.job import ClaimedJob, Failure, Lease
 from attributor.jobs.result import AttributionResult
 from attributor.ports import Comparator
 
 log = logging.getLogger(__name__)
-
-DEFECT = Failure(InternalError.code, "a defect of the service ended this job; its log has the details")
-
-
-def is_comparison(spec: JobSpec) -> bool:
-    """Whether a job is a comparator's, not the engine's."""
-    return spec.kind is JobKind.ATTRIBUTION and spec.explanation.method in COMPARATORS
 
 
 class Comparisons:
@@ -30,6 +22,12 @@ class Comparisons:
         self._deliver = deliver
         self._running: dict[Lease, asyncio.Task[None]] = {}
         self._closing = False
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def __contains__(self, lease: Lease) -> bool:
+        return lease in self._running
 
     def start(self, job: ClaimedJob) -> None:
         """Begin a job. Whatever still runs for it under an earlier lease is stopped."""
@@ -58,9 +56,8 @@ class Comparisons:
             outcome = await self._comparator.explain(job.spec)
         except asyncio.CancelledError:
             log.info("%s of job %s was stopped", job.spec.explanation.method, job.lease.job_id)
-        except Exception:  # no defect may leave its job running for ever
-            log.exception("a comparator's defect ended job %s", job.lease.job_id)
-            outcome = DEFECT
+        except Exception as error:  # no defect may leave its job running for ever
+            outcome = failure(error)
         del self._running[job.lease]
         if not self._closing:
             self._deliver(job.lease, outcome)

@@ -16,7 +16,7 @@ from attributor.errors import InternalError, StoreUnavailable
 from attributor.jobs.job import ClaimedJob, Failure, Lease, Progress
 from attributor.jobs.result import JobResult
 from attributor.ports import Clock, Comparator, Fleet, JobQueue
-from attributor.worker.comparisons import Comparisons, is_comparison
+from attributor.worker.comparisons import Comparisons
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ class WorkerPolicy:
     """How a worker behaves; units and reasons stand in `settings.WorkerSettings`."""
 
     max_active_jobs: int
+    max_comparators: int
     beat_s: float
     step_timeout_s: float
     drain_s: float
@@ -104,26 +105,43 @@ class WorkerLoop:
 
     async def _claim(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            room = self._policy.max_active_jobs - len(self._held)
-            if room <= 0:
-                self._freed.clear()
-                await self._freed.wait()
-                continue
+            self._freed.clear()  # before looking, so that a place freed meanwhile is not waited for
+            engine, comparators = self._places()
             try:
-                claimed = await self._queue.claim(room)
+                claimed = await self._queue.claim(engine, comparisons=comparators) if engine or comparators else []
                 if not claimed:
-                    await self._queue.wait_for_work(BELL_S)
+                    await self._wait_to_claim(engine)
             except StoreUnavailable as error:
                 log.warning("cannot claim: %s", error)
                 await asyncio.sleep(STORE_RETRY_S)
                 continue
             for job in claimed:
                 self._held[job.lease.job_id] = job.lease
-                if is_comparison(job.spec):
+                if job.spec.is_comparison:
                     self._comparisons.start(job)
                 else:
                     self._inbox.append(job)
             self._work.set()
+
+    def _places(self) -> tuple[int, int]:
+        """How many more jobs the engine can take, and how many more comparators can be started.
+
+        Counted apart, and only so many claimed: whoever waits for either waits in the queue, where it reads "queued"
+        and another worker can take it.
+        """
+        computed = sum(lease not in self._comparisons for lease in self._held.values())
+        engine = self._policy.max_active_jobs - computed
+        return max(engine, 0), max(self._policy.max_comparators - len(self._comparisons), 0)
+
+    async def _wait_to_claim(self, engine: int) -> None:
+        """Until there may be something to claim. A full engine waits for its own jobs to end, not for the bell, which
+        would wake this worker for jobs that it cannot take."""
+        if engine:
+            await self._queue.wait_for_work(BELL_S)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(BELL_S):
+                await self._freed.wait()
 
     async def _step(self) -> None:
         while True:

@@ -90,10 +90,10 @@ INPUTS: dict[str, dict[str, Any]] = {
 }
 
 
-def spec(name: str = "digits", **fields: Any) -> JobSpec:
+def spec(name: str = "digits", n_inputs: int = 1, **fields: Any) -> JobSpec:
     """The job of a request on one of the models."""
     from attributor.api.mapping.specs import attribution_spec
     from attributor.api.schemas.bodies import AttributionBody
 
-    body = AttributionBody.model_validate({"model": name, "inputs": [INPUTS[name]], **fields})
+    body = AttributionBody.model_validate({"model": name, "inputs": [INPUTS[name]] * n_inputs, **fields})
     return attribution_spec(body, MODELS[name], tenant="t", layers=LAYERS)

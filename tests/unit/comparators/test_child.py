@@ -1,51 +1,50 @@
-"""The child's program, in this process: what ends a job becomes its failure. `test_captum_process` runs it for real."""
+"""What the comparators' process writes, with libraries that talk while they are loaded."""
 
-from dataclasses import replace
+import os
+import subprocess
+import sys
+from pathlib import Path
 
+import attributor
 import numpy as np
-import pytest
-from attributor.comparators.child import answer
 from attributor.comparators.request import Request
-from attributor.jobs.explanation import BaselineKind, BaselinePart, BaselineSpec, Explanation, Method
-from attributor.jobs.job import Failure, JobKind, JobSpec
+from attributor.jobs.codec import decode
+from attributor.jobs.explanation import Explanation, Method
+from attributor.jobs.job import JobKind, JobSpec
+from attributor.jobs.result import AttributionResult
 from attributor.registry.catalog import open_bundle
 from bundles import write_bundle
 
-RAISES = """
-from torch import nn
+#: Printed by Python and by compiled code, when Captum is loaded.
+TALKING = """
+import os, sys
 
-class Raises(nn.Module):
-    def forward(self, x):
-        raise RuntimeError("more than a hundred")
+class Talks:
+    def find_spec(self, name, path=None, target=None):
+        if name == "captum":
+            print("welcome to captum", flush=True)
+            os.write(1, b"from below")
 
-def build():
-    return Raises()
+sys.meta_path.insert(0, Talks())
 """
 
 
-def request(folder, **asked) -> Request:
+def test_what_libraries_print_while_they_are_loaded_is_no_part_of_the_answer(tmp_path):
+    folder = write_bundle(tmp_path / "models", "square")
+    (tmp_path / "talking").mkdir()
+    (tmp_path / "talking" / "sitecustomize.py").write_text(TALKING)
     info = open_bundle(folder).info
     inputs = ({"features": np.array([3.0, 4.0], np.float32)},)
-    explanation = Explanation(**{"method": Method.OCCLUSION, **asked})
+    explanation = Explanation(method=Method.OCCLUSION)
     spec = JobSpec(JobKind.ATTRIBUTION, info.name, "1", info.digest, info.inputs, inputs, "", explanation)
-    return Request(folder, spec, "cpu", 1)
-
-
-def test_another_manifest_is_not_what_was_asked_for(tmp_path):
-    wanted = request(write_bundle(tmp_path, "square"))
-    outcome = answer(replace(wanted, spec=replace(wanted.spec, digest="another")))
-    assert isinstance(outcome, Failure)
-    assert outcome.code == "model_not_ready"
-
-
-def test_a_model_that_raises_fails_its_job(tmp_path):
-    outcome = answer(request(write_bundle(tmp_path, "raises", code=RAISES)))
-    assert outcome == Failure("model_error", "the model raised RuntimeError: more than a hundred")
-
-
-@pytest.mark.parametrize("method", [Method.OCCLUSION, Method.DEEP_LIFT])
-def test_a_baseline_that_the_model_does_not_have_is_refused(tmp_path, method):
-    mean = BaselineSpec("mean", {"features": BaselinePart(BaselineKind.MEAN)})
-    outcome = answer(request(write_bundle(tmp_path, "square"), method=method, baselines=(mean,)))
-    assert isinstance(outcome, Failure)
-    assert outcome.code == "unsupported_by_model"
+    paths = (tmp_path / "talking", Path(attributor.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "attributor.comparators.child"],
+        input=Request(folder, spec, "cpu", 1).pack(),
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))},
+        timeout=60,
+    )
+    assert b"welcome to captum" in done.stderr
+    assert b"from below" in done.stderr
+    assert isinstance(decode(done.stdout, object), AttributionResult)

@@ -1,29 +1,12 @@
 import math
 
-import pytest
-from attributor.comparators.patches import patches, strides, window_shape
+from attributor.comparators.patches import patches, strides
+from attributor.inputs.perturbing import window_shape
 from attributor.jobs.model import InputKind, InputSpec
 
 
 def image(*shape: int) -> InputSpec:
     return InputSpec("x", InputKind.IMAGE, shape, value_range=(0.0, 1.0))
-
-
-@pytest.mark.parametrize(
-    ("declared", "window", "expected"),
-    [
-        (image(1, 8, 8), None, (1, 1, 1)),
-        (image(3, 224, 224), None, (3, 28, 28)),
-        (image(3, 9, 9), None, (3, 2, 2)),
-        (image(3, 224, 10), 16, (3, 16, 10)),
-        (InputSpec("x", InputKind.TABULAR, (100,)), None, (1,)),
-        (InputSpec("x", InputKind.TABULAR, (100,)), 5, (5,)),
-        (InputSpec("x", InputKind.TENSOR, (640,)), None, (10,)),
-        (InputSpec("x", InputKind.TOKENS, (30,)), None, (1,)),
-    ],
-)
-def test_windows_leave_about_64_patches_unless_one_is_asked_for(declared, window, expected):
-    assert window_shape(declared, window) == expected
 
 
 def test_a_stride_is_never_longer_than_its_window():

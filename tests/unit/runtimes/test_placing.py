@@ -3,10 +3,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from attributor.core.integrator import Ask, Node
 from attributor.errors import UnsupportedByModel
 from attributor.jobs.explanation import Layer
 from attributor.jobs.model import InputKind, InputSpec
-from attributor.ports import Blur, CurveSpec, Registered, RouteSpec
+from attributor.ports import Blur, CurveSpec, Point, Registered, RouteSpec
 from attributor.runtimes.torch_runtime import TorchModel
 from modules import (
     LOGIT,
@@ -56,23 +57,87 @@ def test_a_vertex_where_curves_meet_is_placed_once():
     model = TorchModel(Skipping(skip=False), vector_info(3))
     example, middle, baseline = ({"x": row(*values)} for values in ((1, 2, 3), (1, 0, 0), (0, 0, 0)))
     model.open("p", RouteSpec(example, (LOGIT,)))
-    free = len(model._inputs.vertices._free)
+    vertices = model._inputs.vertices
+    taken = len(vertices)
     assert model.add_curve("p", CurveSpec(baseline, middle)) == 0
     # An equal example in another array is the example.
     assert model.add_curve("p", CurveSpec(middle, {"x": example["x"].copy()})) == 1
     assert model.add_curve("p", CurveSpec(baseline, example)) == 2
-    assert len(model._inputs.vertices._free) == free - 3
+    assert len(vertices) == taken + 3
 
 
-def test_the_outputs_of_a_layer_at_new_ends_take_one_pass():
-    model = TorchModel(Skipping(skip=False), vector_info(3))
-    example = {"x": row(1, 2, 3)}
-    model.open("p", RouteSpec(example, (LOGIT,), layer=Layer("second")))
-    rows = []
+def noted_rows(model: TorchModel) -> list[int]:
+    """Filled with the rows of every pass."""
+    rows: list[int] = []
     model._network.module.register_forward_pre_hook(lambda _module, args: rows.append(len(args[0])))
-    model.add_curve("p", CurveSpec({"x": row(0, 0, 0)}, example))
-    model.add_curve("p", CurveSpec({"x": row(0, 0, 1)}, example))
-    assert rows == [2, 1]
+    return rows
+
+
+def test_a_layers_outputs_at_the_ends_are_found_when_needed_for_all_routes_of_a_pass_together():
+    model = TorchModel(Skipping(skip=False), vector_info(3), max_points=4)
+    for name in ("p", "q"):
+        model.open(name, RouteSpec({"x": row(1, 2, 3)}, (LOGIT,), layer=Layer("second")))
+    rows = noted_rows(model)
+    for name in ("p", "q"):
+        for i in range(3):
+            model.add_curve(name, CurveSpec({"x": row(0, 0, i)}, model._routes[name].spec.example))
+    assert rows == []
+    model.evaluate(at("p", 1.0))
+    assert rows == [2, 1]  # this curve's ends, then the point
+    model.evaluate([*at("p", 0.0, first=1), *at("q", 1.0), Point("q", Ask((Node(1, 2, 0.5),), gradient=True))])
+    assert rows[2:] == [3, 3]  # both ends of one curve of q and the start of another
+    model.evaluate(at("p", 0.5, first=2))
+    assert rows[4:] == [1]
+    model.evaluate([Point("p", Ask(tuple(Node(3 + i, i, 1.0) for i in range(3)), gradient=True))])
+    assert rows[5:] == [2, 1]
+
+
+def test_ends_in_a_layer_fill_several_passes_where_there_are_many():
+    model = TorchModel(Skipping(skip=False), vector_info(3), max_points=4)
+    open_straight(model, "p", {"x": row(1, 2, 3)}, *({"x": row(0, 0, i)} for i in range(9)), layer=Layer("second"))
+    rows = noted_rows(model)
+    model.evaluate([Point("p", Ask(tuple(Node(i, i, 1.0) for i in range(9)), gradient=True))])
+    assert rows == [4, 4, 2, 1]
+
+
+def test_ends_in_a_layer_are_found_with_each_routes_own_held_inputs():
+    model, alone = (TorchModel(Masked().eval(), MASKED_INFO) for _ in range(2))
+    baseline = {"x": row(0, 0, 0), "mask": row(0, 0, 0)}
+    examples = {str(i): {"x": row(1, 2, i), "mask": row(1, i, 1)} for i in range(3)}
+    together = []
+    for name, example in examples.items():
+        open_straight(model, name, example, baseline, layer=Layer("layer"))
+        open_straight(alone, name, example, baseline, layer=Layer("layer"))
+        together += at(name, 1.0)
+    model.evaluate(together)
+    for name in examples:
+        alone.evaluate(at(name, 1.0))
+    halves = [point for name in examples for point in at(name, 0.5, first=1)]
+    singly = [alone.evaluate([point])[0] for point in halves]
+    for found, expected in zip(model.evaluate(halves), singly, strict=True):
+        assert found.scores == pytest.approx(expected.scores, rel=1e-6)
+        assert found.slopes[0] == pytest.approx(expected.slopes[0], rel=1e-6)
+
+
+def test_what_the_model_raises_at_an_end_is_raised_by_the_evaluation_that_needs_it():
+    class Picky(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.head = nn.Linear(3, 3), nn.Linear(3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            if bool((x > 100).any()):
+                raise RuntimeError("more than a hundred")
+            return self.head(self.first(x).tanh())
+
+    model = TorchModel(Picky().eval(), vector_info(3))
+    for name, value in (("bad", 101), ("good", 0)):
+        open_straight(model, name, {"x": row(1, 2, 3)}, {"x": row(value, 0, 0)}, layer=Layer("first"))
+    with pytest.raises(RuntimeError, match="more than a hundred"):
+        model.evaluate([*at("bad", 1.0), *at("good", 1.0)])
+    with pytest.raises(RuntimeError, match="more than a hundred"):
+        model.evaluate(at("bad", 1.0))
+    assert len(model.evaluate(at("good", 1.0))) == 1
 
 
 @pytest.mark.parametrize("sigma", [0.5, 2.0, 30.0])

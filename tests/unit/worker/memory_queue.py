@@ -39,9 +39,11 @@ class MemoryQueue:
         if self.away:
             raise StoreUnavailable("away")
 
-    async def claim(self, limit: int) -> list[ClaimedJob]:
+    async def claim(self, limit: int, *, comparisons: int = 0) -> list[ClaimedJob]:
         self._answers()
-        taken, self.waiting = self.waiting[:limit], self.waiting[limit:]
+        ours = [each for each in self.waiting if not each[1].is_comparison][:limit]
+        taken = ours + [each for each in self.waiting if each[1].is_comparison][:comparisons]
+        self.waiting = [each for each in self.waiting if each not in taken]
         self.claims += len(taken)
         claimed = [ClaimedJob(Lease(i, f"token {self.claims} {n}"), spec, 0, 0) for n, (i, spec) in enumerate(taken)]
         self.leases |= {job.lease.job_id: job.lease for job in claimed}

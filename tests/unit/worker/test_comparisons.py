@@ -5,16 +5,15 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 from attributor.engine.engine import Engine
 from attributor.jobs.explanation import Explanation, Method
-from attributor.jobs.job import Failure, JobSpec
+from attributor.jobs.job import Failure, JobKind, JobSpec
 from attributor.jobs.result import AttributionResult
 from attributor.worker import loop
-from attributor.worker.comparisons import is_comparison
 from attributor.worker.loop import WorkerLoop, WorkerPolicy
 from doubles import RecordingModel, job_spec, one_model
 from problems import named
@@ -71,6 +70,7 @@ async def working(queue: MemoryQueue, **changes: Any) -> AsyncIterator[Working]:
     comparator = HeldComparator()
     policy = WorkerPolicy(
         max_active_jobs=changes.get("max_active_jobs", 4),
+        max_comparators=changes.get("max_comparators", 1),
         beat_s=0.01,
         step_timeout_s=30,
         drain_s=changes.get("drain_s", 5),
@@ -89,8 +89,9 @@ async def working(queue: MemoryQueue, **changes: Any) -> AsyncIterator[Working]:
 
 
 def test_only_attributions_by_other_makers_methods_are_comparisons():
-    assert is_comparison(COMPARED)
-    assert not is_comparison(job_spec(PROBLEM))
+    assert COMPARED.is_comparison
+    assert not replace(COMPARED, kind=JobKind.PREDICTION).is_comparison
+    assert not job_spec(PROBLEM).is_comparison
 
 
 async def test_the_engine_and_the_heartbeat_go_on_beside_a_comparison():
@@ -123,15 +124,29 @@ async def test_a_cancelled_comparison_is_told_once_and_ends_without_an_answer():
         await until(lambda: "a" in queue.outcomes)
 
 
-async def test_comparisons_count_as_held():
+async def test_comparisons_that_wait_their_turn_wait_in_the_queue_and_take_no_place_of_the_engine():
     queue = MemoryQueue()
     queue.put(*(f"job {i}" for i in range(7)), spec=COMPARED)
-    async with working(queue, max_active_jobs=3) as running:
-        await until(lambda: running.comparator.begun == 3)
-        await asyncio.sleep(0.05)
-        assert (running.comparator.begun, queue.most_held) == (3, 3)
+    async with working(queue, max_active_jobs=1, max_comparators=2) as running:
+        await until(lambda: running.comparator.begun == 2)
+        queue.put("a", "b", "c")
+        await until(lambda: len(queue.outcomes) == 3)
+        assert (running.comparator.begun, len(queue.leases), len(queue.waiting)) == (2, 2, 5)
+        assert queue.most_held == 3
         running.comparator.gate.set()
-        await until(lambda: len(queue.outcomes) == 7)
+        await until(lambda: len(queue.outcomes) == 10)
+
+
+async def test_a_full_engine_takes_comparisons_and_turns_to_its_next_job_at_once(monkeypatch):
+    monkeypatch.setattr(loop, "BELL_S", 0.2)
+    queue = MemoryQueue()
+    queue.put(*(f"job {i}" for i in range(12)))
+    async with working(queue, max_active_jobs=1) as running:
+        began = time.monotonic()
+        await until(lambda: len(queue.outcomes) == 12)
+        assert time.monotonic() - began < 6 * 0.2
+        queue.put("long", spec=COMPARED)
+        await until(lambda: running.comparator.begun == 1)
 
 
 async def test_a_defect_of_the_comparator_fails_its_job_only(caplog):

@@ -1,32 +1,123 @@
-"""What a request will cost at the least, held against what it allows itself and what one job may cost."""
+"""What a request will cost at the least, held against what it allows itself and what one job may cost.
 
-from attributor.api.schemas.bodies import MOST_EVALUATIONS, AttributionBody
+A worker computes all inputs of a job side by side, and what ends one of them ends the others at about the same time:
+so counts are of the whole job, and each bound keeps one turn of the worker far below the 120 s after which it is taken
+for hung (`worker.step_timeout_s`), or its memory within what a machine has. Sizes of layers are known to the worker
+only; what is kept of them is not counted here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+from attributor.api.schemas.bodies import FEWEST_EVALUATIONS, MOST_EVALUATIONS, AttributionBody
 from attributor.core.adaptive import FEWEST_FIRST_NODES
 from attributor.errors import InvalidRequest
 from attributor.inputs.baselines import shapley_features
-from attributor.jobs.explanation import Explanation, Gamma, GammaKind, Method
+from attributor.inputs.perturbing import default_samples, n_patches
+from attributor.jobs.explanation import BaselineKind, BaselineSpec, Explanation, Gamma, GammaKind, Method
 from attributor.jobs.job import RuleName
-from attributor.jobs.model import ModelInfo
+from attributor.jobs.model import InputKind, ModelInfo
 
 #: Nodes of a fixed rule if the request does not say: what Captum and the TruLens practice start from.
 DEFAULT_STEPS = 50
-#: Forward passes of one input's sampled orders. Ours: about a minute of a small net on a CPU.
-MOST_PASSES = 1_000_000
+#: Paths of a job, each target counted; of methods without paths, gradients. Ours: a path and target cost up to 260
+#: microseconds when an input ends (measured: expected gradients of a small net on a CPU core), so 9 s if all end in the
+#: same turn.
+MOST_PATHS = 32_768
+#: Smooth pieces of all paths of a job. Ours: 75 microseconds to place each (measured), so 10 s in one turn.
+MOST_PIECES = 131_072
+#: Forward passes of a job's sampled orders, each target counted. Ours: four minutes of a small net on a CPU core, at
+#: 60 microseconds; a score is kept until its input ends, 32 to 72 bytes, so 300 MB.
+MOST_SCORES = 4_000_000
+#: Samples times features of one linear model that is fitted. Ours: Captum and the regression keep 24 bytes for each,
+#: so 800 MB.
+MOST_DESIGN_CELLS = 2**25
+#: Of what must be in memory at once. Ours: what a worker can have on a machine with 4 GB, beside the model and torch.
+MOST_KEPT_BYTES = 2_000_000_000
+#: Of an answer. Redis and Valkey refuse values above 512 MB (proto-max-bulk-len); half of it, because the nodes that
+#: the adaptive rule adds are not known beforehand.
+MOST_ANSWER_BYTES = 256_000_000
+
+#: Of an element of a tensor, float32; of a vertex, which is kept as an array and on the device.
+_FLOAT_BYTES, _VERTEX_BYTES = 4, 8
+#: Of a node, or a baseline with its name and score, as the store keeps it: JSON numbers of up to 20 characters.
+_RECORD_BYTES = 70
+_DRAWN = frozenset({BaselineKind.UNIFORM, BaselineKind.GAUSSIAN, BaselineKind.REFERENCE})
+_WITHOUT_PATHS = frozenset({Method.SALIENCY, Method.GRADIENT_X_INPUT, Method.LRP}) | {
+    Method.GUIDED_BACKPROPAGATION,
+    Method.DECONVOLUTION,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Size:
+    """How often each part of a request multiplies its cost. `paths`: of one copy of an input, in one target.
+
+    `paths_field` names what decides them. `drawn`: baselines that are made. `nodes`: of one copy, at the least.
+    `steps`: of a fixed rule on each piece, else 1.
+    """
+
+    inputs: int
+    copies: int
+    paths: int
+    paths_field: str
+    pieces: int
+    drawn: int
+    nodes: int
+    steps: int
+    targets: int
+
+    @property
+    def factors(self) -> Mapping[str, int]:
+        """By field of the request."""
+        return {
+            "inputs": self.inputs,
+            "smoothing.samples": self.copies,
+            self.paths_field: self.paths,
+            "target": self.targets,
+        }
 
 
 def require_budget(body: AttributionBody, explanation: Explanation, info: ModelInfo) -> None:
-    """Whether all paths' first nodes, a fixed rule's nodes, or sampled orders can be paid. Raises InvalidRequest."""
-    n_paths = sum(each.samples for each in explanation.baselines) or 1
+    """Whether what a request asks for can be computed, kept and stored at all. Raises InvalidRequest."""
+    if body.method is Method.INTEGRATED_GRADIENTS:
+        _require_evaluations(body, explanation)
+    size = _size(body, explanation)
+    paths = "gradients" if body.method in _WITHOUT_PATHS else "paths"
+    _require(prod(size.factors.values()), MOST_PATHS, f"{paths}, each target counted", size.factors)
+    points = len(explanation.interior_alphas)
+    interior = {"inputs": size.inputs, "interior.alphas": points, "target": size.targets}
+    _require(prod(interior.values()), MOST_PATHS, "interior gradients, each target counted", interior)
+    pieces = {name: count for name, count in size.factors.items() if name != "target"} | {"path": size.pieces}
+    _require(prod(pieces.values()), MOST_PIECES, "pieces of paths", pieces)
     if body.method is Method.SHAPLEY:
-        passes = n_paths * explanation.samples * shapley_features(info)
-        if passes > MOST_PASSES:
-            raise InvalidRequest(
-                f"{passes} forward passes, features times samples times baselines: at most {MOST_PASSES}",
-                field="samples",
-            )
-    if body.method is not Method.INTEGRATED_GRADIENTS:
+        scores = {**size.factors, "samples": explanation.samples, "": shapley_features(info)}
+        _require(prod(scores.values()), MOST_SCORES, "forward passes, features and targets counted", scores)
+    if body.method in (Method.KERNEL_SHAP, Method.LIME):
+        _require_design(body, info)
+    _require_memory(size, explanation, info)
+    _require_storable(size, explanation, info)
+
+
+def _require(number: int, most: int, what: str, factors: Mapping[str, int], unit: str = "") -> None:
+    """Refuses more than `most`; names what to lower, the largest factor first."""
+    if number <= most:
         return
-    n_pieces = max((_pieces(gamma) for gamma in explanation.gamma.values()), default=1)
+    named = {field: count for field, count in factors.items() if field and count > 1}
+    fields = sorted(named, key=lambda field: named[field], reverse=True) or ["inputs"]
+    asked = " times ".join(f"{named[field]} ({field})" for field in fields if field in named)
+    unit = f" {unit}" if unit else ""
+    raise InvalidRequest(
+        f"the request takes {number}{unit} {what}{f', from {asked}' if asked else ''}: at most {most}{unit}; lower "
+        + " or ".join(fields),
+        field=fields[0],
+    )
+
+
+def _require_evaluations(body: AttributionBody, explanation: Explanation) -> None:
+    """Of one input: whether its own budget has room for all paths' first nodes, or a fixed rule's nodes are few."""
+    n_paths, n_pieces = _n_baselines(explanation), _pieces(explanation)
     paths = f"{n_paths} path{'s' * (n_paths > 1)} of {n_pieces} piece{'s' * (n_pieces > 1)}"
     if body.rule is not RuleName.ADAPTIVE:
         nodes = n_paths * n_pieces * (body.n_steps or DEFAULT_STEPS)
@@ -38,6 +129,98 @@ def require_budget(body: AttributionBody, explanation: Explanation, info: ModelI
         )
 
 
-def _pieces(gamma: Gamma) -> int:
-    """How many smooth curves such a path is made of, at most."""
+def _require_design(body: AttributionBody, info: ModelInfo) -> None:
+    window = body.options.get("window")
+    features = n_patches(info.inputs, None if window is None else int(window))
+    samples = int(body.options.get("samples", default_samples(body.method, features)))
+    if samples * features > MOST_DESIGN_CELLS:
+        field = "options.window" if "samples" not in body.options else "options.samples"
+        raise InvalidRequest(
+            f"the linear model is fitted to {samples} samples of {features} features, {samples * features} numbers: at "
+            f"most {MOST_DESIGN_CELLS}; lower options.samples, or raise options.window, of which a feature is made",
+            field=field,
+        )
+
+
+def _require_memory(size: _Size, explanation: Explanation, info: ModelInfo) -> None:
+    """Of noisy copies, baselines and vertices, and of the vectors at the nodes (not of a layer, whose size is unknown).
+
+    All inputs and copies are under way at once, and keep what they have until they end.
+    """
+    vectors = 0 if explanation.layer else size.nodes * size.targets
+    vertices = 1 + size.drawn + size.paths * (size.pieces - 1)
+    one = _features(info) * (_VERTEX_BYTES * vertices + _FLOAT_BYTES * vectors)
+    factors = {**size.factors, "path": size.pieces, "n_steps": size.steps}
+    _require(
+        size.inputs * size.copies * one // 1_000_000,
+        MOST_KEPT_BYTES // 1_000_000,
+        "for vectors and points, at the least",
+        factors,
+        "MB",
+    )
+
+
+def _require_storable(size: _Size, explanation: Explanation, info: ModelInfo) -> None:
+    """Of one result: its tensors (not of a layer, whose size is unknown), its nodes and its baselines."""
+    features = _features(info)
+    spreads = size.paths > 1 or size.copies > 1
+    tensors = features * ((explanation.layer is None) * (1 + spreads) + (explanation.method not in _WITHOUT_PATHS))
+    tensors += len(explanation.interior_alphas) * (features + _importances(info))
+    integrated = explanation.method is Method.INTEGRATED_GRADIENTS and size.copies == 1
+    records = size.paths + (size.nodes if integrated else 0)
+    one = _FLOAT_BYTES * tensors + _RECORD_BYTES * records
+    factors = {"inputs": size.inputs, "target": size.targets, "interior.alphas": len(explanation.interior_alphas)}
+    _require(
+        size.inputs * size.targets * one // 1_000_000,
+        MOST_ANSWER_BYTES // 1_000_000,
+        "for the answer",
+        {**factors, size.paths_field: size.paths, "n_steps": size.steps if integrated else 1},
+        "MB",
+    )
+
+
+def _size(body: AttributionBody, explanation: Explanation) -> _Size:
+    drawn = paths = _n_baselines(explanation)
+    pieces, field = _pieces(explanation), "baseline"
+    nodes, steps = 0 if body.method is Method.SHAPLEY else paths, 1
+    if body.method is Method.EXPECTED_GRADIENTS:
+        field, nodes = "samples", explanation.samples
+        drawn = sum(explanation.samples if _is_random(spec) else 1 for spec in explanation.baselines) or 1
+        paths = explanation.samples
+    elif body.method is Method.INTEGRATED_GRADIENTS:
+        if body.rule is RuleName.ADAPTIVE:
+            nodes = max(FEWEST_FIRST_NODES * paths * pieces, FEWEST_EVALUATIONS)
+        else:
+            steps = body.n_steps or DEFAULT_STEPS
+            nodes = steps * paths * pieces
+    copies = explanation.smoothing.samples if explanation.smoothing else 1
+    return _Size(len(body.inputs), copies, paths, field, pieces, drawn, nodes, steps, len(explanation.targets))
+
+
+def _n_baselines(explanation: Explanation) -> int:
+    return sum(each.samples for each in explanation.baselines) or 1
+
+
+def _is_random(spec: BaselineSpec) -> bool:
+    return any(part.kind in _DRAWN for part in spec.parts.values())
+
+
+def _pieces(explanation: Explanation) -> int:
+    """How many smooth curves each path is made of, at most."""
+    return max((_pieces_of(gamma) for gamma in explanation.gamma.values()), default=1)
+
+
+def _pieces_of(gamma: Gamma) -> int:
     return gamma.steps if gamma.kind is GammaKind.GUIDED else len(gamma.points) + 1
+
+
+def _features(info: ModelInfo) -> int:
+    """Elements of the inputs that are attributed."""
+    return sum(prod(spec.shape) for spec in info.inputs if spec.attributed)
+
+
+def _importances(info: ModelInfo) -> int:
+    """Elements of interior importances: an image's channels are summed."""
+    return sum(
+        prod(spec.shape[1:] if spec.kind is InputKind.IMAGE else spec.shape) for spec in info.inputs if spec.attributed
+    )

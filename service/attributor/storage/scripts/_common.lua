@@ -1,5 +1,6 @@
 -- Stands before every script, after the constants written by keys.py: key names, the clock, and the steps that
--- several scripts take. Every visible change of a job goes through changed().
+-- several scripts take. Every visible change of a job goes through changed(). A job's field `priority` holds its line
+-- (keys.py), which begins with COMPARISON_LINE for a comparator's.
 -- KEYS: 1 the namespace, "{attributor}:"; all keys are built from it and share its hash tag.
 
 local function key(name, ...)
@@ -26,9 +27,9 @@ local function changed(id, state)
 end
 
 -- Puts the tenant where its first queued job belongs, or takes it out of the ring.
-local function restamp(priority, tenant)
-  local ring = key('ring', priority)
-  local first = redis.call('ZRANGE', key('ready', priority, tenant), 0, 0, 'WITHSCORES')
+local function restamp(line, tenant)
+  local ring = key('ring', line)
+  local first = redis.call('ZRANGE', key('ready', line, tenant), 0, 0, 'WITHSCORES')
   if #first == 0 then
     redis.call('ZREM', ring, tenant)
   else
@@ -37,9 +38,9 @@ local function restamp(priority, tenant)
 end
 
 -- The seq of a job never changes, so a job queued again stands before all later ones of its tenant.
-local function make_ready(id, priority, tenant, seq)
-  redis.call('ZADD', key('ready', priority, tenant), seq, id)
-  restamp(priority, tenant)
+local function make_ready(id, line, tenant, seq)
+  redis.call('ZADD', key('ready', line, tenant), seq, id)
+  restamp(line, tenant)
   count('queued', 1)
   if redis.call('LLEN', key('bell')) < BELL_MAX then
     redis.call('RPUSH', key('bell'), '1')
@@ -54,10 +55,10 @@ local function take_from_worker(id)
 end
 
 -- Puts a job that no worker holds any more back where it stood.
-local function queue_again(id, priority, tenant, seq)
+local function queue_again(id, line, tenant, seq)
   redis.call('HSET', key('job', id), 'state', 'queued')
   redis.call('HDEL', key('job', id), 'started_ms', 'evaluations', 'completeness_error', 'inputs_done')
-  make_ready(id, priority, tenant, seq)
+  make_ready(id, line, tenant, seq)
   changed(id, 'queued')
 end
 

@@ -1,4 +1,4 @@
--- Counts the jobs that will be claimed before a queued one.
+-- Counts the jobs that will be claimed before a queued one, among the engine's jobs or among comparators', as it is.
 -- KEYS: 1 namespace
 -- ARGV: 1 id
 -- Returns: the number, or nil if the job is not queued
@@ -8,12 +8,14 @@ if v[1] ~= 'queued' then
   return false
 end
 local ahead = 0
+local prefix, number = string.match(v[2], '^(%D*)(%d+)$')
+local own = tonumber(number)
 for _, priority in ipairs(PRIORITIES) do
-  local own = tonumber(v[2])
   if priority <= own then
+    local line = prefix .. priority
     local before = priority == own and '(' .. v[3] or '+inf'
-    for _, tenant in ipairs(redis.call('ZRANGE', key('ring', priority), 0, -1)) do
-      ahead = ahead + redis.call('ZCOUNT', key('ready', priority, tenant), '-inf', before)
+    for _, tenant in ipairs(redis.call('ZRANGE', key('ring', line), 0, -1)) do
+      ahead = ahead + redis.call('ZCOUNT', key('ready', line, tenant), '-inf', before)
     end
   end
 end

@@ -36,8 +36,87 @@ def test_a_fixed_rule_has_so_many_nodes_on_every_piece():
     assert refused.value.field == "n_steps"
 
 
-def test_orders_cost_a_pass_for_every_feature():
-    assert spec(method="shapley", samples=10_000).explanation.samples == 10_000
-    with pytest.raises(InvalidRequest, match="1280000 forward passes") as refused:
-        spec(method="shapley", samples=2_000, baseline={"kind": "uniform", "samples": 10})
-    assert refused.value.field == "samples"
+U256 = {"kind": "uniform", "samples": 256}
+
+
+@pytest.mark.parametrize(
+    ("name", "n_inputs", "fields", "lower", "said"),
+    [
+        # 64 x 200 x 256 paths.
+        ("digits", 64, {"baseline": U256, "smoothing": {"samples": 200}, "max_evaluations": 600}, "baseline",
+         "3276800 paths"),
+        ("digits", 4, {"method": "expected_gradients", "samples": 10_000, "baseline": U256}, "samples", "40000 paths"),
+        ("digits", 1, {"method": "expected_gradients", "samples": 4_000, "target": {"top": 10}}, "samples", "40000"),
+        ("digits", 64, {"method": "saliency", "smoothing": {"samples": 200}, "target": {"top": 3}}, "smoothing.samples",
+         "38400 gradients"),
+        ("digits", 20, {"baseline": U256, "target": {"top": 7}, "max_evaluations": 600}, "baseline", "35840 paths"),
+        ("digits", 60, {"interior": {"alphas": [0.5] * 100}, "target": {"top": 6}}, "interior.alphas",
+         "36000 interior"),
+        ("digits", 64, {"path": {"kind": "guided", "steps": 500}, "baseline": {"kind": "uniform", "samples": 5},
+                        "max_evaluations": 5_000}, "path", "160000 pieces"),
+        ("digits", 64, {"method": "shapley", "samples": 1_000}, "samples", "4096000 forward passes"),
+        ("digits", 1, {"method": "shapley", "samples": 10_000, "target": {"top": 10}}, "samples", "6400000"),
+        ("digits", 1, {"method": "shapley", "samples": 7_000, "smoothing": {"samples": 10}}, "samples", "4480000"),
+        ("large", 1, {"method": "expected_gradients", "samples": 4_000, "baseline": "zero"}, "samples",
+         "2410 MB for vectors"),
+        ("large", 1, {"rule": "midpoint", "n_steps": 2_000, "target": [{"class": "cat"}, {"class": "dog"}]}, "n_steps",
+         "MB for vectors"),
+        ("large", 1, {"target": [{"class": "cat"}] * 16, "interior": {"alphas": [0.5] * 100}}, "interior.alphas",
+         "MB for the answer"),
+        ("digits", 64, {"rule": "midpoint", "n_steps": 2_000, "target": {"top": 10},
+                        "baseline": ["black", "white", "mean"]}, "n_steps", "269 MB for the answer"),
+    ],
+)  # fmt: skip
+def test_what_no_worker_could_compute_keep_or_store_is_refused_with_what_to_lower(name, n_inputs, fields, lower, said):
+    with pytest.raises(InvalidRequest, match=said) as refused:
+        spec(name, n_inputs, **fields)
+    assert refused.value.field == lower
+    assert lower in refused.value.detail
+    assert "at most" in refused.value.detail
+
+
+@pytest.mark.parametrize(
+    ("name", "n_inputs", "fields"),
+    [
+        ("digits", 64, {"baseline": U256, "max_evaluations": 600}),
+        ("digits", 1, {"smoothing": {"samples": 200}, "baseline": {"kind": "uniform", "samples": 100}}),
+        ("digits", 64, {"method": "expected_gradients", "baseline": U256}),
+        ("digits", 3, {"method": "expected_gradients", "samples": 10_000, "baseline": U256}),
+        ("digits", 64, {"method": "shapley"}),
+        ("digits", 1, {"method": "shapley", "samples": 10_000}),
+        ("digits", 64, {"baseline": U256, "layer": {"name": "classifier.1"}, "max_evaluations": 600}),
+        ("large", 64, {}),
+        ("large", 1, {"smoothing": {"samples": 200}}),
+        ("large", 1, {"target": [{"class": "cat"}] * 16, "tolerance": 1e-6, "max_evaluations": 10_000}),
+        ("large", 1, {"method": "expected_gradients", "baseline": "zero"}),
+        ("large", 4, {"interior": {}}),
+        ("large", 1, {"rule": "midpoint", "n_steps": 2_000}),
+        ("large", 64, {"method": "kernel_shap"}),
+        ("reviews", 64, {"method": "lime"}),
+    ],
+)
+def test_what_people_ask_for_in_earnest_is_not_refused(name, n_inputs, fields):
+    assert len(spec(name, n_inputs, **fields).inputs) == n_inputs
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "lower", "said"),
+    [
+        ("kernel_shap", {"window": 1, "samples": 100_000}, "options.samples", "100000 samples of 50176 features"),
+        ("kernel_shap", {"window": 2}, "options.window", "27136 samples of 12544 features"),
+        ("lime", {"window": 1}, "options.window", "1000 samples of 50176 features, 50176000 numbers"),
+    ],
+)
+def test_a_linear_model_that_does_not_fit_into_memory_is_not_fitted(method, options, lower, said):
+    with pytest.raises(InvalidRequest, match=said) as refused:
+        spec("large", method=method, options=options)
+    assert refused.value.field == lower
+
+
+def test_a_refusal_says_the_number_the_bound_and_each_factor():
+    with pytest.raises(InvalidRequest) as refused:
+        spec("digits", 2, method="expected_gradients", samples=10_000, target={"top": 3})
+    assert refused.value.detail == (
+        "the request takes 60000 paths, each target counted, from 10000 (samples) times 3 (target) times 2 (inputs): "
+        "at most 32768; lower samples or target or inputs"
+    )
