@@ -138,7 +138,9 @@ def seal_models(bundle: Annotated[Path, typer.Argument(help="The folder of one v
     from attributor.registry.seal import seal
 
     manifest = seal(bundle)
-    typer.echo(f"sealed {manifest.info.ref}")
+    typer.echo(f"sealed {manifest.info.ref}, digest {manifest.info.digest[:12]}:")
+    for name, record in manifest.files.items():
+        typer.echo(f"    {name:<24} {record.size_bytes:>10} bytes  sha256 {record.sha256[:12]}")
 
 
 def _with_torch() -> Any:

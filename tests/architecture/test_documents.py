@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from architecture import settings_page
+from architecture import errors_page, settings_page
 from attributor import errors
 from attributor.api.problems import MEDIA_TYPE, STATUS
 from attributor.bootstrap.openapi import openapi_bytes
@@ -100,6 +100,10 @@ def test_the_page_on_errors_has_every_code_with_its_status_and_no_other():
     assert {code: int(status) for code, status in rows} == {code: status for code, (status, _) in STATUS.items()}
     named = set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
     assert named == STATUS.keys() | NEVER_OVER_HTTP
+
+
+def test_the_page_on_errors_is_made_from_the_codes():
+    assert errors_page.PAGE.read_text() == errors_page.page(), "run tests/architecture/errors_page.py"
 
 
 def test_the_page_on_settings_is_made_from_the_settings():

@@ -18,7 +18,10 @@ pytestmark = pytest.mark.e2e
 
 JSON_TYPE = {"Content-Type": "application/json"}
 #: What must not be in a text for clients: traces, places in our source, names of our dependencies.
-INSIDES = re.compile(r"Traceback|File \"|\.py\b|/site-packages|redis|pydantic|attributor\.", re.IGNORECASE)
+INSIDES = re.compile(
+    r"Traceback|File \"|\.py\b|/site-packages|redis|pydantic|attributor\.|input should|<\w+\.|Extra inputs",
+    re.IGNORECASE,
+)
 
 TUMOUR, DIGIT = example("tumour"), example("digit")
 PNG = (EXAMPLES / "digit.png").read_bytes()
@@ -126,6 +129,12 @@ BODIES: dict[str, tuple[Any, int, str, str]] = {
     "black table": (tumour(baseline=["mean", "black"]), 422, "unsupported_by_model", "baseline.1"),
     "blurred table": (tumour(path={"kind": "blur"}), 422, "unsupported_by_model", "path.kind"),
     "path of a gradient": (tumour(method="saliency", path={"kind": "guided"}), 422, "invalid_request", "path"),
+    "baseline kind misspelt": (DIGIT | {"baseline": {"kind": "whit"}}, 422, "invalid_request", "baseline.kind"),
+    "path misspelt": (DIGIT | {"path": "giuded"}, 422, "invalid_request", "path"),
+    "layer by name": (DIGIT | {"layer": "convolutions.2"}, 422, "invalid_request", "layer"),
+    "target by name": (tumour(target="malignant"), 422, "invalid_request", "target"),
+    "picture by name": (tumour(visualizations=["bars"]), 422, "invalid_request", "visualizations.0"),
+    "unknown option": (DIGIT | {"method": "lime", "options": {"sample": 5}}, 422, "invalid_request", "options.sample"),
     "unknown layer": (DIGIT | {"layer": {"name": "convolution.2"}}, 422, "unknown_layer", "layer.name"),
     "value of a class": (tumour(target={"scale": "value"}), 422, "unsupported_by_model", "target.scale"),
     "a target wrong": (tumour(target=[{}, {"class": "malign"}]), 422, "unknown_class", "target.1.class"),

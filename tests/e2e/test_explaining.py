@@ -46,7 +46,7 @@ def test_what_was_asked_for_is_there(client):
     assert interior["interior"]["vectors"]["image"]["shape"] == [4, 1, 8, 8]
     assert interior["interior"]["importance"]["image"]["shape"] == [4, 8, 8]
     (saturation,) = asked(client, SERVED["saturation"]["value"])
-    assert {0.2, 0.4, 0.6, 0.8} <= set(saturation["saturation"]["alpha"])
+    assert {0.2, 0.4, 0.6, 0.8} <= set(saturation["saturation"]["alphas"])
     (several,) = asked(client, SERVED["baseline_several"]["value"])
     assert (several["baseline"], len(several["baselines"])) == ("3 baselines", 3)
     assert several["spread"]["image"]["shape"] == [1, 8, 8]
@@ -56,3 +56,16 @@ def test_what_was_asked_for_is_there(client):
     (shapley,) = asked(client, SERVED["shapley"]["value"])
     assert shapley["standard_error"]["image"]["shape"] == [1, 8, 8]
     assert shapley["seed"] == 0
+    assert shapley["samples"] == 25
+
+
+def test_an_answer_says_what_was_computed(client):
+    (noisy,) = asked(client, SERVED["baseline_noise"]["value"])
+    (baseline,) = noisy["baselines_asked"]
+    assert (baseline["name"], baseline["samples"]) == ("gaussian", 8)
+    assert baseline["inputs"] == {"image": {"kind": "gaussian", "value": None, "sigma": 0.2}}
+    assert noisy["path"]["image"]["kind"] == "straight"
+    (guided,) = asked(client, SERVED["guided"]["value"] | {"path": "guided"})
+    assert (guided["path"]["image"]["kind"], guided["path"]["image"]["steps"]) == ("guided", 20)
+    (smooth,) = asked(client, SERVED["smoothing"]["value"])
+    assert smooth["smoothing"] == {"form": "plain", "samples": 10, "noise": 0.1}

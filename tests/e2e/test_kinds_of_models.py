@@ -1,5 +1,6 @@
 """Models that this repository does not ship, over HTTP: several inputs, tokens, regression, sequences, layers."""
 
+import io
 import json
 from collections.abc import Iterator
 
@@ -182,10 +183,30 @@ def test_what_a_model_cannot_do_is_refused_with_the_reason(kinds):
     refused(kinds, "target.position", "prices", HOUSE, target={"position": 1})
     refused(kinds, "target.scale", "prices", HOUSE, target={"scale": "probability"})
     refused(kinds, "path.kind", "pair", PAIR, path={"kind": "blur", "sigma": 2})
+    refused(kinds, "path.signal.kind", "pair", PAIR, path={"signal": "guided"})
+    refused(kinds, "baseline.signal", "pair", PAIR, baseline={"measurements": "zero", "signal": "black"})
     refused(kinds, "path.name", "layered", FOUR, path={"kind": "registered", "name": "arc"})
     unknown = refused(kinds, "layer.name", "layered", FOUR, code="unknown_layer", layer={"name": "boby"})
     assert "body" in unknown["detail"]
     refused(kinds, "baseline", "prices", HOUSE, baseline="other_class")
+
+
+def test_npy_of_several_inputs_needs_to_know_whose(kinds):
+    npy = {"Accept": "application/x-npy"}
+    found = problem(kinds.post("/v1/attributions", json=body("pair", PAIR), headers=npy), 406, "not_acceptable")
+    assert "?input=measurements" in found["detail"]
+    path = explained(kinds, body("pair", PAIR))["links"]["self"]
+    found = problem(kinds.get(path, headers=npy), 422, "invalid_request")
+    assert found["errors"][0]["field"] == "input"
+    signal = kinds.get(path, headers=npy, params={"input": "signal"})
+    assert np.load(io.BytesIO(signal.content), allow_pickle=False).shape == (3,)
+
+
+def test_bars_of_several_inputs_are_of_the_one_that_has_bars(kinds):
+    job = explained(kinds, body("pair", PAIR, visualizations=[{"kind": "bars"}]))
+    assert job["results"][0]["visualizations"][0]["input"] == "measurements"
+    drawn = kinds.get(f"{job['links']['self']}/visualizations/bars")
+    assert (drawn.status_code, drawn.json()["input"]) == (200, "measurements")
 
 
 def test_predictions_of_every_kind_are_served(kinds):

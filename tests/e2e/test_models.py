@@ -68,7 +68,7 @@ def test_a_model_is_described(client):
     assert (model["name"], model["version"], model["default"]) == ("digits", "1", True)
     assert model["output"]["labels"] == [str(digit) for digit in range(10)]
     assert {b["name"]: b["default"] for b in model["baselines"]} == {"black": True, "white": False, "mean": False}
-    assert "convolutions.0" in model["layers"]
+    assert {"name": "convolutions.0", "type": "Conv2d"} in model["layers"]
     assert model["inputs"][0]["visualizations"] == ["heatmap", "overlay"]
     assert set(model["readiness"]["checks"].values()) == {"passed"}
     assert client.get("/v1/models/digits@1").json() == model
@@ -128,4 +128,6 @@ def test_every_problem_has_a_page(client):
     for code, found in codes.items():
         page = client.get(f"/problems/{code}").json()
         assert (page["code"], page["status"], page["title"]) == (code, found["status"], found["title"])
+        assert page["meaning"].endswith((".", "`"))
+        assert len(page["what_to_do"].split()) >= 3
     problem(client.get("/problems/unheard_of"), 404, "not_found")

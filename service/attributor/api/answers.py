@@ -42,14 +42,21 @@ def queued_s(record: JobRecord) -> float | None:
     return None if record.started_at is None else max(record.started_at - record.created_at, 0.0)
 
 
+def in_microseconds(seconds: float | None) -> float | None:
+    """Rounded to what the clocks can tell."""
+    return None if seconds is None else round(seconds, 6)
+
+
 def job_document(record: JobRecord, position: int | None, results: list[dict[str, Any]] | None) -> dict[str, Any]:
     """A whole job (JobDocument)."""
     failure = record.failure
     started, finished = record.started_at, record.finished_at
     return summary(record, position) | {
         "timings": {
-            "queued_s": queued_s(record),
-            "computing_s": None if started is None or finished is None else max(finished - started, 0.0),
+            "queued_s": in_microseconds(queued_s(record)),
+            "computing_s": None
+            if started is None or finished is None
+            else in_microseconds(max(finished - started, 0.0)),
         },
         "results": results,
         "error": None

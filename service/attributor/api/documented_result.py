@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from attributor.jobs.explanation import Method, Quantity
+from attributor.core.integrator import StopReason
+from attributor.jobs.explanation import BaselineKind, GammaKind, Method, Quantity, SmoothForm
 from attributor.jobs.job import RuleName
 from attributor.jobs.model import OutputScale
 
@@ -29,7 +30,10 @@ class TargetDocument(Document):
     class_: int | None = Field(alias="class", description="Null for differences and weighted sums.")
     label: str = Field(description="Of the target as a whole.")
     scale: OutputScale
-    predicted: bool = Field(description="Whether it is the class with the highest score at the input.")
+    predicted: bool | None = Field(
+        description="Whether it is the class with the highest score at the input; null where the target is no single "
+        "class: a difference, a sum, a regression output."
+    )
     position: int | None = Field(description="Of a sequence output, from 0.")
     terms: list[TermDocument] = Field(description="The score is the sum of weight times output.")
 
@@ -50,21 +54,30 @@ class ErrorDocument(Document):
 
 
 class ToleranceDocument(Document):
-    """What was allowed."""
+    """What was allowed; all null for methods that do not integrate."""
 
     relative: float | None = Field(description="Of completeness; null where `attribution` alone decides.")
-    absolute: float
+    absolute: float | None = Field(description="In units of the score; it counts where it is the larger.")
     attribution: float | None = Field(description="Of `attribution_error`; null where it was not asked for.")
 
 
 class NodesDocument(Document):
     """The nodes of the rule, by piece of the path, then alpha on that piece; parallel lists."""
 
-    alpha: list[float]
-    weight: list[float]
-    score: list[float]
-    slope: list[float | None]
-    piece: list[int] = Field(description="0 for a straight path from one baseline.")
+    alpha: list[float] = Field(description="Where on its piece, from 0 at its start to 1 at its end.")
+    weight: list[float] = Field(
+        description="Of the node in the sum: the attributions add up to the sum of weight times slope. The weights of "
+        "a piece add up to 1, or to 1/n with n baselines."
+    )
+    score: list[float] = Field(description="F at the node.")
+    slope: list[float | None] = Field(
+        description="dF/dalpha at the node: the gradient times the path's direction, added up over all features. Null "
+        "where no gradient was computed or it is not finite; its weight is then 0."
+    )
+    piece: list[int] = Field(
+        description="Number of the smooth piece of path: of a polyline or a guided path in order, with several "
+        "baselines one path after the other; always 0 for a straight path from one baseline."
+    )
 
 
 class TensorDocument(Document):
@@ -90,17 +103,17 @@ class DistanceDocument(Document):
     """How far a layer's output is, at each alpha, from that at the input."""
 
     layer: str
-    l2: list[float]
-    cosine: list[float] = Field(description="1 less the cosine.")
+    l2_distance: list[float] = Field(description="Euclidean norm of the difference.")
+    cosine_distance: list[float] = Field(description="1 less the cosine: 0 in the same direction, 1 at right angles.")
 
 
 class SaturationDocument(Document):
     """The score along the path from the first baseline (Sundararajan, Taly, Yan 2016, section 2.2); parallel lists."""
 
-    alpha: list[float]
-    score: list[float]
-    probability: list[float] | None
-    logit: list[float]
+    alphas: list[float]
+    score: list[float] = Field(description="On the target's scale.")
+    probability: list[float] | None = Field(description="Of the target; null for regression outputs.")
+    logit: list[float] = Field(description="Of the target, before softmax; for regression outputs the value.")
     layers: list[DistanceDocument]
 
 
@@ -112,6 +125,41 @@ class LayerDocument(Document):
     cut: bool | None = Field(
         description="Whether all of the score passes through the layer, so that attributions can add up to it."
     )
+
+
+class PathDocument(Document):
+    """The path of one input. Null is what this kind has not."""
+
+    kind: GammaKind
+    points: int | None = Field(description="Of a polyline: how many inner points it goes through.")
+    sigma: float | None = Field(description="Of a blur: standard deviation where it starts, pixels.")
+    name: str | None = Field(description="Of a registered path.")
+    steps: int | None = Field(description="Of a guided path: pieces, at most.")
+    fraction: float | None = Field(description="Of a guided path: share of the features that may move in a piece.")
+
+
+class BaselinePartDocument(Document):
+    """The baseline of one input: `named` is one that the model declares, `tensor` one that was sent."""
+
+    kind: BaselineKind
+    value: float | None = Field(description="Of `constant`.")
+    sigma: float | None = Field(description="Of `blur`: pixels. Of `gaussian`: in units of the input.")
+
+
+class AskedBaselineDocument(Document):
+    """A baseline as it was asked for, or as it is by default."""
+
+    name: str
+    samples: int = Field(description="How many are drawn; 1 where none are.")
+    inputs: dict[str, BaselinePartDocument]
+
+
+class SmoothingDocument(Document):
+    """The average over noisy copies."""
+
+    form: SmoothForm
+    samples: int = Field(description="Noisy copies.")
+    noise: float = Field(description="Standard deviation, in ranges of the input.")
 
 
 class WarningDocument(Document):
@@ -141,22 +189,46 @@ class ResultDocument(Document):
         description="Whether the errors of the path's panels, added up without cancelling, are within the tolerance; "
         "for fixed rules: whether the completeness error is. Null for methods that do not integrate."
     )
-    stop_reason: str | None
-    attribution_error: float | None = Field(description="Relative L1 difference to the rule on every other node.")
+    stop_reason: StopReason | None = Field(
+        description="Why no more nodes were added. tolerance: within it. fixed_rule: its nodes are all there are. "
+        "max_evaluations: the budget is used up. discontinuity: the score jumps. float_noise: what is left is rounding "
+        "of the model. resolution: nodes would coincide. Null for methods that do not integrate, and with smoothing."
+    )
+    attribution_error: float | None = Field(
+        description="Estimate of how far single attributions may be off, relative L1: the difference to a coarser rule "
+        "on the same nodes."
+    )
     rule: RuleName | Literal["random"] | None = Field(description="random: one random node per draw of a baseline.")
-    evaluations: int = Field(description="Gradient evaluations: the unit of cost.")
-    forwards: int
-    backwards: int
-    nodes: NodesDocument | None
+    evaluations: int = Field(description="Points at which a gradient was computed: the unit of cost and of budgets.")
+    forwards: int = Field(
+        description="Points passed forward: `evaluations`, and those where only the score was wanted. Of the input, "
+        "for all of its targets together, as the other two."
+    )
+    backwards: int = Field(description="Gradients computed: `evaluations` times targets.")
+    nodes: NodesDocument | None = Field(description="Null for methods that do not integrate, and with smoothing.")
     attributions: dict[str, TensorDocument] = Field(description="By input, or under the name of the layer.")
     spread: dict[str, TensorDocument] | None = Field(
         description="Standard deviation of the attributions over several baselines."
     )
-    standard_error: dict[str, TensorDocument] | None = Field(description="Of attributions that were sampled.")
+    standard_error: dict[str, TensorDocument] | None = Field(
+        description="Of sampled attributions: expected_gradients, shapley, drawn baselines. kernel_shap and lime fit "
+        "their samples, and have none."
+    )
     interior: InteriorDocument | None
-    saturation: SaturationDocument | None
+    saturation: SaturationDocument | None = Field(description="In the result of the first target.")
     layer: LayerDocument | None
-    seed: int | None = Field(description="Of what was drawn at random.")
+    seed: int | None = Field(description="Of what was drawn at random, if anything was.")
+    path: dict[str, PathDocument] | None = Field(
+        description="The path that was integrated along, by input; null for methods that follow none, and for "
+        "`layer_ig`, whose path is straight in the layer's output."
+    )
+    baselines_asked: list[AskedBaselineDocument] = Field(
+        description="What `baselines` were made of; empty for methods without."
+    )
+    smoothing: SmoothingDocument | None
+    samples: int | None = Field(description="Draws of expected_gradients, orders of features of shapley.")
+    absolute: bool | None = Field(description="Of saliency: whether attributions are |gradient|; null for others.")
+    options: dict[str, float] = Field(description="Of the method, as they were sent.")
     visualizations: list[dict[str, Any]]
     warnings: list[WarningDocument]
     timings: dict[str, float] = Field(description="`queued_s`, and `computing_s` from the job's start to this result.")

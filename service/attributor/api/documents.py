@@ -91,6 +91,20 @@ class InputDocument(Document):
     pad_id: int | None
     mask_id: int | None
     visualizations: list[str]
+    baseline_kinds: list[str] = Field(
+        description="Kinds of baseline that this input can have; a name in `baseline` must fit every attributed input. "
+        "Empty for an input that is never explained."
+    )
+    path_kinds: list[GammaKind] = Field(
+        description="Kinds of path that this input can have; a kind in `path` must fit every attributed input."
+    )
+
+
+class LayerDescription(Document):
+    """A module of the model, which `layer` and `saturation.layers` take by its name."""
+
+    name: str
+    type: str | None = Field(description="Its class in torch, such as Conv2d; null where the worker did not tell.")
 
 
 class OutputDocument(Document):
@@ -132,12 +146,15 @@ class ModelDocument(Document):
     inputs: list[InputDocument]
     output: OutputDocument
     baselines: list[BaselineDocument]
-    baseline_kinds: list[str] = Field(description="Kinds of baseline that fit all attributed inputs.")
     reference_count: int = Field(description="Inputs in the reference set; 0: there is none.")
-    path_kinds: list[GammaKind] = Field(description="Kinds of path that some input can have.")
     paths: list[str] = Field(description="Names of registered paths.")
-    layers: list[str] = Field(description="Empty until a worker has loaded the model.")
-    methods: list[Method]
+    layers: list[LayerDescription] = Field(
+        description="In the order of their definition; empty until a worker has loaded the model."
+    )
+    methods: list[Method] = Field(
+        description="Methods that can explain it; without those that need the extra `comparators` where the worker "
+        "lacks it."
+    )
     quantities: list[Quantity] = Field(description="What can be attributed to a layer.")
     scales: list[OutputScale] = Field(description="The default first.")
     readiness: ReadinessDocument
@@ -177,6 +194,21 @@ class PredictionDocument(Document):
 
     model: ModelRef
     predictions: list[PredictionItem]
+
+
+class ProblemCodeDocument(Document):
+    """A problem code, in short."""
+
+    status: int
+    title: str
+
+
+class ProblemPageDocument(ProblemCodeDocument):
+    """A problem code, explained."""
+
+    code: str
+    meaning: str = Field(description="Markdown, a sentence or two.")
+    what_to_do: str = Field(description="Markdown, a sentence or two.")
 
 
 class HealthDocument(Document):

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attributor.api.mapping.baselines import baseline_kinds
 from attributor.api.mapping.paths import path_kinds
 from attributor.api.mapping.targets import scales
 from attributor.api.rules_of_methods import methods_for
+from attributor.inputs.baselines import fitting_kinds
 from attributor.jobs.explanation import Quantity
 from attributor.jobs.model import InputKind, InputSpec, ModelInfo, ModelReport, OutputKind, Readiness
 from attributor.jobs.result import PredictionResult
@@ -31,7 +31,7 @@ def model_document(info: ModelInfo, report: ModelReport | None, *, default: bool
         "description": info.description,
         "licence": info.licence,
         "source": info.source,
-        "inputs": [_input_document(declared) for declared in info.inputs],
+        "inputs": [_input_document(declared, info) for declared in info.inputs],
         "output": {
             "name": info.output.name,
             "kind": info.output.kind,
@@ -42,12 +42,10 @@ def model_document(info: ModelInfo, report: ModelReport | None, *, default: bool
             {"name": b.name, "description": b.description, "default": b.name == info.default_baseline}
             for b in info.baselines.values()
         ],
-        "baseline_kinds": baseline_kinds(info),
         "reference_count": info.reference_count,
-        "path_kinds": path_kinds(info),
         "paths": info.paths,
-        "layers": report.layers if report else (),
-        "methods": methods_for(info),
+        "layers": _layers(report),
+        "methods": methods_for(info, comparators=report is None or report.comparators),
         "quantities": list(Quantity),
         "scales": scales(info.output),
         "readiness": {
@@ -58,7 +56,14 @@ def model_document(info: ModelInfo, report: ModelReport | None, *, default: bool
     }
 
 
-def _input_document(declared: InputSpec) -> dict[str, Any]:
+def _layers(report: ModelReport | None) -> list[dict[str, str | None]]:
+    if report is None:
+        return []
+    types = report.layer_types or (None,) * len(report.layers)
+    return [{"name": name, "type": kind} for name, kind in zip(report.layers, types, strict=True)]
+
+
+def _input_document(declared: InputSpec, info: ModelInfo) -> dict[str, Any]:
     return {
         "name": declared.name,
         "kind": declared.kind,
@@ -73,6 +78,8 @@ def _input_document(declared: InputSpec) -> dict[str, Any]:
         "pad_id": declared.pad_id,
         "mask_id": declared.mask_id,
         "visualizations": drawable_kinds(declared) if declared.attributed else (),
+        "baseline_kinds": fitting_kinds(declared, info) if declared.attributed else (),
+        "path_kinds": path_kinds(declared, info) if declared.attributed else (),
     }
 
 

@@ -12,7 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from attributor import errors
-from attributor.api.schemas.fields import is_tag
+from attributor.api.faults import told
+from attributor.api.problem_codes import CODES
 from attributor.errors import AttributorError, Unavailable
 from attributor.jobs.job import Failure
 
@@ -22,42 +23,8 @@ MEDIA_TYPE = "application/problem+json"
 #: Seconds after which an overloaded or starting service is worth asking again. Ours: about a worker's start.
 RETRY_AFTER_S = 5
 
-#: Code -> (status, title). A code that is not here is a defect: 500.
-STATUS: dict[str, tuple[int, str]] = {
-    "malformed_json": (400, "The body is not JSON"),
-    errors.InvalidRequest.code: (422, "The request does not have the documented form"),
-    errors.InvalidInput.code: (422, "An input value cannot be used"),
-    errors.InvalidShape.code: (422, "A tensor has the wrong shape"),
-    errors.InvalidImage.code: (422, "The picture cannot be used"),
-    errors.ImageTooLarge.code: (422, "The picture is too large"),
-    errors.InvalidBase64.code: (422, "The text is not base64"),
-    errors.UnknownModel.code: (404, "No such model"),
-    errors.UnknownVersion.code: (404, "No such version of the model"),
-    errors.UnknownClass.code: (422, "The model has no such class"),
-    errors.UnknownBaseline.code: (422, "The model has no such baseline"),
-    errors.UnknownLayer.code: (422, "The model has no such layer"),
-    errors.UnsupportedByModel.code: (422, "The model cannot be explained in that way"),
-    errors.UnsupportedVisualization.code: (422, "That picture cannot be drawn for this input"),
-    errors.IdempotencyConflict.code: (422, "The idempotency key was used with another body"),
-    errors.JobNotFound.code: (404, "No such job"),
-    errors.JobNotFinished.code: (409, "The job is not finished"),
-    errors.NoResult.code: (409, "The job ended without a result"),
-    errors.NotAcceptable.code: (406, "No such representation"),
-    errors.ModelNotReady.code: (503, "The model is not ready"),
-    errors.QueueFull.code: (503, "The queue is full"),
-    errors.StoreUnavailable.code: (503, "The job store does not answer"),
-    errors.PredictionTimeout.code: (503, "No worker answered in time"),
-    errors.ModelError.code: (500, "The model raised an error"),
-    errors.NonFiniteScore.code: (422, "The model's output is not finite"),
-    errors.NonFiniteGradient.code: (422, "The model's gradient is not finite"),
-    errors.NoOtherClass.code: (422, "No input of another class was found"),
-    errors.WorkerLost.code: (500, "The workers that held the job died"),
-    errors.InternalError.code: (500, "A defect of the service"),
-    "not_found": (404, "No such resource"),
-    "method_not_allowed": (405, "The resource does not have that method"),
-    "body_too_large": (413, "The body is too large"),
-    "unsupported_media_type": (415, "The body must be application/json"),
-}
+#: Code -> (status, title).
+STATUS: dict[str, tuple[int, str]] = {code: (each.status, each.title) for code, each in CODES.items()}
 #: 400 is the framework's word for bytes that are no UTF-8, are nested too deeply, or hold an endless number.
 _BY_STATUS = {
     400: "malformed_json",
@@ -141,15 +108,9 @@ def _validation(error: RequestValidationError) -> Response:
     """Pydantic's findings, in our form."""
     fields = []
     for found in error.errors()[:MOST_FAULTS]:
-        where = [str(part) for part in found["loc"]]
         if found["type"] == "json_invalid":
-            return problem("malformed_json", f"the body is not JSON: {found['ctx']['error']} (byte {where[-1]})")
-        if where[0] in {"body", "query", "header", "path"} and len(where) > 1:
-            where = where[1:]
-        own = where[-1:] if found["type"] == "extra_forbidden" else []  # what the client wrote is no tag of ours
-        where = [part for part in where[: len(where) - len(own)] if not is_tag(part)] + own
-        text = "is not a field here" if found["type"] == "extra_forbidden" else found["msg"]
-        fields.append((".".join(where), text.removeprefix("Value error, ")))
+            return problem("malformed_json", f"the body is not JSON: {found['ctx']['error']} (byte {found['loc'][-1]})")
+        fields.append(told(found))
     detail = "; ".join(f"{name}: {text}" for name, text in fields)
     return problem(errors.InvalidRequest.code, detail, fields)
 

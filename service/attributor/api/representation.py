@@ -119,9 +119,15 @@ async def _results(deps: Deps, record: JobRecord, query: JobQuery) -> list[dict[
 
 
 def _one_of(path: PathResult, spec: JobSpec, name: str | None) -> NDArray[np.float32]:
-    """The attributions of the input of that name; without one, of the first (or of the layer)."""
+    """The attributions of the input of that name; without one, of the only one (or of the layer). Raises
+    InvalidRequest."""
     if name is None:
         ordered = [each.name for each in spec.declared if each.name in path.attributions] or list(path.attributions)
+        if len(ordered) > 1:
+            raise InvalidRequest(
+                f"there are attributions of {' and '.join(ordered)}; say whose, as in ?input={ordered[0]}",
+                field="input",
+            )
         name = ordered[0]
     if name not in path.attributions:
         raise InvalidRequest(f"there are attributions of {', '.join(path.attributions)}", field="input")

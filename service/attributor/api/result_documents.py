@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from attributor.api.answers import in_microseconds
+from attributor.api.asked_documents import asked_document
 from attributor.errors import UnsupportedVisualization
 from attributor.jobs.job import JobSpec, Visualization
-from attributor.jobs.model import Tensors
+from attributor.jobs.model import OutputScale, Tensors
 from attributor.jobs.result import InteriorGradients, PathResult, ResolvedTarget, SaturationResult
 from attributor.rendering.draw import draw, drawable_kinds, drawn_input
+from attributor.rendering.reading import reading
 from attributor.rendering.subject import Subject
 
 #: Attributions with more values than this go as base64 npy: as JSON numbers they take four times the time and bytes.
@@ -33,19 +36,7 @@ def result_document(result: PathResult, spec: JobSpec, encoding: str, queued_s: 
             for each in result.baselines
         ],
         "attribution_sum": result.attribution_sum,
-        "completeness_error": None
-        if result.completeness_error is None
-        else {"absolute": result.completeness_error, "relative": result.relative_completeness_error},
-        "completeness_reason": result.completeness_reason,
-        "tolerance": {
-            "relative": result.tolerance,
-            "absolute": result.absolute_tolerance,
-            "attribution": result.attribution_tolerance,
-        },
-        "converged": result.converged,
-        "stop_reason": result.stop_reason,
-        "attribution_error": result.attribution_error,
-        "rule": result.rule,
+        **_exactness(result),
         "evaluations": result.evaluations,
         "forwards": result.forwards,
         "backwards": result.backwards,
@@ -61,9 +52,10 @@ def result_document(result: PathResult, spec: JobSpec, encoding: str, queued_s: 
         if result.layer is None
         else {"name": result.layer.name, "quantity": result.layer.quantity, "cut": result.layer.cut},
         "seed": result.seed,
+        **asked_document(spec),
         "visualizations": [draw(view, subject(result, spec, view)).payload() for view in spec.visualizations],
         "warnings": [{"code": w.code, "message": w.message} for w in result.warnings],
-        "timings": {"queued_s": queued_s, "computing_s": result.computing_s},
+        "timings": {"queued_s": in_microseconds(queued_s), "computing_s": in_microseconds(result.computing_s)},
     }
 
 
@@ -71,11 +63,12 @@ def subject(result: PathResult, spec: JobSpec, view: Visualization) -> Subject:
     """What a picture is of. Raises UnsupportedVisualization where there is nothing to draw."""
     if result.layer is not None:
         raise UnsupportedVisualization("a layer's units cannot be drawn", field="kind")
-    declared = drawn_input(spec.declared, view.input, field="input")
+    declared = drawn_input(spec.declared, view.input, field="input", kind=view.kind)
     if declared is None:
         kinds = ", ".join(each.kind for each in spec.declared)
         raise UnsupportedVisualization(f"no input of this model can be drawn; it takes {kinds}", field="kind")
-    name = declared.name
+    name, explanation = declared.name, spec.explanation
+    smoothing = explanation.smoothing
     return Subject(
         input_spec=declared,
         example=spec.inputs[result.input][name],
@@ -87,6 +80,7 @@ def subject(result: PathResult, spec: JobSpec, view: Visualization) -> Subject:
         completeness_error=result.completeness_error,
         relative_completeness_error=result.relative_completeness_error,
         completeness_reason=result.completeness_reason,
+        reading=reading(result.method, absolute=explanation.absolute, form=smoothing.form if smoothing else None),
     )
 
 
@@ -107,13 +101,32 @@ def npy(values: NDArray[np.float32]) -> bytes:
     return buffer.getvalue()
 
 
+def _exactness(result: PathResult) -> dict[str, Any]:
+    """How exact it is, and what was allowed."""
+    return {
+        "completeness_error": None
+        if result.completeness_error is None
+        else {"absolute": result.completeness_error, "relative": result.relative_completeness_error},
+        "completeness_reason": result.completeness_reason,
+        "tolerance": {
+            "relative": result.tolerance,
+            "absolute": result.absolute_tolerance,
+            "attribution": result.attribution_tolerance,
+        },
+        "converged": result.converged,
+        "stop_reason": result.stop_reason,
+        "attribution_error": result.attribution_error,
+        "rule": result.rule,
+    }
+
+
 def _target(target: ResolvedTarget) -> dict[str, Any]:
     single = len(target.terms) == 1 and target.terms[0].weight == 1
     return {
         "class": target.terms[0].index if single else None,
         "label": target.label,
         "scale": target.scale,
-        "predicted": target.predicted,
+        "predicted": target.predicted if single and target.scale is not OutputScale.VALUE else None,
         "position": target.position,
         "terms": [
             {"output": term.index, "label": label, "weight": term.weight}
@@ -143,11 +156,13 @@ def _saturation(saturation: SaturationResult | None) -> dict[str, Any] | None:
     if saturation is None:
         return None
     return {
-        "alpha": saturation.alpha,
+        "alphas": saturation.alpha,
         "score": saturation.score,
         "probability": saturation.probability,
         "logit": saturation.logit,
-        "layers": [{"layer": each.layer, "l2": each.l2, "cosine": each.cosine} for each in saturation.layers],
+        "layers": [
+            {"layer": each.layer, "l2_distance": each.l2, "cosine_distance": each.cosine} for each in saturation.layers
+        ],
     }
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from attributor.api.schemas.bodies import AttributionBody
 from attributor.errors import InvalidRequest, UnsupportedByModel
 from attributor.inputs.baselines import MOST_SHAPLEY_FEATURES, shapley_features
-from attributor.jobs.explanation import Method, Quantity
+from attributor.jobs.explanation import COMPARATORS, Method, Quantity
 from attributor.jobs.model import InputKind, ModelInfo
 
 
@@ -63,19 +63,21 @@ RULES: Mapping[Method, MethodRules] = {
 PARTICULAR = frozenset[str]().union(*(rules.fields for rules in RULES.values()))
 
 
-def require_sensible(body: AttributionBody, info: ModelInfo) -> None:
-    """Refuse what contradicts the method, itself, or the model.
+def require_sensible(body: AttributionBody, info: ModelInfo, *, comparators: bool = True) -> None:
+    """Refuse what contradicts the method, itself, or the model. `comparators`: whether the worker has what they need.
 
     Raises InvalidRequest, which any model would meet, and UnsupportedByModel.
     """
     for name in sorted(PARTICULAR - RULES[body.method].fields):
         if getattr(body, name) == AttributionBody.model_fields[name].default:
             continue
+        if name in RULES[body.method].options:
+            raise InvalidRequest(f'is an option of {body.method}: "options": {{"{name}": ...}}', field=name)
         having = ", ".join(method for method, rules in RULES.items() if name in rules.fields)
         raise InvalidRequest(f"goes with {having}; {body.method} has no use for it", field=name)
     _require_consistent(body)
     _require_options(body)
-    if reason := unfit(body.method, info):
+    if reason := unfit(body.method, info, comparators=comparators):
         raise UnsupportedByModel(reason, field="method")
     if body.smoothing and not _has_numbers(info):
         raise UnsupportedByModel(
@@ -83,8 +85,14 @@ def require_sensible(body: AttributionBody, info: ModelInfo) -> None:
         )
 
 
-def unfit(method: Method, info: ModelInfo) -> str | None:
+def unfit(method: Method, info: ModelInfo, *, comparators: bool = True) -> str | None:
     """Why a model cannot be explained by a method; None if it can."""
+    if method in COMPARATORS and not comparators:
+        return (
+            f"{method} is computed with Captum, which the worker lacks: it needs the extra `comparators` "
+            "(pip install -e '.[comparators]' in a checkout); until then take one of "
+            + ", ".join(other for other in Method if other not in COMPARATORS and unfit(other, info) is None)
+        )
     if method is Method.SHAPLEY and (count := shapley_features(info)) > MOST_SHAPLEY_FEATURES:
         return (
             f"each order of features takes a pass per feature: at most {MOST_SHAPLEY_FEATURES} features, and this "
@@ -96,9 +104,9 @@ def unfit(method: Method, info: ModelInfo) -> str | None:
     return None
 
 
-def methods_for(info: ModelInfo) -> list[Method]:
+def methods_for(info: ModelInfo, *, comparators: bool = True) -> list[Method]:
     """All methods that can explain a model."""
-    return [method for method in Method if unfit(method, info) is None]
+    return [method for method in Method if unfit(method, info, comparators=comparators) is None]
 
 
 def samples_of(body: AttributionBody) -> int:
@@ -123,11 +131,14 @@ def _require_consistent(body: AttributionBody) -> None:
 
 def _require_options(body: AttributionBody) -> None:
     known = RULES[body.method].options
-    for name, value in body.options.items():
+    for name in body.options:
         if name not in known:
             raise InvalidRequest(
-                f"is not an option of {body.method}; it has {', '.join(known)}", field=f"options.{name}"
+                f"is not an option of {body.method}, which takes "
+                + " and ".join(f"{each} ({what})" for each, (_, what) in known.items()),
+                field=f"options.{name}",
             )
+    for name, value in body.options.items():
         will_do, what = known[name]
         if not will_do(value):
             raise InvalidRequest(f"must be {what}", field=f"options.{name}")

@@ -51,6 +51,9 @@ _FROM_REFERENCE = frozenset(
 )
 
 
+_WITH_VALUES = frozenset({BaselineKind.NAMED, BaselineKind.TENSOR})
+
+
 def check_baseline(spec: BaselineSpec, info: ModelInfo) -> None:
     """Whether every attributed input can have the baseline that is asked for it; the others keep the example's values.
 
@@ -58,13 +61,29 @@ def check_baseline(spec: BaselineSpec, info: ModelInfo) -> None:
     """
     for declared in info.inputs:
         if declared.attributed:
-            _check(declared, spec.parts.get(declared.name), info)
+            check_part(declared, spec.parts.get(declared.name), info)
     kinds = {spec.parts[declared.name].kind for declared in info.inputs if declared.attributed}
     if BaselineKind.OTHER_CLASS in kinds:
         if len(kinds) > 1:
             raise _refused("an input of another class is found for all inputs at once; ask other_class of each")
         if info.output.kind is OutputKind.VALUES:
             raise _refused("the model's outputs are values, not classes: other_class needs classes; ask for reference")
+
+
+def fitting_kinds(declared: InputSpec, info: ModelInfo) -> tuple[BaselineKind, ...]:
+    """The kinds that an attributed input can have without values being sent."""
+
+    def fits(kind: BaselineKind) -> bool:
+        no_classes = info.output.kind is OutputKind.VALUES
+        if declared.kind not in _FITS[kind] or (kind is BaselineKind.OTHER_CLASS and no_classes):
+            return False
+        try:
+            check_part(declared, BaselinePart(kind, value=0.0, sigma=1.0), info)
+        except UnsupportedByModel:
+            return False
+        return True
+
+    return tuple(kind for kind in BaselineKind if kind not in _WITH_VALUES and fits(kind))
 
 
 def shapley_features(info: ModelInfo) -> int:
@@ -76,12 +95,12 @@ def shapley_features(info: ModelInfo) -> int:
     )
 
 
-def _check(declared: InputSpec, part: BaselinePart | None, info: ModelInfo) -> None:
-    """One input's part."""
+def check_part(declared: InputSpec, part: BaselinePart | None, info: ModelInfo) -> None:
+    """Whether one attributed input can have its part. Raises UnsupportedByModel with field "baseline"."""
     if part is None:
         raise _refused(f"no baseline is given for the input '{declared.name}'; every attributed input needs one")
     if declared.kind not in _FITS[part.kind]:
-        fitting = ", ".join(kind for kind in BaselineKind if declared.kind in _FITS[kind])
+        fitting = ", ".join(fitting_kinds(declared, info))
         raise _refused(f"{part.kind} does not fit the {declared.kind} input '{declared.name}'; what fits: {fitting}")
     if part.kind in _FROM_REFERENCE and not info.reference_count:
         raise _refused(f"{part.kind} for the input '{declared.name}' needs a reference set, and the model has none")
@@ -104,9 +123,7 @@ def _check_range(declared: InputSpec) -> None:
 
 def _check_numbers(declared: InputSpec, part: BaselinePart) -> None:
     """What the part must carry."""
-    if part.kind in (BaselineKind.NAMED, BaselineKind.TENSOR) and (
-        part.values is None or part.values.shape != declared.shape
-    ):
+    if part.kind in _WITH_VALUES and (part.values is None or part.values.shape != declared.shape):
         raise _refused(f"the baseline of the input '{declared.name}' needs values of shape {list(declared.shape)}")
     if part.kind is BaselineKind.CONSTANT and part.value is None:
         raise _refused(f"constant needs a value for the input '{declared.name}'")

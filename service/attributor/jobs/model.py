@@ -142,7 +142,10 @@ class Readiness(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ModelReport:
-    """What a worker found when it loaded a model and put it to the proof."""
+    """What a worker found when it loaded a model and put it to the proof.
+
+    `layer_types`: the class of each of `layers`. `comparators`: whether that worker can run the comparators' methods.
+    """
 
     ref: str
     digest: str
@@ -151,3 +154,5 @@ class ModelReport:
     layers: tuple[str, ...]
     checks: Mapping[str, str]
     reported_at: float
+    layer_types: tuple[str, ...] = ()
+    comparators: bool = True

@@ -79,9 +79,9 @@ def prove(loaded: LoadedBundle, info: ModelInfo, references: Tensors, device: st
     return Proof(checks, None)
 
 
-def layers(module: nn.Module) -> tuple[str, ...]:
-    """The names of a module's submodules, in the order of their definition."""
-    return tuple(name for name, _ in module.named_modules() if name)
+def layers(module: nn.Module) -> dict[str, str]:
+    """A module's submodules in the order of their definition: the class of each, by its name."""
+    return {name: type(part).__name__ for name, part in module.named_modules() if name}
 
 
 def probe_rows(info: ModelInfo, references: Tensors) -> dict[str, Tensor]:

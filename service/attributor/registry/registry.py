@@ -4,7 +4,7 @@ A model that fails keeps its reason and harms no other. Knows torch through the 
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,18 +53,18 @@ class Registry:
         self._served.pop(info.ref, None)
         self._failures.pop(info.ref, None)
         checks: dict[str, str] = {}
-        names: list[str] = []
+        found: dict[str, str] = {}
         try:
-            served = self._proved(bundle, checks, names)
+            served = self._proved(bundle, checks, found)
         except BundleError as error:
             reason = error.detail
         except Exception as error:  # foreign code: whatever it raises fails this model, and this one only
             reason = f"Loading failed: {describe(error)}."
         else:
             self._served[info.ref] = served
-            return _report(info.ref, info.digest, None, names, checks)
+            return _report(info.ref, info.digest, None, found, checks)
         self._failures[info.ref] = reason
-        return _report(info.ref, info.digest, reason, names, checks)
+        return _report(info.ref, info.digest, reason, found, checks)
 
     def get(self, ref: str, digest: str) -> GradientModel:
         """The model `name@version`. Raises ModelNotReady if it is not loaded, failed, or has another digest."""
@@ -94,8 +94,8 @@ class Registry:
             raise ModelNotReady(f"Model {ref} is not loaded.")
         return self._served[ref]
 
-    def _proved(self, bundle: Bundle, checks: dict[str, str], names: list[str]) -> _Served:
-        """The model behind its runtime; what was found on the way stands in `checks` and `names`, also on failure.
+    def _proved(self, bundle: Bundle, checks: dict[str, str], found: dict[str, str]) -> _Served:
+        """The model behind its runtime; what was found on the way stands in `checks` and `found`, also on failure.
 
         Raises BundleError with the reason why it must not serve, and whatever the bundle's code raises.
         """
@@ -105,7 +105,7 @@ class Registry:
             checks[_REFERENCE_CHECK] = PASSED
         loaded = load_bundle(bundle)
         loaded.module.to(self._device)
-        names.extend(layers(loaded.module))
+        found.update(layers(loaded.module))
         proof = prove(loaded, info, references, self._device)
         checks.update(proof.checks)
         if proof.problem is not None:
@@ -120,7 +120,7 @@ class Registry:
 
     def _broken(self, ref: str, reason: str) -> ModelReport:
         self._failures[ref] = reason
-        return _report(ref, "", reason, [], {})
+        return _report(ref, "", reason, {}, {})
 
 
 def check_bundles(root: Path) -> list[ModelReport]:
@@ -131,6 +131,10 @@ def check_bundles(root: Path) -> list[ModelReport]:
     return Registry().load_all(FolderCatalog(root))
 
 
-def _report(ref: str, digest: str, reason: str | None, names: Sequence[str], checks: Mapping[str, str]) -> ModelReport:
+def _report(
+    ref: str, digest: str, reason: str | None, found: Mapping[str, str], checks: Mapping[str, str]
+) -> ModelReport:
+    """`found`: the class of each layer, by its name."""
     readiness = Readiness.READY if reason is None else Readiness.FAILED
-    return ModelReport(ref, digest, readiness, reason, tuple(names), dict(checks), time.time())
+    names, types = tuple(found), tuple(found.values())
+    return ModelReport(ref, digest, readiness, reason, names, dict(checks), time.time(), types)

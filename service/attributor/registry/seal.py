@@ -17,6 +17,11 @@ def seal(folder: Path) -> Manifest:
     Returns the new manifest. Raises BundleError, and writes nothing, for a link or a manifest that is wrong otherwise.
     """
     path = folder / MANIFEST
+    if not path.exists():
+        raise BundleError(
+            f"There is no {MANIFEST} in {folder}: give the folder of one version, such as models/mine/1.",
+            field=MANIFEST,
+        )
     require_plain_file(path)
     try:
         rest = _FILES_TABLE.sub("", path.read_text(encoding="utf-8"))

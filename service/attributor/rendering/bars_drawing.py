@@ -14,6 +14,7 @@ from attributor.rendering import svg
 from attributor.rendering.bars import Bar, Bars, rank
 from attributor.rendering.colormaps import PALETTES
 from attributor.rendering.figures import number, rounded, signed, signed_column
+from attributor.rendering.reading import Reading
 from attributor.rendering.subject import Scale, Subject, common_payload, facts, legend_entry, title
 
 #: Ours: a chart as wide as a phone in landscape or half a desktop, in three columns: name and value, bar, number.
@@ -80,7 +81,7 @@ class BarsDrawing:
         room = _WIDTH_PX - 2 * _PAD_PX
         svg.text(root, (_PAD_PX, 30), head, svg.Style(15, weight="bold"), room_px=room)
         svg.text(root, (_PAD_PX, 51), "; ".join(facts(self.subject)), _SOFT, room_px=room)
-        axis = _Axis(self.view, self.bars.largest)
+        axis = _Axis(self.view, self.bars.largest, self.subject.reading)
         axis.draw(root, _FIRST_ROW_PX - 8, below)
         _draw_rows(root, self.bars, axis)
         if self.bars.hidden is not None:
@@ -100,6 +101,7 @@ class _Axis:
 
     view: Visualization
     largest: float
+    reading: Reading
 
     @property
     def reach(self) -> float:
@@ -125,15 +127,21 @@ class _Axis:
         """Of the sign; solid, because the length says how much."""
         return bar_colours(self.view.color_map)[attribution > 0]
 
+    def written(self, attribution: float) -> str:
+        """With its sign, where it has one."""
+        return signed(attribution) if self.reading.signed else number(attribution)
+
     def draw(self, root: ET.Element, top: float, bottom: float) -> None:
         """Words above, the zero line, and numbers below."""
         zero = self.x(0.0)
         svg.shape(root, "line", x1=zero, y1=top, x2=zero, y2=bottom, stroke=svg.SOFT)
-        svg.sign_words(root, _BARS_FROM_PX, _BARS_TO_PX, top - 8, lowers=self.low < 0, raises=self.high > 0)
+        near = self.reading.near
+        lowers, raises = near["lowers"] if self.low < 0 else None, near["raises"] if self.high > 0 else None
+        svg.sign_words(root, (_BARS_FROM_PX, _BARS_TO_PX), top - 8, lowers=lowers, raises=raises)
         ends = {self.low: (_BARS_FROM_PX, "start"), self.high: (_BARS_TO_PX, "end")}
         for attribution, (x, anchor) in ends.items():
             if attribution and self.largest:
-                svg.text(root, (x, bottom + 18), signed(attribution), svg.Style(11, svg.SOFT, anchor))
+                svg.text(root, (x, bottom + 18), self.written(attribution), svg.Style(11, svg.SOFT, anchor))
         svg.text(root, (zero, bottom + 18), "0", svg.Style(11, svg.SOFT, "middle"))
 
 
@@ -148,6 +156,8 @@ def bar_colours(color_map: ColorMap) -> tuple[str, str]:
 def _draw_rows(root: ET.Element, bars: Bars, axis: _Axis) -> None:
     rest = [] if bars.others is None else [bars.others.attribution]
     written = signed_column([*(bar.attribution for bar in bars.shown), *rest])
+    if not axis.reading.signed:
+        written = [figure.removeprefix("+") for figure in written]
     for row, bar in enumerate(bars.shown):
         top = _FIRST_ROW_PX + row * _ROW_PX
         _draw_label(root, bar, top + _TEXT_DOWN_PX)
@@ -186,7 +196,7 @@ def _draw_bar(root: ET.Element, axis: _Axis, attribution: float, top: float, nam
     left = zero if attribution > 0 else zero - width
     colour = axis.colour(attribution)
     bar = svg.shape(root, "rect", x=left, y=top + 2, width=width, height=float(_BAR_PX), fill=colour)
-    svg.tooltip(bar, f"{name}: {signed(attribution)}")
+    svg.tooltip(bar, f"{name}: {axis.written(attribution)}")
 
 
 def _value(bar: Bar) -> str:
@@ -198,11 +208,13 @@ def _features(count: int) -> str:
 
 
 def _legend(view: Visualization, subject: Subject) -> dict[str, Any]:
-    score = f'the score of "{subject.target_label}"'
+    score, reading = f'the score of "{subject.target_label}"', subject.reading
     lowers, raises = bar_colours(view.color_map)
     entries = {
-        Polarity.NEGATIVE: legend_entry("lowers", lowers, f"lowers {score}"),
-        Polarity.POSITIVE: legend_entry("raises", raises, f"raises {score}"),
+        Polarity.NEGATIVE: legend_entry("lowers", lowers, f"{reading.verbs['lowers']} {score}"),
+        Polarity.POSITIVE: legend_entry(
+            "raises" if reading.signed else "either", raises, f"{reading.verbs['raises']} {score}"
+        ),
     }
     shown = [entry for sign, entry in entries.items() if view.polarity in (Polarity.BOTH, sign)]
     return {"polarity": view.polarity.value, "color_map": view.color_map.value, "entries": shown}
@@ -210,5 +222,6 @@ def _legend(view: Visualization, subject: Subject) -> dict[str, Any]:
 
 def _sentence(subject: Subject, bars: Bars) -> str:
     said, error = facts(subject)
-    strongest = ", ".join(f"{bar.name} {signed(rounded(bar.attribution))}" for bar in bars.shown[:3])
+    written = signed if subject.reading.signed else number
+    strongest = ", ".join(f"{bar.name} {written(rounded(bar.attribution))}" for bar in bars.shown[:3])
     return f"The strongest features: {strongest or 'none'}. {said.capitalize()}; {error}."

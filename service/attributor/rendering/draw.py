@@ -1,10 +1,11 @@
 """The way in: which pictures an input can have, and drawing one."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from attributor.errors import UnsupportedVisualization
-from attributor.jobs.job import Visualization, VisualizationKind
+from attributor.jobs.job import Polarity, Visualization, VisualizationKind
 from attributor.jobs.model import InputKind, InputSpec
 from attributor.rendering.bars_drawing import draw_bars
 from attributor.rendering.image_drawing import draw_image
@@ -36,14 +37,19 @@ def drawable_kinds(spec: InputSpec) -> tuple[VisualizationKind, ...]:
     return _DRAWABLE[spec.kind]
 
 
-def drawn_input(specs: Sequence[InputSpec], name: str | None, *, field: str) -> InputSpec | None:
-    """The input of that name that a picture is of; without a name the first attributed one that can be drawn, if any.
+def drawn_input(
+    specs: Sequence[InputSpec], name: str | None, *, field: str, kind: VisualizationKind | None = None
+) -> InputSpec | None:
+    """The input of that name that a picture is of; without a name the first attributed one that can be drawn as that
+    kind, else the first that can be drawn, if any.
 
     Raises UnsupportedVisualization for a name that no attributed input has.
     """
     attributed = [spec for spec in specs if spec.attributed]
     if name is None:
-        return next((spec for spec in attributed if drawable_kinds(spec)), None)
+        drawable = [spec for spec in attributed if drawable_kinds(spec)]
+        fitting = [spec for spec in drawable if kind in drawable_kinds(spec)]
+        return next(iter(fitting + drawable), None)
     for spec in attributed:
         if spec.name == name:
             return spec
@@ -58,4 +64,6 @@ def draw(view: Visualization, subject: Subject) -> Drawing:
         what = f'{subject.input_spec.kind.value} input "{subject.input_spec.name}"'
         can = f"it can be drawn as {', '.join(possible)}" if possible else "it cannot be drawn"
         raise UnsupportedVisualization(f"{view.kind.value} is no picture of the {what}; {can}", field="kind")
+    if not subject.reading.signed:
+        view = replace(view, polarity=Polarity.POSITIVE)  # there is no other sign that could be shown or hidden
     return draw_bars(view, subject) if view.kind is VisualizationKind.BARS else draw_image(view, subject)

@@ -66,7 +66,11 @@ class ImageDrawing:
         svg.shape(root, "image", **box, href=data, image_rendering="pixelated")
         svg.shape(root, "rect", **box, fill="none", stroke=svg.LINE)
         legend.draw(
-            root, self.view, self.scale, at=(_PAD_PX, _TOP_PX + height + _GAP_PX), width_px=max(width, _LEAST_RAMP_PX)
+            root,
+            self.view,
+            (self.subject, self.scale),
+            at=(_PAD_PX, _TOP_PX + height + _GAP_PX),
+            width_px=max(width, _LEAST_RAMP_PX),
         )
         return svg.written(root)
 

@@ -20,23 +20,25 @@ _RAMP_HEIGHT_PX = 12
 _RAMP_STOPS = 17
 
 _SIGNS = {Polarity.BOTH: "either", Polarity.POSITIVE: "raises", Polarity.NEGATIVE: "lowers"}
-_VERBS = {Polarity.BOTH: "raises or lowers", Polarity.POSITIVE: "raises", Polarity.NEGATIVE: "lowers"}
-_BRIGHT = {Polarity.BOTH: "strong effect", Polarity.POSITIVE: "raises", Polarity.NEGATIVE: "lowers"}
 
 
 def payload(view: Visualization, subject: Subject) -> dict[str, Any]:
     """Polarity, palette and one entry per sign shown; a colour of null is that of the picture itself."""
     score = f'the score of "{subject.target_label}"'
+    reading, sign = subject.reading, _SIGNS[view.polarity]
     if _is_intensity(view):
-        dark = legend_entry("none", "#000000", f"no effect on {score}")
-        bright = legend_entry(_SIGNS[view.polarity], None, f"{_VERBS[view.polarity]} {score}: the more, the brighter")
+        dark = legend_entry("none", "#000000", f"{reading.verbs['none']} {score}")
+        bright = legend_entry(
+            sign if reading.signed else "either", None, f"{reading.verbs[sign]} {score}: the more, the brighter"
+        )
         return {"polarity": view.polarity.value, "color_map": None, "entries": [dark, bright]}
     palette = PALETTES[view.color_map]
     on_map = view.kind is VisualizationKind.HEATMAP
     low, high = _shown_range(view)
-    lowers = legend_entry("lowers", palette.ramp[0] if on_map else palette.lowers, f"lowers {score}")
-    none = legend_entry("none", palette.neutral if on_map else None, f"no effect on {score}")
-    raises = legend_entry("raises", palette.ramp[-1] if on_map else palette.raises, f"raises {score}")
+    lowers = legend_entry("lowers", palette.ramp[0] if on_map else palette.lowers, f"{reading.verbs['lowers']} {score}")
+    none = legend_entry("none", palette.neutral if on_map else None, f"{reading.verbs['none']} {score}")
+    colour = palette.ramp[-1] if on_map else palette.raises
+    raises = legend_entry("raises" if reading.signed else "either", colour, f"{reading.verbs['raises']} {score}")
     shown = [*([lowers] if low < 0 else []), none, *([raises] if high > 0 else [])]
     return {"polarity": view.polarity.value, "color_map": view.color_map.value, "entries": shown}
 
@@ -44,19 +46,25 @@ def payload(view: Visualization, subject: Subject) -> dict[str, Any]:
 def sentence(view: Visualization, subject: Subject, scale: Scale) -> str:
     """The picture for those who do not see it, and for those who do not know what they see."""
     if _is_intensity(view):
-        meaning = f"The brighter a pixel is left, the more it {_VERBS[view.polarity]} the score"
+        meaning = f"The brighter a pixel is left, the more it {subject.reading.verbs[_SIGNS[view.polarity]]} the score"
     else:
         low, high = _shown_range(view)
         lowering, raising = PALETTES[view.color_map].words
-        parts = [f"{lowering} lowers the score"] * (low < 0) + [f"{raising} raises the score"] * (high > 0)
-        meaning = ", ".join(parts).capitalize()
+        lower, higher = subject.reading.colours
+        parts = [lower.format(lowering)] * (low < 0) + [higher.format(raising)] * (high > 0)
+        meaning = ", ".join(parts)
+        meaning = meaning[:1].upper() + meaning[1:]
     said, error = facts(subject)
     full = f", {number(scale.full_strength)}" if scale.full_strength else ""
     return f"{meaning}. {_full_at(scale)}{full}. {said.capitalize()}; {error}."
 
 
-def draw(root: ET.Element, view: Visualization, scale: Scale, *, at: tuple[float, float], width_px: float) -> None:
+def draw(
+    root: ET.Element, view: Visualization, drawn: tuple[Subject, Scale], *, at: tuple[float, float], width_px: float
+) -> None:
     """The ramp with its numbers and words, from the corner `at`."""
+    subject, scale = drawn
+    near, sign = subject.reading.near, _SIGNS[view.polarity]
     left, top = at
     low, high = _shown_range(view)
     strengths = np.linspace(low, high, _RAMP_STOPS, dtype=np.float32)
@@ -67,14 +75,15 @@ def draw(root: ET.Element, view: Visualization, scale: Scale, *, at: tuple[float
         svg.shape(gradient, "stop", offset=f"{stop / (_RAMP_STOPS - 1):.4f}", stop_color=colour)
     box = {"x": left, "y": top, "width": width_px, "height": float(_RAMP_HEIGHT_PX)}
     svg.shape(root, "rect", **box, fill=f"url(#{name})", stroke=svg.LINE)
-    written = number if _is_intensity(view) else signed
+    written = number if _is_intensity(view) or not subject.reading.signed else signed
     _row(root, (left, top + 27), width_px, (written(low * scale.full_strength), written(high * scale.full_strength)))
     if low < 0 < high:
         svg.text(root, (left + width_px / 2, top + 27), "0", svg.Style(anchor="middle", colour=svg.SOFT))
     if _is_intensity(view):
-        _row(root, (left, top + 43), width_px, ("no effect", _BRIGHT[view.polarity]))
+        _row(root, (left, top + 43), width_px, (near["none"], near[sign]))
     else:
-        svg.sign_words(root, left, left + width_px, top + 43, lowers=low < 0, raises=high > 0)
+        lowers, raises = near["lowers"] if low < 0 else None, near["raises"] if high > 0 else None
+        svg.sign_words(root, (left, left + width_px), top + 43, lowers=lowers, raises=raises)
     svg.text(root, (left, top + 60), _full_at(scale), svg.Style(11, svg.SOFT))
 
 
@@ -86,7 +95,8 @@ def _shown_range(view: Visualization) -> tuple[float, float]:
     """The strengths that can be seen; of an intensity only the size."""
     if _is_intensity(view):
         return 0.0, 1.0
-    return (-1.0 * (view.polarity is not Polarity.POSITIVE), 1.0 * (view.polarity is not Polarity.NEGATIVE))
+    low = 0.0 if view.polarity is Polarity.POSITIVE else -1.0
+    return low, 0.0 if view.polarity is Polarity.NEGATIVE else 1.0
 
 
 def _row(root: ET.Element, at: tuple[float, float], width_px: float, words: tuple[str, str]) -> None:

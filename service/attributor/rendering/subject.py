@@ -7,15 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attributor.jobs.job import Polarity, Visualization
+from attributor.jobs.job import Visualization
 from attributor.jobs.model import InputSpec
 from attributor.rendering.figures import number, percent, rounded
-
-_TITLES = {
-    Polarity.BOTH: "Effects on the score of",
-    Polarity.POSITIVE: "What raises the score of",
-    Polarity.NEGATIVE: "What lowers the score of",
-}
+from attributor.rendering.reading import EFFECT, Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +30,12 @@ class Subject:
     completeness_error: float | None
     relative_completeness_error: float | None
     completeness_reason: str | None = None
+    reading: Reading = EFFECT
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """`full_strength`: the |attribution|, in units of the score, from which on a colour or a bar is at its fullest.
+    """`full_strength`: the |attribution|, in units of the reading, from which on a colour or a bar is at its fullest.
 
     It is the `clip_percentile` of |attribution|; 0 where every attribution is zero.
     """
@@ -50,7 +46,7 @@ class Scale:
 
 def title(view: Visualization, subject: Subject) -> str:
     """The head of a picture."""
-    return f'{_TITLES[view.polarity]} "{subject.target_label}"'
+    return f'{subject.reading.titles[view.polarity]} "{subject.target_label}"'
 
 
 def facts(subject: Subject) -> tuple[str, str]:
@@ -80,7 +76,7 @@ def common_payload(view: Visualization, subject: Subject, scale: Scale) -> dict[
         "completeness_reason": subject.completeness_reason,
         "scale": {
             "full_strength": rounded(scale.full_strength),
-            "units": "score",
+            "units": subject.reading.units,
             "clip_percentile": scale.clip_percentile,
         },
     }

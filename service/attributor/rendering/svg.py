@@ -90,17 +90,20 @@ def text(
     return element
 
 
-def sign_words(parent: ET.Element, left_px: float, right_px: float, y: float, *, lowers: bool, raises: bool) -> None:
-    """Which way a signed scale runs: "lowers" with an arrow at its left end, "raises" at its right.
+def sign_words(
+    parent: ET.Element, ends_px: tuple[float, float], y: float, *, lowers: str | None, raises: str | None
+) -> None:
+    """Which way a scale runs: a word with an arrow at its left end, one at its right; None where it has no such end.
 
     The arrows are drawn, since fonts that lack the sign would make way for another font in the whole word.
     """
+    left_px, right_px = ends_px
     if lowers:
         shape(parent, "path", d=f"M{left_px:.2f} {y - 4:.2f}l7 -4v8z", fill=SOFT)
-        text(parent, (left_px + 11, y), "lowers", Style(colour=SOFT))
+        text(parent, (left_px + 11, y), lowers, Style(colour=SOFT))
     if raises:
         shape(parent, "path", d=f"M{right_px:.2f} {y - 4:.2f}l-7 -4v8z", fill=SOFT)
-        text(parent, (right_px - 11, y), "raises", Style(colour=SOFT, anchor="end"))
+        text(parent, (right_px - 11, y), raises, Style(colour=SOFT, anchor="end"))
 
 
 def fitted(content: str, room_px: float, size_px: int) -> str:

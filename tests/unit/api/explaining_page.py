@@ -18,19 +18,50 @@ Every body below is for `POST /v1/attributions`. Save one as `body.json`, then
 
 The models `digits` and `breast-cancer` are in this repository. `reviews` and `words` (token ids), `prices` (a
 regression) and `photo-and-record` (two inputs) stand for models of yours of that kind. What a
-model can do is in `GET /v1/models/{name}`: `methods`, `baselines`, `baseline_kinds`, `path_kinds`, `paths`, `layers`,
-`scales`. What it cannot do is refused with the field and the reason ([errors](errors.md)).
+model can do is in `GET /v1/models/{name}`: `methods`, `baselines`, `paths`, `layers`, `scales`, and for each of its
+`inputs` its `baseline_kinds` and `path_kinds`. What it cannot do is refused with the field and the reason
+([errors](errors.md)).
 
 Fields can be combined where that makes sense: targets with everything; several baselines, path, rule, tolerances,
 interior gradients and saturation with integrated gradients; smoothing with the five methods of the service's own
-engine. What does not go together is refused. Random draws come from `seed` (0 unless given), which the result
-repeats.
+engine. The seven methods from DeepLIFT to LIME are Captum's: they need the extra `comparators` where the worker runs,
+start a process for each request (2 to 6 seconds), and are left out of `methods` where the extra is missing. What does
+not go together is refused. Random draws come from `seed` (0 unless given), which the result repeats.
 
 Results stand in `results`, input by input, for each input target by target; `input` and `target` say which is which. A
 result has a `completeness_error` where the method promises that attributions add up to `score - baseline_score`; else
 it is null, and `completeness_reason` says why.
 
 This page is made from the examples of the [OpenAPI document](../openapi/openapi.json).
+
+## The words of an answer
+
+Every field is described in the OpenAPI document (`ResultDocument`). Those that need a word:
+
+| field of a result | what it is |
+|---|---|
+| `score`, `baseline_score` | F(x) and F(x'), on the `scale` of the target; of several baselines the mean |
+| `attributions` | a number per feature, pixel and channel, or token, by input; or of a layer's output, under its name |
+| `attribution_sum` | all of them added up |
+| `completeness_error` | how far `attribution_sum` misses `score - baseline_score` |
+| `attribution_error` | how far single numbers may be off, relative: what a coarser rule on the same nodes changes |
+| `converged` | whether the errors along the path, added up without cancelling, are within the `tolerance` |
+| `stop_reason` | `tolerance`: within it; `fixed_rule`: all its nodes are used; `max_evaluations`: the budget is; \
+`discontinuity`: the score jumps; `float_noise`: the rest is the model's rounding; `resolution`: nodes would coincide |
+| `evaluations`, `forwards`, `backwards` | points with a gradient; points with a score, those included; gradients, \
+one per point and target. All are of the input, for all of its targets together |
+| `nodes` | the points of the rule. `slope` is dF/dalpha there, the sum of weight times slope is `attribution_sum`, \
+`piece` counts the smooth pieces of path |
+| `target.predicted` | whether it is the class with the highest score; null where the target is not one class |
+| `path`, `baselines_asked`, `smoothing`, `samples`, `absolute`, `options` | what was asked for, defaults \
+filled in, options as they were sent |
+| `spread`, `standard_error` | over several baselines, the standard deviation; of what was sampled, the error of the \
+mean. `kernel_shap` and `lime` are random too and have none: try other seeds |
+| `saturation` | `l2_distance` and `cosine_distance` (1 less the cosine) of a layer's output to that at the input |
+
+Numbers have the units of the score, except: gradients (`saliency`, and those that `guided_backpropagation` and
+`deconvolution` carry back) have score per unit of the input; `squared` and `variance` have the square of theirs.
+|gradient|, squares and variances have no sign, and pictures of them have one colour.
 """
 
 

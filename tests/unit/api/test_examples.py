@@ -1,6 +1,7 @@
 """Every example of the OpenAPI document is a request that is taken, and every field of a request has an example."""
 
 import pytest
+from attributor.api.example_requests import SHIPPED
 from attributor.api.examples import EXAMPLES
 from attributor.api.mapping.specs import attribution_spec
 from attributor.api.schemas.bodies import AttributionBody
@@ -18,6 +19,12 @@ def test_every_example_is_a_request_that_is_taken(name):
     attribution_spec(body, (MODELS | SERVED)[body.model], tenant="t", layers=LAYERS)
     assert EXAMPLES[name]["summary"]
     assert EXAMPLES[name]["description"]
+
+
+def test_an_example_whose_model_is_not_here_says_so():
+    assert SERVED.keys() == SHIPPED
+    for example in EXAMPLES.values():
+        assert ("model of yours" in example["summary"]) == (example["value"]["model"] not in SERVED)
 
 
 def test_every_field_has_an_example():

@@ -1,9 +1,12 @@
 """The form of a body, as a client that gets it wrong is told: by the application's own error handling."""
 
+import json
+import re
 from typing import Any
 
 import httpx
 import pytest
+from attributor.api.faults import UNFORESEEN
 from attributor.api.problems import install
 from attributor.api.schemas.bodies import AttributionBody
 from fastapi import FastAPI
@@ -58,7 +61,16 @@ REFUSED = {
     "samples 257": ({"baseline": {"kind": "uniform", "samples": 257}}, "baseline.samples"),
     "value of an input a number": ({"baseline": {"image": 0}}, "baseline.image"),
     "unknown field of a kind": ({"baseline": {"kind": "zero", "colour": 1}}, "baseline.colour"),
-    "path text": ({"path": "blur"}, "path"),
+    "path misspelt": ({"path": "giuded"}, "path"),
+    "a path that needs points": ({"path": "polyline"}, "path"),
+    "a path a list": ({"path": ["blur"]}, "path"),
+    "layer text": ({"layer": "convolutions.2"}, "layer"),
+    "target text": ({"target": "cat"}, "target"),
+    "smoothing a number": ({"smoothing": 10}, "smoothing"),
+    "interior a list": ({"interior": [0.5]}, "interior"),
+    "saturation text": ({"saturation": "layers"}, "saturation"),
+    "a picture by name": ({"visualizations": ["heatmap"]}, "visualizations.0"),
+    "pictures by name": ({"visualizations": "heatmap"}, "visualizations"),
     "path of nothing": ({"path": {}}, "path"),
     "no such path": ({"path": {"kind": "spiral"}}, "path.kind"),
     "path without a kind": ({"path": {"image": {"sigma": 1}}}, "path.image.kind"),
@@ -88,6 +100,76 @@ async def test_a_wrong_form_is_told_by_its_field(app, fields, field):
     (fault,) = response.json()["errors"]
     assert fault["field"] == field, fault
     assert fault["detail"]
+    assert not RAW.search(response.text), fault
+    assert fault["detail"] != UNFORESEEN
+
+
+#: What pydantic says in its own words, and Python in its.
+RAW = re.compile(r"Input should|valid |Field required|<\w+\.|Extra inputs|should have|'\w+': '")
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"baseline": {"kind": "whit"}}, "did you mean white? There is zero, constant, black"),
+        ({"baseline": 0}, "must be the name of a baseline"),
+        ({"path": "giuded"}, "did you mean guided? There is straight, blur, guided"),
+        ({"path": "polyline"}, '{"kind": "polyline", "points": [...]}'),
+        ({"path": 3}, "must be a kind such as"),
+        ({"layer": "convolutions.2"}, '{"name": "layers.1", "quantity": "conductance"}'),
+        ({"target": "cat"}, '{"class": "cat"}'),
+        ({"target": {"klass": 1}}, "did you mean class? There is class, minus, outputs, top, position, scale"),
+        ({"visualizations": ["heatmap"]}, '{"kind": "heatmap"}'),
+        ({"colour": "{red}"}, "there is model, inputs, method"),
+        ({"{colour}": 1}, "there is model, inputs, method"),
+        ({"method": "shap"}, "shapley"),
+        ({"smoothing": {"sample": 5}}, "did you mean samples? There is form, samples, noise"),
+        ({"seed": -1}, "must be at least 0"),
+        ({"seed": "1"}, "must be a whole number"),
+    ],
+)
+async def test_a_wrong_form_is_answered_with_what_would_be_right(app, fields, words):
+    assert words in (await sent(app, DIGIT | fields)).json()["detail"]
+
+
+async def test_an_unknown_field_hides_no_other_of_its_kind(app):
+    response = await sent(app, DIGIT | {"colour": 1, "size": 2})
+    assert [fault["field"] for fault in response.json()["errors"]] == ["colour", "size"]
+
+
+async def test_an_unknown_field_hides_no_other_fault(app):
+    wrong = {
+        "colour": 1,
+        "seed": -1,
+        "method": "magic",
+        "baseline": {"kind": "grey", "{braces}": 1},
+        "target": {"klass": 1, "class": 1.5},
+        "path": 3,
+        "layer": "a",
+        "absolute_tolerance": float("inf"),
+        "interior": {"alphas": [2]},
+        "visualizations": ["heatmap", {"kind": "bars", "max_bars": "3"}],
+    }
+    content = json.dumps(DIGIT | wrong)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        response = await client.post("/", content=content, headers={"Content-Type": "application/json"})
+    assert {fault["field"] for fault in response.json()["errors"]} == {
+        "colour",
+        "seed",
+        "method",
+        "baseline.kind",
+        "baseline.{braces}",
+        "target.klass",
+        "target.class",
+        "path",
+        "layer",
+        "absolute_tolerance",
+        "interior.alphas.0",
+        "visualizations.0",
+        "visualizations.1.max_bars",
+    }
+    assert not RAW.search(response.text)
+    assert UNFORESEEN not in response.text
 
 
 @pytest.mark.parametrize(
@@ -100,6 +182,7 @@ async def test_a_wrong_form_is_told_by_its_field(app, fields, field):
         {"baseline": {"image": {"kind": "blur", "sigma": 2.0}}},
         {"baseline": ["black", {"image": "white"}, {"image": [1, 2]}]},
         {"path": {"image": {"kind": "blur"}}},
+        {"path": {"kind": "guided"}},
     ],
 )
 async def test_what_is_read_can_be_written_again(app, fields):

@@ -7,9 +7,10 @@ import orjson
 import pytest
 from attributor.api.documents import ModelDocument, PredictionDocument
 from attributor.api.model_documents import MOST_RANKED, model_document, prediction_document
+from attributor.jobs.explanation import COMPARATORS, Method
 from attributor.jobs.model import ModelInfo, ModelReport, Readiness
 from attributor.jobs.result import PredictionResult
-from unit.api.models import DIGITS, LAYERS, MASKED, MODELS, PRICES, WORDS, model
+from unit.api.models import DIGITS, LAYERS, MASKED, MODELS, PATIENTS, PRICES, WORDS, model
 
 
 def described(info: ModelInfo, report: ModelReport | None = None) -> dict[str, Any]:
@@ -31,16 +32,37 @@ def test_every_model_is_described_strictly(name):
 
 
 def test_a_model_says_what_it_can_do():
-    report = ModelReport("digits@1", DIGITS.digest, Readiness.READY, None, LAYERS, {}, 0.0)
+    report = ModelReport("digits@1", DIGITS.digest, Readiness.READY, None, LAYERS, {}, 0.0, ("Linear",) * len(LAYERS))
     digits = described(DIGITS, report)
-    assert (digits["layers"], digits["paths"], digits["reference_count"]) == (list(LAYERS), [], 0)
+    assert digits["layers"] == [{"name": name, "type": "Linear"} for name in LAYERS]
+    assert (digits["paths"], digits["reference_count"]) == ([], 0)
     assert digits["scales"] == ["probability", "logit", "log_probability"]
-    assert digits["path_kinds"] == ["straight", "polyline", "blur", "guided"]
-    assert "black" in digits["baseline_kinds"]
+    (image,) = digits["inputs"]
+    assert image["path_kinds"] == ["straight", "polyline", "blur", "guided"]
+    assert image["baseline_kinds"] == ["zero", "constant", "black", "white", "blur", "uniform", "gaussian"]
     prices = described(PRICES)
     assert (prices["scales"], prices["paths"], prices["reference_count"]) == (["value"], ["spiral"], 50)
     assert prices["output"] == {"name": "values", "kind": "values", "labels": ["price"], "positions": None}
     assert described(WORDS)["output"]["positions"] == 4
+
+
+def test_each_input_has_its_kinds_of_baseline_and_path():
+    photo, record = described(PATIENTS)["inputs"]
+    tables = ["zero", "constant", "uniform", "gaussian", "mean", "median", "mode", "reference"]
+    assert record["baseline_kinds"] == [*tables, "other_class"]
+    assert set(photo["baseline_kinds"]) == {*record["baseline_kinds"], "black", "white", "blur"}
+    assert (photo["path_kinds"], record["path_kinds"]) == (["straight", "polyline", "blur"], ["straight", "polyline"])
+    assert described(PRICES)["inputs"][0]["baseline_kinds"] == tables
+    tokens, mask = described(MASKED)["inputs"]
+    assert tokens["baseline_kinds"] == ["pad", "mask", "zero_embedding"]
+    assert (mask["baseline_kinds"], mask["path_kinds"]) == ([], [])
+
+
+def test_methods_that_a_worker_lacks_are_not_offered():
+    report = ModelReport("digits@1", DIGITS.digest, Readiness.READY, None, LAYERS, {}, 0.0, comparators=False)
+    digits = described(DIGITS, report)
+    assert set(Method) - set(digits["methods"]) == COMPARATORS
+    assert digits["layers"][0] == {"name": LAYERS[0], "type": None}
 
 
 def test_a_report_on_other_files_does_not_count():

@@ -25,7 +25,7 @@ from attributor.jobs.result import (
     ResultWarning,
     SaturationResult,
 )
-from unit.api.models import spec
+from unit.api.models import INPUTS, spec
 
 HEATMAP = Visualization(VisualizationKind.HEATMAP)
 BARS = Visualization(VisualizationKind.BARS, input="record")
@@ -51,7 +51,7 @@ def result(**changes: Any) -> PathResult:
         absolute_tolerance=1e-5,
         attribution_tolerance=None,
         converged=True,
-        stop_reason="within_tolerance",
+        stop_reason="tolerance",
         attribution_error=0.03,
         rule="adaptive",
         evaluations=9,
@@ -73,6 +73,7 @@ BARE = {
     "relative_completeness_error": None,
     "completeness_reason": "a gradient does not add up",
     "tolerance": None,
+    "absolute_tolerance": None,
     "converged": None,
     "stop_reason": None,
     "attribution_error": None,
@@ -132,6 +133,55 @@ def test_a_difference_has_terms_and_no_class():
     made = document(result(target=target))["target"]
     assert (made["class"], made["label"], made["position"]) == (None, "ill - well", 3)
     assert [term["weight"] for term in made["terms"]] == [1.0, -1.0]
+    assert made["predicted"] is None
+
+
+def test_a_value_of_a_regression_is_not_predicted_before_others():
+    target = ResolvedTarget((Term(0),), ("price",), "price", None, OutputScale.VALUE, True)
+    assert document(result(target=target))["target"]["predicted"] is None
+
+
+def asked(name: str = "photo-and-record", **fields: Any) -> dict[str, Any]:
+    """What a result repeats of its request."""
+    made = document(result(), spec(name, **fields))
+    return {name: made[name] for name in ("path", "baselines_asked", "smoothing", "samples", "absolute", "options")}
+
+
+def test_a_result_says_what_was_asked_without_arrays():
+    said = asked(
+        path={"photo": {"kind": "blur", "sigma": 1}},
+        baseline=[{"record": "mean"}, {"record": {"kind": "gaussian", "sigma": 2, "samples": 3}}],
+        smoothing={"form": "squared", "samples": 4},
+    )
+    nothing = dict.fromkeys(("points", "sigma", "name", "steps", "fraction"))
+    assert said["path"] == {
+        "photo": {"kind": "blur", **nothing, "sigma": 1.0},
+        "record": {"kind": "straight", **nothing},
+    }
+    assert said["baselines_asked"] == [
+        {"name": "mean", "samples": 1, "inputs": {"record": {"kind": "mean", "value": None, "sigma": None}}},
+        {"name": "gaussian", "samples": 3, "inputs": {"record": {"kind": "gaussian", "value": None, "sigma": 2.0}}},
+    ]
+    assert said["smoothing"] == {"form": "squared", "samples": 4, "noise": 0.1}
+    assert (said["samples"], said["absolute"], said["options"]) == (None, None, {})
+    sent = asked("digits", baseline={"image": INPUTS["digits"]["image"]}, path="guided")
+    assert sent["baselines_asked"][0]["inputs"] == {"image": {"kind": "tensor", "value": None, "sigma": None}}
+    assert sent["path"]["image"] == {"kind": "guided", **nothing, "steps": 20, "fraction": 0.25}
+
+
+def test_a_method_without_a_path_says_so_and_tells_its_own_numbers():
+    assert asked("digits", method="saliency", absolute=False) == {
+        "path": None,
+        "baselines_asked": [],
+        "smoothing": None,
+        "samples": None,
+        "absolute": False,
+        "options": {},
+    }
+    assert asked("digits", method="shapley")["samples"] == 25
+    assert asked("digits", method="lime", options={"samples": 50})["options"] == {"samples": 50.0}
+    assert asked("digits", layer={"name": "classifier.1"})["path"] is None
+    assert asked("digits", layer={"name": "classifier.1", "quantity": "conductance"})["path"] is not None
 
 
 def test_several_baselines_have_a_count_a_spread_and_each_its_score():
@@ -153,7 +203,9 @@ def test_diagnostics_are_told_in_full():
     assert made["interior"]["importance"]["record"]["data"] == [[1, 2], [3, 4]]
     assert made["interior"]["mean_magnitude"] == {"record": [1.5, 3.5]}
     assert made["saturation"]["probability"] is None
-    assert made["saturation"]["layers"] == [{"layer": "classifier.1", "l2": [1.0, 0.0], "cosine": [0.5, 0.0]}]
+    assert made["saturation"]["layers"] == [
+        {"layer": "classifier.1", "l2_distance": [1.0, 0.0], "cosine_distance": [0.5, 0.0]}
+    ]
 
 
 def test_a_layers_attributions_stand_under_its_name_and_cannot_be_drawn():
@@ -197,6 +249,19 @@ def test_a_picture_is_of_the_input_that_is_named_in_the_result_that_is_meant():
     )
     assert subject(result(), job, HEATMAP).input_spec.name == "photo"
     assert default_view(job) == Visualization(VisualizationKind.OVERLAY)
+    assert subject(result(), job, Visualization(VisualizationKind.BARS)).input_spec.name == "record"
+    assert spec("photo-and-record", visualizations=[{"kind": "bars"}]).visualizations[0].input is None
+
+
+def test_a_picture_of_what_has_no_sign_claims_none():
+    job = replace(spec("photo-and-record", method="saliency"), visualizations=(HEATMAP, BARS))
+    made = result(method=Method.SALIENCY, attributions={name: abs(each) for name, each in SHARES.items()})
+    for picture in document(made, job)["visualizations"]:
+        assert picture["scale"]["units"] == "score per unit of the input"
+        assert "lowers" not in str(picture["legend"])
+    smoothed = replace(spec("photo-and-record", smoothing={"form": "variance"}), visualizations=(HEATMAP,))
+    (picture,) = document(result(attributions=made.attributions), smoothed)["visualizations"]
+    assert picture["scale"]["units"] == "(score) squared"
 
 
 def test_a_picture_without_a_baseline_states_why_nothing_adds_up():

@@ -1,8 +1,10 @@
 import pytest
+from attributor.api.mapping.specs import attribution_spec
 from attributor.api.rules_of_methods import RULES, methods_for
+from attributor.api.schemas.bodies import AttributionBody
 from attributor.errors import InvalidRequest, UnsupportedByModel
 from attributor.jobs.explanation import COMPARATORS, Method
-from unit.api.models import DIGITS, LARGE, MASKED, REVIEWS, spec
+from unit.api.models import DIGITS, INPUTS, LARGE, MASKED, REVIEWS, spec
 
 LAYER = {"name": "classifier.1"}
 
@@ -61,6 +63,27 @@ def test_every_method_has_its_rules():
     assert RULES.keys() == set(Method)
     for method in Method:
         assert spec(method=method).explanation.method is method
+
+
+def test_a_method_that_the_worker_lacks_is_refused_at_once_with_the_extra_that_brings_it():
+    body = AttributionBody.model_validate({"model": "digits", "inputs": [INPUTS["digits"]], "method": "lime"})
+    with pytest.raises(UnsupportedByModel, match="extra `comparators`") as refused:
+        attribution_spec(body, DIGITS, tenant="t", comparators=False)
+    assert refused.value.field == "method"
+    assert "saliency" in refused.value.detail
+    assert attribution_spec(body, DIGITS, tenant="t").explanation.method is Method.LIME
+
+
+def test_an_unknown_option_is_told_before_a_wrong_one_with_those_there_are():
+    with pytest.raises(InvalidRequest, match=r"takes window \(a whole number from 1 to 4096\) and samples") as refused:
+        spec(method="lime", options={"window": 0, "sample": 5})
+    assert refused.value.field == "options.sample"
+
+
+def test_a_field_that_is_an_option_of_the_method_says_where_it_belongs():
+    with pytest.raises(InvalidRequest, match=r'"options": {"samples": \.\.\.}') as refused:
+        spec(method="kernel_shap", samples=100)
+    assert refused.value.field == "samples"
 
 
 def test_samples_have_a_default_where_they_are_drawn():

@@ -105,9 +105,9 @@ def test_a_submodule_that_stays_in_training_mode_is_found(tmp_path):
 def test_layers_are_named(tmp_path):
     code = "from torch import nn\ndef build():\n    return nn.Sequential(nn.Sequential(nn.Linear(2, 2)), nn.ReLU())"
     module = load_module(open_bundle(write_bundle(tmp_path, "net", code=code)))
-    assert layers(module) == ("0", "0.0", "1")
+    assert list(layers(module)) == ["0", "0.0", "1"]
     named = load_module(open_bundle(layered_bundle(tmp_path)))
-    assert layers(named) == ("stem", "stem.0", "stem.1", "body", "skip", "join", "head")
+    assert list(layers(named)) == ["stem", "stem.0", "stem.1", "body", "skip", "join", "head"]
 
 
 def test_probe_rows_lie_in_the_declared_domain_and_are_always_the_same(tmp_path):

@@ -1,3 +1,7 @@
+import re
+import subprocess
+import sys
+
 import pytest
 from attributor.errors import BundleError
 from attributor.registry.catalog import FolderCatalog, open_bundle
@@ -46,6 +50,28 @@ def test_a_manifest_that_is_wrong_is_not_written(tmp_path):
         seal(folder)
     assert caught.value.field == "framework"
     assert (folder / "manifest.toml").read_text() == wrong
+
+
+def test_a_folder_without_a_manifest_is_named(tmp_path):
+    for folder in (tmp_path / "nowhere", tmp_path):
+        with pytest.raises(BundleError, match=re.escape(f"no manifest.toml in {folder}: give the folder")):
+            seal(folder)
+
+
+def test_the_command_says_what_it_sealed_or_which_folder_it_could_not(tmp_path):
+    folder = write_bundle(tmp_path, "pear")
+
+    def sealed(path):
+        command = [sys.executable, "-m", "attributor", "models", "seal", str(path)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    done = sealed(folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "pear@1" in done.stdout
+    assert "model.py" in done.stdout
+    wrong = sealed(tmp_path / "pear")
+    assert wrong.returncode == 1
+    assert str(tmp_path / "pear") in wrong.stderr
 
 
 def test_a_link_is_not_sealed(tmp_path):

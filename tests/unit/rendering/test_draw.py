@@ -41,6 +41,10 @@ def test_the_input_that_is_drawn_is_the_first_that_can_be_or_the_one_named(digit
     assert drawn_input(specs, None, field="input") is table.input_spec
     assert drawn_input(specs, "image", field="input") is digit.input_spec
     assert drawn_input([tensor, mask], None, field="input") is None
+    for kind in (VisualizationKind.HEATMAP, VisualizationKind.OVERLAY):
+        assert drawn_input(specs, None, field="input", kind=kind) is digit.input_spec
+    assert drawn_input(specs[::-1], None, field="input", kind=VisualizationKind.BARS) is table.input_spec
+    assert drawn_input([digit.input_spec], None, field="input", kind=VisualizationKind.BARS) is digit.input_spec
     for name in ("mask", "nothing"):
         with pytest.raises(UnsupportedVisualization, match="tensor, features, image") as refused:
             drawn_input(specs, name, field="input")

@@ -1,13 +1,15 @@
 """The baselines of a request, held against the model's inputs and the method. Their values are made by the worker."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from difflib import get_close_matches
 from typing import Any
 
 from attributor.api.rules_of_methods import RULES, samples_of
 from attributor.api.schemas.bodies import AttributionBody
 from attributor.api.schemas.explanation import MOST_BASELINES, GenericBaseline
 from attributor.errors import InvalidInput, InvalidRequest, UnknownBaseline, UnsupportedByModel
-from attributor.inputs.baselines import check_baseline
+from attributor.inputs.baselines import check_baseline, check_part, fitting_kinds
 from attributor.inputs.decode import decode_inputs
 from attributor.jobs.explanation import COMPARATORS, BaselineKind, BaselinePart, BaselineSpec, Gamma, GammaKind, Method
 from attributor.jobs.model import InputKind, InputSpec, ModelInfo
@@ -15,6 +17,8 @@ from attributor.jobs.model import InputKind, InputSpec, ModelInfo
 CUSTOM_BASELINE = "custom"
 #: Ours: the average of ten draws is no longer the accident of one.
 DEFAULT_DRAWS = 10
+#: Of the longer side; what the engine takes where no width comes with a blurred baseline (a test holds both together).
+BLUR_SHARE = 0.1
 #: A base64 PNG is never so short (8 bytes of signature, 57 of chunks without data); a name is seldom longer.
 SHORTEST_PICTURE = 80
 
@@ -56,20 +60,6 @@ def baselines(body: AttributionBody, info: ModelInfo, gamma: Mapping[str, Gamma]
     return found
 
 
-def baseline_kinds(info: ModelInfo) -> list[str]:
-    """The kinds that all attributed inputs of a model can have."""
-
-    def fits(kind: BaselineKind) -> bool:
-        part = BaselinePart(kind, value=0.0, sigma=1.0)
-        try:
-            check_baseline(BaselineSpec(kind, {spec.name: part for spec in info.inputs if spec.attributed}), info)
-        except UnsupportedByModel:
-            return False
-        return True
-
-    return [name for name, kind in GENERIC.items() if fits(kind)]
-
-
 def _require_count(found: tuple[BaselineSpec, ...], method: Method) -> None:
     count = sum(spec.samples for spec in found)
     if count > MOST_BASELINES:
@@ -80,6 +70,13 @@ def _require_count(found: tuple[BaselineSpec, ...], method: Method) -> None:
         for spec in found:
             if any(part.kind is BaselineKind.OTHER_CLASS for part in spec.parts.values()):
                 raise InvalidRequest(f"{method} does not search for a baseline; name or send one", field="baseline")
+
+
+def _with_sigma(part: BaselinePart, spec: InputSpec) -> BaselinePart:
+    """A blur's width, if the request does not say: of the picture that it is for. Answers repeat it."""
+    if part.kind is BaselineKind.BLUR and part.sigma is None and spec.kind is InputKind.IMAGE:
+        return replace(part, sigma=BLUR_SHARE * max(spec.shape[1:]))
+    return part
 
 
 class _Reader:
@@ -107,7 +104,7 @@ class _Reader:
             spec = BaselineSpec(wanted, {each.name: self._named(wanted, each, field) for each in self.moving})
         elif isinstance(wanted, GenericBaseline):
             part = self._generic(wanted, field)
-            spec = BaselineSpec(wanted.kind, {each.name: part for each in self.moving})
+            spec = BaselineSpec(wanted.kind, {each.name: _with_sigma(part, each) for each in self.moving})
         else:
             spec = self._by_input(wanted, field)
         if len({part.samples for part in spec.parts.values() if part.kind in _DRAWN}) > 1:
@@ -133,14 +130,24 @@ class _Reader:
         for name in known:
             if name not in wanted:
                 raise InvalidInput(f"is missing; give a baseline to {', '.join(known)}", field=f"{field}.{name}")
-        parts = {name: self._part(wanted[name], known[name], f"{field}.{name}") for name in known}
+        parts = {name: self._checked(wanted[name], known[name], f"{field}.{name}") for name in known}
         kinds = {part.kind for part in parts.values()}
         only = next(iter(kinds)) if len(kinds) == 1 else BaselineKind.TENSOR
         return BaselineSpec(only if only in GENERIC else CUSTOM_BASELINE, parts)
 
+    def _checked(self, wanted: object, spec: InputSpec, field: str) -> BaselinePart:
+        """One input's part; what is wrong with it is told of that input."""
+        part = self._part(wanted, spec, field)
+        try:
+            check_part(spec, part, self._info)
+        except UnsupportedByModel as error:
+            error.field = field
+            raise
+        return part
+
     def _part(self, wanted: object, spec: InputSpec, field: str) -> BaselinePart:
         if isinstance(wanted, GenericBaseline):
-            return self._generic(wanted, field)
+            return _with_sigma(self._generic(wanted, field), spec)
         if isinstance(wanted, str) and (spec.kind is not InputKind.IMAGE or len(wanted) < SHORTEST_PICTURE):
             return self._named(wanted, spec, field)
         place = field.removesuffix(f".{spec.name}")
@@ -151,10 +158,14 @@ class _Reader:
         if name in self._info.baselines:
             return BaselinePart(BaselineKind.NAMED, self._info.baselines[name].tensors[spec.name])
         if name in GENERIC:
-            return self._generic(GenericBaseline.model_validate({"kind": name}), field)
+            return _with_sigma(self._generic(GenericBaseline.model_validate({"kind": name}), field), spec)
+        fitting = [kind for kind in fitting_kinds(spec, self._info) if kind not in self._info.baselines]
+        close = get_close_matches(name, [*self._info.baselines, *fitting], n=2)
         raise UnknownBaseline(
-            f"model '{self._info.name}' declares no baseline '{name}'; it declares {', '.join(self._info.baselines)}; "
-            f"or take a kind: {', '.join(GENERIC)}; or send one like an input",
+            f"model '{self._info.name}' has no baseline '{name}'; "
+            + (f"did you mean {' or '.join(close)}? " if close else "")
+            + f"It declares {', '.join(self._info.baselines)}; of the kinds, what fits '{spec.name}' is "
+            f"{', '.join(fitting)}; or send one like an input",
             field=field,
         )
 

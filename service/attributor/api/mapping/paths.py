@@ -5,7 +5,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from attributor.api.schemas.bodies import AttributionBody
-from attributor.api.schemas.explanation import LayerBody, PathBody, SaturationBody
+from attributor.api.schemas.explanation import LayerBody, SaturationBody
+from attributor.api.schemas.paths import PathBody
 from attributor.errors import AttributorError, InvalidRequest, UnknownLayer, UnsupportedByModel
 from attributor.inputs.decode import decode_inputs
 from attributor.jobs.explanation import Gamma, GammaKind, Layer, Saturation
@@ -41,12 +42,11 @@ def gammas(body: AttributionBody, info: ModelInfo) -> dict[str, Gamma]:
     return {name: gamma for name, gamma in found.items() if gamma.kind is not GammaKind.STRAIGHT}
 
 
-def path_kinds(info: ModelInfo) -> list[GammaKind]:
-    """The kinds of path that some input of a model can have."""
-    attributed = [spec for spec in info.inputs if spec.attributed]
+def path_kinds(spec: InputSpec, info: ModelInfo) -> list[GammaKind]:
+    """The kinds of path that an attributed input of a model can have."""
     fits = {
-        GammaKind.BLUR: any(spec.kind is InputKind.IMAGE for spec in attributed),
-        GammaKind.GUIDED: _can_be_guided(attributed),
+        GammaKind.BLUR: spec.kind is InputKind.IMAGE,
+        GammaKind.GUIDED: _can_be_guided([each for each in info.inputs if each.attributed]),
         GammaKind.REGISTERED: bool(info.paths),
     }
     return [kind for kind in GammaKind if fits.get(kind, True)]
@@ -85,12 +85,7 @@ def _require_layer(name: str, known: Collection[str] | None, field: str) -> None
 def _of_all(path: PathBody, attributed: Mapping[str, InputSpec], info: ModelInfo) -> dict[str, Gamma]:
     _require_parts(path, "path")
     if path.kind is GammaKind.GUIDED:
-        if not _can_be_guided(list(attributed.values())):
-            raise UnsupportedByModel(
-                "Guided IG ranks the features of one input of numbers; this model is explained in "
-                + ", ".join(f"{spec.kind} '{name}'" for name, spec in attributed.items()),
-                field="path.kind",
-            )
+        _require_guided(attributed, info, "path.kind")
         return {name: _gamma(path) for name in attributed}
     if path.kind is GammaKind.POLYLINE:
         points = [_point(item, attributed, f"path.points.{i}") for i, item in enumerate(path.points or ())]
@@ -106,7 +101,7 @@ def _by_input(paths: Mapping[str, PathBody], attributed: Mapping[str, InputSpec]
             raise InvalidRequest(f"no input to explain; there is {', '.join(attributed)}", field=field)
         _require_parts(path, field)
         if path.kind is GammaKind.GUIDED:
-            raise InvalidRequest('goes for all inputs at once: "path": {"kind": "guided"}', field=f"{field}.kind")
+            _require_guided(attributed, info, f"{field}.kind")
         if path.kind is GammaKind.POLYLINE:
             spec = attributed[name]
             points = [
@@ -123,12 +118,15 @@ def _of_one(path: PathBody, spec: InputSpec, info: ModelInfo, field: str) -> Gam
     if path.kind is GammaKind.BLUR:
         if spec.kind is not InputKind.IMAGE:
             raise UnsupportedByModel(
-                f"only a picture can be blurred; '{spec.name}' is {spec.kind}", field=f"{field}.kind"
+                f"only a picture can be blurred, and '{spec.name}' is {spec.kind}; its path can be "
+                + _kinds(spec, info),
+                field=f"{field}.kind",
             )
         return Gamma(path.kind, sigma=path.sigma or DEFAULT_BLUR * max(spec.shape[1:]))
     if path.kind is GammaKind.REGISTERED and path.name not in info.paths:
         raise UnsupportedByModel(
-            f"the model registers no path '{path.name}'; it registers {', '.join(info.paths) or 'none'}",
+            f"the model registers no path '{path.name}'; it registers {', '.join(info.paths) or 'none'}, and the path "
+            f"of '{spec.name}' can be {_kinds(spec, info)}",
             field=f"{field}.name",
         )
     return _gamma(path)
@@ -183,6 +181,23 @@ def _require_company(found: Mapping[str, Gamma], attributed: Mapping[str, InputS
             raise InvalidRequest(
                 "there is no place half-way between two tokens: give this input a polyline too", field=f"path.{name}"
             )
+
+
+def _kinds(spec: InputSpec, info: ModelInfo) -> str:
+    """As a sentence lists them."""
+    return ", ".join(path_kinds(spec, info))
+
+
+def _require_guided(attributed: Mapping[str, InputSpec], info: ModelInfo, field: str) -> None:
+    if _can_be_guided(list(attributed.values())):
+        return
+    inputs = ", ".join(f"{spec.kind} '{name}'" for name, spec in attributed.items())
+    shared = [kind for kind in GammaKind if all(kind in path_kinds(spec, info) for spec in attributed.values())]
+    raise UnsupportedByModel(
+        f"guided ranks the features of a single input of numbers, and this model is explained in {inputs}; "
+        f"the path can be {', '.join(shared)}",
+        field=field,
+    )
 
 
 def _can_be_guided(attributed: list[InputSpec]) -> bool:

@@ -19,7 +19,7 @@ from attributor.errors import InvalidRequest, UnsupportedVisualization
 from attributor.inputs.decode import decode_inputs
 from attributor.jobs.explanation import Explanation, Smoothing, Target
 from attributor.jobs.job import JobKind, JobSpec, Quadrature, RuleName, Visualization
-from attributor.jobs.model import ModelInfo, OutputScale, Tensors
+from attributor.jobs.model import InputSpec, ModelInfo, OutputScale, Tensors
 from attributor.rendering.draw import drawable_kinds, drawn_input
 
 #: The trapezoid rule needs both ends.
@@ -44,13 +44,19 @@ def _canonical(document: list[Any]) -> bytes:
 
 
 def attribution_spec(
-    body: AttributionBody, info: ModelInfo, *, tenant: str, layers: Collection[str] | None = None
+    body: AttributionBody,
+    info: ModelInfo,
+    *,
+    tenant: str,
+    layers: Collection[str] | None = None,
+    comparators: bool = True,
 ) -> JobSpec:
-    """The job that a request asks for. `layers`: the model's, None while no worker has told.
+    """The job that a request asks for. `layers`: the model's, None while no worker has told. `comparators`: whether the
+    worker can run their methods.
 
     Raises RequestErrors that name the field.
     """
-    require_sensible(body, info)
+    require_sensible(body, info, comparators=comparators)
     explanation = _explanation(body, info, layers)
     _require_drawable(body, len(explanation.targets))
     require_budget(body, explanation, info)
@@ -142,12 +148,16 @@ def _require_drawable(body: AttributionBody, n_targets: int) -> None:
         raise UnsupportedVisualization("a layer's units cannot be drawn", field="visualizations")
 
 
+def _of(declared: InputSpec | None) -> str:
+    return f"the {declared.kind} input '{declared.name}'" if declared else "any input of this model"
+
+
 def _visualization(body: VisualizationBody, i: int, info: ModelInfo) -> Visualization:
-    declared = drawn_input(info.inputs, body.input, field=f"visualizations.{i}.input")
+    declared = drawn_input(info.inputs, body.input, field=f"visualizations.{i}.input", kind=body.kind)
     known = drawable_kinds(declared) if declared else ()
     if body.kind not in known:
         raise UnsupportedVisualization(
-            f"'{body.kind}' cannot be drawn for this model's input; it can be drawn as {', '.join(known) or 'nothing'}",
+            f"'{body.kind}' cannot be drawn of {_of(declared)}; it can be drawn as {', '.join(known) or 'nothing'}",
             field=f"visualizations.{i}.kind",
         )
     return Visualization(**body.model_dump())

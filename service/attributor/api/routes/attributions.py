@@ -6,7 +6,7 @@ from fastapi import APIRouter, Body, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from attributor.api.answers import job_document, summary
-from attributor.api.dependencies import Provided, Tenant
+from attributor.api.dependencies import Deps, Provided, Tenant
 from attributor.api.documents import JobDocument, JobPageDocument
 from attributor.api.examples import EXAMPLES
 from attributor.api.mapping.specs import attribution_spec
@@ -92,11 +92,7 @@ async def create_attribution(
     """Queue one job that explains every input of the body."""
     media_type = negotiate(combined(request.headers, "accept"), JOB_MEDIA_TYPES)  # refused before anything is queued
     wait_s = wanted_wait_s(", ".join(prefer or ()), deps.limits.max_wait_s)
-    if len(body.inputs) > deps.limits.max_inputs:
-        raise InvalidRequest(f"at most {deps.limits.max_inputs} in one request", field="inputs")
-    info = deps.catalog.get(body.model)
-    report = await require_servable(deps, info.ref, info.digest)
-    spec = attribution_spec(body, info, tenant=tenant, layers=report.layers if report else None)
+    spec = await _job_asked_for(deps, body, tenant)
     _require_representable(spec, media_type)
     enqueued = await deps.queue.enqueue(spec, idempotency_key=idempotency_key or None)
     record: JobRecord | None
@@ -117,12 +113,34 @@ async def create_attribution(
     return response
 
 
+async def _job_asked_for(deps: Deps, body: AttributionBody, tenant: str) -> JobSpec:
+    """The body, held against limits, model and workers. Raises RequestErrors and ModelNotReady."""
+    if len(body.inputs) > deps.limits.max_inputs:
+        raise InvalidRequest(f"at most {deps.limits.max_inputs} in one request", field="inputs")
+    info = deps.catalog.get(body.model)
+    report = await require_servable(deps, info.ref, info.digest)
+    return attribution_spec(
+        body,
+        info,
+        tenant=tenant,
+        layers=report.layers if report else None,
+        comparators=report is None or report.comparators,
+    )
+
+
 def _require_representable(spec: JobSpec, media_type: str) -> None:
     """Before anything is queued: whether its answer will have the form that is wanted. Raises NotAcceptable."""
     if media_type != JSON and len(spec.inputs) * len(spec.explanation.targets) > 1:
         raise NotAcceptable(
             f"{media_type} holds one result; send one input and one target, or take {JSON} and then GET the job with "
             "?result=N",
+            field="Accept",
+        )
+    attributed = [each.name for each in spec.declared if each.attributed]
+    if media_type == NPY and len(attributed) > 1 and spec.explanation.layer is None:
+        raise NotAcceptable(
+            f"{media_type} holds one input's attributions, and these are of {' and '.join(attributed)}; take {JSON} "
+            f"and then GET the job with ?input={attributed[0]}",
             field="Accept",
         )
     if media_type == PNG and default_view(spec) is None:

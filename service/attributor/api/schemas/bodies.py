@@ -2,19 +2,19 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from attributor.api.schemas.explanation import (
     Baselines,
     InteriorBody,
     LayerBody,
-    Paths,
     SaturationBody,
     SmoothingBody,
     TargetBody,
     Targets,
 )
-from attributor.api.schemas.fields import Name, Number, PositiveNumber, Whole
+from attributor.api.schemas.fields import Closed, Name, Number, PositiveNumber, Whole
+from attributor.api.schemas.paths import Paths
 from attributor.api.schemas.pictures import VisualizationBody
 from attributor.jobs.explanation import Method
 from attributor.jobs.job import RuleName
@@ -44,11 +44,10 @@ InputItem = Annotated[
 _DIGIT: Any = [{"image": {"shape": [1, 8, 8], "datatype": "FP32", "data": [0.5] * 64}}]
 
 
-class AttributionBody(BaseModel):
+class AttributionBody(Closed):
     """A request for attributions. Only `model` and `inputs` are required."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [
                 {
@@ -78,7 +77,9 @@ class AttributionBody(BaseModel):
         "of baselines, which are averaged over. Absent: the model's default.",
     )
     path: Paths | None = Field(
-        None, description="The way from the baseline to the input, of all inputs or by input. Absent: straight."
+        None,
+        description="The way from the baseline to the input, of all inputs or by input: a kind (`straight`, `blur`, "
+        "`guided`) or an object with that kind and what goes with it. Absent: straight.",
     )
     layer: LayerBody | None = Field(None, description="Attribute a layer's output in place of the inputs.")
     rule: RuleName = Field(RuleName.ADAPTIVE, description="adaptive picks its nodes by error; the others are fixed.")
@@ -113,14 +114,17 @@ class AttributionBody(BaseModel):
     options: dict[Name, Number] = Field(
         default={},
         max_length=8,
-        description="Of `occlusion`: window, stride. Of `kernel_shap` and `lime`: samples.",
+        description="Of `occlusion`: `window`, the side of a square of pixels or a length, and `stride`, by how much "
+        "it moves (absent: its side). Of `kernel_shap` and `lime`: `window`, as features that go together, and "
+        "`samples`, forward passes (absent: 2048 and 2 per feature; 1000). A `window` that is absent is 1, or larger "
+        "where there are more than 64 pixels. Of `lrp`: `spread_bias`, 1 to hand on what reaches a bias (absent: 0).",
     )
     visualizations: list[VisualizationBody] = Field(default=[], max_length=16, description="Pictures in the answer.")
 
 
-class PredictionBody(BaseModel):
+class PredictionBody(Closed):
     """A request for a model's outputs."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"inputs": _DIGIT}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"inputs": _DIGIT}]})
 
     inputs: list[InputItem] = Field(min_length=1, fail_fast=True, description="One prediction each.")

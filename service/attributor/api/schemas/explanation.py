@@ -1,21 +1,21 @@
-"""The parts of a request that say what is explained: targets, baselines, paths, layers, smoothing, diagnostics."""
+"""The parts of a request that say what is explained: targets, baselines, layers, smoothing, diagnostics. Form only."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, Field, StrictInt, StrictStr, Tag, field_validator
+from pydantic import Field, StrictInt, StrictStr, Tag, field_validator
 
 from attributor.api.schemas.fields import (
     LONGEST_NAME,
     Alphas,
+    Closed,
     Name,
     Number,
     PositiveNumber,
-    Strict,
     Whole,
     alternatives,
     class_name,
 )
-from attributor.jobs.explanation import BaselineKind, GammaKind, Quantity, SmoothForm
+from attributor.jobs.explanation import BaselineKind, Quantity, SmoothForm
 from attributor.jobs.model import OutputScale
 
 #: Ours: a backward pass each, in every evaluation.
@@ -24,10 +24,6 @@ MOST_TARGETS = 16
 MOST_TERMS = 1_000
 #: Baselines of one job, samples counted: a path each. Ours: twice what the practice of averaging goes to.
 MOST_BASELINES = 256
-#: Ours: a polyline with more points is a registered path.
-MOST_POINTS = 100
-#: Ours: an evaluation, at least, for each piece of a guided path.
-MOST_GUIDED_STEPS = 500
 #: Ours: each is the whole method over again.
 MOST_NOISY_COPIES = 200
 #: Ours: each is kept, compared and sent for every node.
@@ -38,10 +34,10 @@ PAPER_ALPHAS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 Output = StrictInt | StrictStr
 
 
-class TermBody(BaseModel):
+class TermBody(Closed):
     """An output and its factor."""
 
-    model_config = Strict
+    SUCH_AS: ClassVar[str] = '{"output": "cat", "weight": 1}'
 
     output: Output = Field(description="Index or label.")
     weight: Number = Field(1.0, description="Its factor in the sum; not 0.")
@@ -49,10 +45,10 @@ class TermBody(BaseModel):
     _is_class = field_validator("output", mode="before")(class_name)
 
 
-class TargetBody(BaseModel):
+class TargetBody(Closed):
     """Which score to explain: at most one of `class`, `outputs` and `top`; none: the class predicted at the input."""
 
-    model_config = Strict
+    SUCH_AS: ClassVar[str] = '{"class": "cat"}'
 
     class_: Output | None = Field(None, alias="class", description="Index or label of a class or output.")
     minus: Output | None = Field(None, description="With `class`: explain the difference to this class or output.")
@@ -83,7 +79,7 @@ def _one_or_several(value: object) -> str | None:
 Targets = Annotated[
     Annotated[TargetBody, Tag("{one}")]
     | Annotated[list[TargetBody], Field(min_length=1, max_length=MOST_TARGETS), Tag("{several}")],
-    alternatives(_one_or_several, "must be an object such as {'class': 'label'}, or a list of such objects"),
+    alternatives(_one_or_several, 'must be an object such as {"class": "cat"}, or a list of such objects'),
 ]
 
 #: What needs no values from the client.
@@ -106,15 +102,18 @@ GenericKind = Literal[
 ]
 
 
-class GenericBaseline(BaseModel):
+class GenericBaseline(Closed):
     """A baseline that the service makes, from the input or from the model's reference set."""
 
-    model_config = Strict
+    SUCH_AS: ClassVar[str] = '{"kind": "zero"}'
 
     kind: GenericKind
     value: Number | None = Field(None, description="Of `constant`: the value of every element.")
     sigma: PositiveNumber | None = Field(
-        None, description="Of `blur`: standard deviation, pixels. Of `gaussian`: in units of the input."
+        None,
+        description="Of `blur`: standard deviation, pixels (absent: a tenth of the longer side). Of `gaussian`: "
+        "standard deviation of noise around the input, in the input's own units; what leaves the declared range is "
+        "clipped to it.",
     )
     samples: Annotated[Whole, Field(ge=1, le=MOST_BASELINES)] | None = Field(
         None, description="Of `uniform`, `gaussian`, `reference`: how many are drawn and averaged over (absent: 10)."
@@ -170,46 +169,12 @@ Baselines = Annotated[
 ]
 
 
-class PathBody(BaseModel):
-    """A way from the baseline to the input."""
-
-    model_config = Strict
-
-    kind: GammaKind
-    points: Annotated[list[Any], Field(min_length=1, max_length=MOST_POINTS)] | None = Field(
-        None,
-        description="Of `polyline`: the points between baseline and input, in order; each like an entry of `inputs`, "
-        "or, in the path of one input, like its value.",
-    )
-    sigma: PositiveNumber | None = Field(
-        None,
-        description="Of `blur`: standard deviation where the path starts, pixels; absent: a fifth of the longer side.",
-    )
-    name: Name | None = Field(None, description="Of `registered`: the name of one of the model's paths.")
-    steps: Annotated[Whole, Field(ge=2, le=MOST_GUIDED_STEPS)] | None = Field(
-        None, description="Of `guided`: pieces (absent: 20)."
-    )
-    fraction: Annotated[float, Field(strict=True, gt=0, le=1)] | None = Field(
-        None, description="Of `guided`: share of the features that may move in a piece (absent: 0.25)."
-    )
-
-
-def _path_form(value: object) -> str | None:
-    if isinstance(value, PathBody) or (isinstance(value, dict) and isinstance(value.get("kind"), str)):
-        return "{path}"
-    return "{inputs}" if isinstance(value, dict) else None
-
-
-Paths = Annotated[
-    Annotated[PathBody, Tag("{path}")] | Annotated[dict[str, PathBody], Field(min_length=1), Tag("{inputs}")],
-    alternatives(_path_form, "must be an object with a kind, or such objects by name of input"),
-]
-
-
-class LayerBody(BaseModel):
+class LayerBody(Closed):
     """A module of the model whose output is attributed in place of the inputs."""
 
-    model_config = Strict
+    SUCH_AS: ClassVar[str] = (
+        '{"name": "layers.1", "quantity": "conductance"}; the names are in `layers` of GET /v1/models/{name}'
+    )
 
     name: Name = Field(description="One of the model's `layers`.")
     quantity: Quantity = Field(
@@ -219,32 +184,34 @@ class LayerBody(BaseModel):
     )
 
 
-class SmoothingBody(BaseModel):
+class SmoothingBody(Closed):
     """An average over noisy copies of the input."""
 
-    model_config = Strict
+    SUCH_AS: ClassVar[str] = '{"form": "plain", "samples": 10}'
 
     form: SmoothForm = Field(SmoothForm.PLAIN, description="Average attributions, their squares, or their variance.")
     samples: Annotated[Whole, Field(ge=2, le=MOST_NOISY_COPIES)] = Field(10, description="Noisy copies.")
     noise: Annotated[float, Field(strict=True, gt=0, le=10)] = Field(
-        0.1, description="Standard deviation of the noise, in ranges (largest less smallest value) of the input."
+        0.1,
+        description="Standard deviation of the noise, as a share of the range: of each feature's declared range (a "
+        "table), of the picture's value range, else of the range of this input's own values. Nothing is clipped.",
     )
 
 
-class InteriorBody(BaseModel):
+class InteriorBody(Closed):
     """Gradients on the way, not added up."""
 
-    model_config = Strict
+    SUCH_AS: ClassVar[str] = '{"alphas": [0.1, 0.5, 1.0]}'
 
     alphas: Annotated[Alphas, Field(min_length=1)] = Field(
         list(PAPER_ALPHAS), description="Where, from 0 at the baseline to 1 at the input."
     )
 
 
-class SaturationBody(BaseModel):
+class SaturationBody(Closed):
     """How the score, and layers, change along the path."""
 
-    model_config = Strict
+    SUCH_AS: ClassVar[str] = '{"alphas": [0.2, 0.5], "layers": ["layers.1"]}'
 
     alphas: Alphas = Field([], description="Points to look at besides those that the job evaluates anyway.")
     layers: Annotated[list[Annotated[str, Field(max_length=LONGEST_NAME)]], Field(max_length=MOST_OBSERVED_LAYERS)] = (

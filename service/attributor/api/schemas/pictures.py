@@ -1,25 +1,27 @@
 """How pictures are asked for, in bodies and in query strings. Form only."""
 
-from pydantic import BaseModel, Field, field_validator
+from typing import ClassVar
 
-from attributor.api.schemas.fields import LONGEST_NAME, Strict
+from pydantic import Field, field_validator
+
+from attributor.api.schemas.fields import LONGEST_NAME, Closed
 from attributor.jobs.job import ColorMap, OverlayStyle, Polarity, VisualizationKind
 
 #: A picture's longer side, pixels: the answer must fit in a few megabytes.
 LARGEST_SIDE_PX = 2_048
 
 
-class PictureOptions(BaseModel):
+class PictureOptions(Closed):
     """How to draw."""
-
-    model_config = Strict
 
     input: str | None = Field(
         None,
         max_length=LONGEST_NAME,
-        description="Which input to draw, where several are explained; absent: the first that can be drawn.",
+        description="Which input to draw, where several are explained; absent: the first that can be drawn so.",
     )
-    polarity: Polarity = Field(Polarity.BOTH, description="Which signs are shown.")
+    polarity: Polarity = Field(
+        Polarity.BOTH, description="Which signs are shown; attributions without signs (|gradient|, squares) have one."
+    )
     clip_percentile: float = Field(
         99.0, gt=0, le=100, description="This percentile of |attribution| and above get full strength."
     )
@@ -36,6 +38,8 @@ class PictureOptions(BaseModel):
 
 class VisualizationBody(PictureOptions):
     """A picture to draw."""
+
+    SUCH_AS: ClassVar[str] = '{"kind": "heatmap"}'
 
     kind: VisualizationKind
 

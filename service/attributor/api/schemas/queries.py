@@ -2,16 +2,14 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from attributor.api.schemas.fields import LONGEST_NAME, Strict
+from attributor.api.schemas.fields import LONGEST_NAME, Closed
 from attributor.jobs.state import JobState
 
 
-class JobQuery(BaseModel):
+class JobQuery(Closed):
     """How a job is answered, as query parameters."""
-
-    model_config = Strict
 
     result: int | None = Field(
         None, ge=0, description="Which result, counted from 0, for npy and PNG of a job with several."
@@ -24,10 +22,8 @@ class JobQuery(BaseModel):
     )
 
 
-class ListQuery(BaseModel):
+class ListQuery(Closed):
     """Which jobs to list, as query parameters."""
-
-    model_config = Strict
 
     limit: int = Field(20, ge=1, le=100, description="Most jobs on one page.")
     cursor: str | None = Field(None, description="`next_cursor` of the page before.")

@@ -3,7 +3,8 @@ import io
 
 import numpy as np
 import pytest
-from attributor.api.mapping.baselines import CUSTOM_BASELINE, DEFAULT_DRAWS, baseline_kinds
+from attributor.api.mapping.baselines import BLUR_SHARE, CUSTOM_BASELINE, DEFAULT_DRAWS
+from attributor.engine import baselines as engine
 from attributor.errors import (
     InvalidBase64,
     InvalidImage,
@@ -15,7 +16,7 @@ from attributor.errors import (
 )
 from attributor.jobs.explanation import BaselineKind
 from PIL import Image
-from unit.api.models import DIGITS, MASKED, PATIENTS, PIXELS, PRICES, REVIEWS, spec
+from unit.api.models import PIXELS, spec
 
 PATIENT = {"photo": "black", "record": {"age": 50, "weight": 70}}
 
@@ -144,6 +145,8 @@ REFUSED = {
                                UnsupportedByModel, "baseline"),
     "constant of what": ("digits", {"baseline": "constant"}, InvalidRequest, "baseline.value"),
     "noise of what width": ("digits", {"baseline": {"image": "gaussian"}}, InvalidRequest, "baseline.image.sigma"),
+    "black table beside a photo": ("photo-and-record", {"baseline": {"photo": "black", "record": "black"}},
+                                   UnsupportedByModel, "baseline.record"),
     "sigma of zero": ("digits", {"baseline": [{"kind": "zero", "sigma": 1}]}, InvalidRequest, "baseline.0.sigma"),
     "value of blur": ("digits", {"baseline": {"kind": "blur", "value": 1}}, InvalidRequest, "baseline.value"),
     "draws of black": ("digits", {"baseline": {"kind": "black", "samples": 2}}, InvalidRequest, "baseline.samples"),
@@ -167,9 +170,21 @@ def test_a_baseline_that_cannot_be_is_refused(name, fields, error, field):
     assert refused.value.detail
 
 
-def test_the_kinds_of_a_model_are_those_that_fit_all_its_inputs():
-    assert baseline_kinds(DIGITS) == ["zero", "constant", "black", "white", "blur", "uniform", "gaussian"]
-    assert baseline_kinds(REVIEWS) == baseline_kinds(MASKED) == ["pad", "mask", "zero_embedding"]
-    tables = ["zero", "constant", "uniform", "gaussian", "mean", "median", "mode", "reference"]
-    assert baseline_kinds(PRICES) == tables
-    assert baseline_kinds(PATIENTS) == [*tables, "other_class"]
+def test_a_misspelt_name_is_answered_with_the_nearest_and_with_what_fits_the_model():
+    with pytest.raises(UnknownBaseline, match="did you mean white") as refused:
+        spec(baseline="whit")
+    with pytest.raises(UnknownBaseline) as of_a_table:
+        spec("rates", baseline="whit")
+    for kind in ("black", "named", "tensor", "reference", "pad"):
+        assert kind not in of_a_table.value.detail
+    assert "named" not in refused.value.detail
+    with pytest.raises(UnsupportedByModel) as unfit:
+        spec("rates", baseline="white")
+    assert "named" not in unfit.value.detail
+    assert "what fits: zero, constant, gaussian" in unfit.value.detail
+
+
+def test_a_blur_without_a_width_is_of_the_width_that_the_engine_takes():
+    assert BLUR_SHARE == engine.BLUR_SHARE
+    for form in ("blur", {"kind": "blur"}, {"image": "blur"}, {"image": {"kind": "blur"}}):
+        assert only(baseline=form).parts["image"].sigma == pytest.approx(0.8)

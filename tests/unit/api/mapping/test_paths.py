@@ -2,7 +2,9 @@ import pytest
 from attributor.api.mapping.paths import path_kinds
 from attributor.errors import InvalidRequest, InvalidShape, UnknownLayer, UnsupportedByModel
 from attributor.jobs.explanation import Gamma, GammaKind, Layer, Quantity
-from unit.api.models import DIGITS, PATIENTS, PIXELS, PRICES, REVIEWS, spec
+from unit.api.models import DIGITS, HOUSE, IMAGE, PATIENTS, PIXELS, PRICES, REVIEWS, TOKENS, spec
+from unit.api.models import PHOTO as PHOTO_INPUT
+from unit.api.models import RECORD as RECORD_INPUT
 
 PHOTO = {"shape": [1, 2, 2], "data": [0, 0, 0, 0]}
 RECORD = {"age": 1, "weight": 2}
@@ -49,7 +51,12 @@ REFUSED = {
     "blurred input": ("photo-and-record", {"record": {"kind": "blur"}}, UnsupportedByModel, "path.record.kind"),
     "guided inputs": ("photo-and-record", {"kind": "guided"}, UnsupportedByModel, "path.kind"),
     "guided tokens": ("reviews", {"kind": "guided"}, UnsupportedByModel, "path.kind"),
-    "guided by input": ("digits", {"image": {"kind": "guided"}}, InvalidRequest, "path.image.kind"),
+    "guided beside another": (
+        "photo-and-record",
+        {"record": {"kind": "guided"}},
+        UnsupportedByModel,
+        "path.record.kind",
+    ),
     "unregistered": ("prices", {"kind": "registered", "name": "zigzag"}, UnsupportedByModel, "path.name"),
     "registered without a name": ("prices", {"kind": "registered"}, InvalidRequest, "path.name"),
     "no points": ("digits", {"kind": "polyline"}, InvalidRequest, "path.points"),
@@ -96,12 +103,25 @@ def test_a_path_that_cannot_be_is_refused(name, path, error, field):
     assert (type(refused.value), refused.value.field) == (error, field), refused.value.detail
 
 
-def test_the_kinds_of_path_are_those_that_some_input_can_have():
+def test_the_kinds_of_path_are_those_that_an_input_can_have():
     plain = [GammaKind.STRAIGHT, GammaKind.POLYLINE]
-    assert path_kinds(DIGITS) == [*plain, GammaKind.BLUR, GammaKind.GUIDED]
-    assert path_kinds(REVIEWS) == plain
-    assert path_kinds(PRICES) == [*plain, GammaKind.GUIDED, GammaKind.REGISTERED]
-    assert path_kinds(PATIENTS) == [*plain, GammaKind.BLUR]
+    assert path_kinds(IMAGE, DIGITS) == [*plain, GammaKind.BLUR, GammaKind.GUIDED]
+    assert path_kinds(TOKENS, REVIEWS) == plain
+    assert path_kinds(HOUSE, PRICES) == [*plain, GammaKind.GUIDED, GammaKind.REGISTERED]
+    assert path_kinds(PHOTO_INPUT, PATIENTS) == [*plain, GammaKind.BLUR]
+    assert path_kinds(RECORD_INPUT, PATIENTS) == plain
+
+
+def test_one_input_alone_can_be_guided_by_its_name():
+    assert gamma("digits", {"image": "guided"}) == gamma("digits", "guided") == gamma("digits", {"kind": "guided"})
+
+
+def test_what_cannot_be_is_answered_with_what_can():
+    for path in ({"kind": "blur"}, {"house": "blur"}, {"kind": "registered", "name": "zigzag"}):
+        with pytest.raises(UnsupportedByModel, match="can be straight, polyline, guided, registered"):
+            spec("prices", path=path)
+    with pytest.raises(UnsupportedByModel, match=r"the path can be straight, polyline$"):
+        spec("photo-and-record", path={"photo": "guided"})
 
 
 def test_a_layer_is_one_of_the_models():
