@@ -126,6 +126,13 @@ BODIES: dict[str, tuple[Any, int, str, str]] = {
     "baseline a number": (tumour(baseline=0), 422, "invalid_request", "baseline"),
     "baseline of another size": (SMALL_BASELINE, 422, "invalid_image", "baseline.image"),
     "baseline of no reference": (pair("slow", baseline="other_class"), 422, "unsupported_by_model", "baseline"),
+    "a blur beyond bounds": (
+        DIGIT | {"baseline": {"kind": "blur", "sigma": 1e200}},
+        422,
+        "invalid_request",
+        "baseline.sigma",
+    ),
+    "a constant beyond float32": (tumour(baseline={"kind": "constant", "value": 1e39}), 422, "invalid_request", "baseline.value"),
     "black table": (tumour(baseline=["mean", "black"]), 422, "unsupported_by_model", "baseline.1"),
     "blurred table": (tumour(path={"kind": "blur"}), 422, "unsupported_by_model", "path.kind"),
     "path of a gradient": (tumour(method="saliency", path={"kind": "guided"}), 422, "invalid_request", "path"),

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from attributor.api.schemas.bodies import AttributionBody
 from attributor.errors import InvalidRequest, UnsupportedByModel
-from attributor.inputs.baselines import MOST_SHAPLEY_FEATURES, shapley_features
+from attributor.inputs.baselines import shapley_features
 from attributor.jobs.explanation import COMPARATORS, Method, Quantity
+from attributor.jobs.fitting import MOST_SHAPLEY_FEATURES
 from attributor.jobs.model import InputKind, ModelInfo
 
 

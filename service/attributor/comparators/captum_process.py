@@ -86,7 +86,8 @@ class CaptumProcess:
             return Failure(
                 UnsupportedByModel.code,
                 f"method {spec.explanation.method} is computed by Captum, which this worker lacks "
-                f"({', '.join(missing)}): its operator can add it with pip install 'attributor[comparators]'",
+                f"({', '.join(missing)}): its operator can add it with pip install 'attributor[comparators]' "
+                "(in a checkout: '.[comparators]')",
             )
         try:
             self._models.get(spec.ref, spec.digest)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from attributor.core.scale_space import blurred
 from attributor.errors import UnsupportedByModel
 from attributor.jobs.explanation import BaselineKind, BaselinePart, BaselineSpec
-from attributor.jobs.model import NO_TOKEN, InputKind, InputSpec, ModelInfo, Tensors
+from attributor.jobs.fitting import FITS
+from attributor.jobs.model import NO_TOKEN, InputSpec, ModelInfo, Tensors
 
 #: Standard deviation of a blur that names none, as a share of the picture's longer side. Ours: shapes are gone, large
 #: areas of colour stay.
@@ -126,7 +127,7 @@ def _wishes(spec: BaselineSpec, example: Tensors, info: ModelInfo, reference: Te
         )
         if wish.part.kind is BaselineKind.OTHER_CLASS:
             raise ValueError("other_class is searched for on the model (boundary.py)")
-        if declared.kind not in _FITS[wish.part.kind]:
+        if declared.kind not in FITS[wish.part.kind]:
             raise wish.refused(f"does not fit its kind, {declared.kind}")
         wishes[declared.name] = wish
     return wishes
@@ -257,31 +258,6 @@ def _unbounded(declared: InputSpec) -> str:
     missing = [feature.name for feature in declared.features if feature.minimum is None or feature.maximum is None]
     return f"a declared minimum and maximum of the feature '{missing[0]}'" if missing else "a declared range"
 
-
-_NUMBERS = frozenset({InputKind.TABULAR, InputKind.IMAGE, InputKind.TENSOR})
-_IMAGE = frozenset({InputKind.IMAGE})
-_TOKENS = frozenset({InputKind.TOKENS})
-_ALL = frozenset(InputKind)
-
-#: The kinds of input that each kind of baseline fits.
-_FITS: Mapping[BaselineKind, frozenset[InputKind]] = {
-    BaselineKind.NAMED: _ALL,
-    BaselineKind.TENSOR: _ALL,
-    BaselineKind.ZERO: _NUMBERS,
-    BaselineKind.CONSTANT: _NUMBERS,
-    BaselineKind.BLACK: _IMAGE,
-    BaselineKind.WHITE: _IMAGE,
-    BaselineKind.BLUR: _IMAGE,
-    BaselineKind.UNIFORM: _NUMBERS,
-    BaselineKind.GAUSSIAN: _NUMBERS,
-    BaselineKind.MEAN: _NUMBERS,
-    BaselineKind.MEDIAN: _NUMBERS,
-    BaselineKind.MODE: _ALL,
-    BaselineKind.REFERENCE: _ALL,
-    BaselineKind.PAD: _TOKENS,
-    BaselineKind.MASK: _TOKENS,
-    BaselineKind.ZERO_EMBEDDING: _TOKENS,
-}
 
 _FIXED: Mapping[BaselineKind, Callable[[_Wish], Values]] = {
     BaselineKind.NAMED: _given,

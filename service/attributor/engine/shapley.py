@@ -15,10 +15,8 @@ from attributor.engine.route import Route
 from attributor.engine.steps import Steps
 from attributor.engine.visits import room, visit
 from attributor.errors import UnsupportedByModel
+from attributor.jobs.fitting import MOST_SHAPLEY_FEATURES
 from attributor.jobs.model import Tensors
-
-#: Equal to that of `inputs.baselines`, which says why.
-MOST_SHAPLEY_FEATURES = 4096
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,42 +4,13 @@ Knows what the manifest says of a model, no example and no reference set. The va
 refuses the same (tests/unit/inputs/test_baselines.py holds both together).
 """
 
-from collections.abc import Mapping
 from math import prod
 
 from attributor.errors import UnsupportedByModel
 from attributor.jobs.explanation import BaselineKind, BaselinePart, BaselineSpec
+from attributor.jobs.fitting import FITS
 from attributor.jobs.model import InputKind, InputSpec, ModelInfo, OutputKind
 
-#: Every sampled order of the features costs a forward pass for each of them. Ours: a 64 x 64 picture; beyond it twenty
-#: orders are 80,000 passes, and the answer is noise at that price.
-MOST_SHAPLEY_FEATURES = 4096
-
-_NUMBERS = frozenset({InputKind.TABULAR, InputKind.IMAGE, InputKind.TENSOR})
-_IMAGE = frozenset({InputKind.IMAGE})
-_TOKENS = frozenset({InputKind.TOKENS})
-_ALL = frozenset(InputKind)
-
-#: The kinds of input that a kind of baseline fits.
-_FITS: Mapping[BaselineKind, frozenset[InputKind]] = {
-    BaselineKind.NAMED: _ALL,
-    BaselineKind.TENSOR: _ALL,
-    BaselineKind.ZERO: _NUMBERS,
-    BaselineKind.CONSTANT: _NUMBERS,
-    BaselineKind.BLACK: _IMAGE,
-    BaselineKind.WHITE: _IMAGE,
-    BaselineKind.BLUR: _IMAGE,
-    BaselineKind.UNIFORM: _NUMBERS,
-    BaselineKind.GAUSSIAN: _NUMBERS,
-    BaselineKind.MEAN: _NUMBERS,
-    BaselineKind.MEDIAN: _NUMBERS,
-    BaselineKind.MODE: _ALL,
-    BaselineKind.REFERENCE: _ALL,
-    BaselineKind.OTHER_CLASS: _NUMBERS,
-    BaselineKind.PAD: _TOKENS,
-    BaselineKind.MASK: _TOKENS,
-    BaselineKind.ZERO_EMBEDDING: _TOKENS,
-}
 _FROM_REFERENCE = frozenset(
     {
         BaselineKind.MEAN,
@@ -75,7 +46,7 @@ def fitting_kinds(declared: InputSpec, info: ModelInfo) -> tuple[BaselineKind, .
 
     def fits(kind: BaselineKind) -> bool:
         no_classes = info.output.kind is OutputKind.VALUES
-        if declared.kind not in _FITS[kind] or (kind is BaselineKind.OTHER_CLASS and no_classes):
+        if declared.kind not in FITS[kind] or (kind is BaselineKind.OTHER_CLASS and no_classes):
             return False
         try:
             check_part(declared, BaselinePart(kind, value=0.0, sigma=1.0), info)
@@ -99,7 +70,7 @@ def check_part(declared: InputSpec, part: BaselinePart | None, info: ModelInfo) 
     """Whether one attributed input can have its part. Raises UnsupportedByModel with field "baseline"."""
     if part is None:
         raise _refused(f"no baseline is given for the input '{declared.name}'; every attributed input needs one")
-    if declared.kind not in _FITS[part.kind]:
+    if declared.kind not in FITS[part.kind]:
         fitting = ", ".join(fitting_kinds(declared, info))
         raise _refused(f"{part.kind} does not fit the {declared.kind} input '{declared.name}'; what fits: {fitting}")
     if part.kind in _FROM_REFERENCE and not info.reference_count:

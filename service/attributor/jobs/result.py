@@ -115,7 +115,8 @@ class PathResult:
     `completeness_reason` says why, for methods without the axiom. `baseline_score` is the mean over `baselines`.
     `attribution_error`: relative L1 difference to the same rule on every other node (None where undefined). What
     concerns integration (tolerances, `converged`, `rule`, `nodes`) is None for methods that do not integrate.
-    `saturation` stands in the first target's result. `spread`: standard deviation of the attributions over the baselines (n - 1), where there are several.
+    `saturation` stands in the first target's result. `spread`: standard deviation of the attributions over the
+    baselines (n - 1), where there are several.
     `standard_error`: of sampled attributions, per feature. `baseline`: the (mean) baseline, in the input's units.
     """
 

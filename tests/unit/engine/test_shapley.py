@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from attributor.engine.shapley import MOST_SHAPLEY_FEATURES, shapley_values
+from attributor.engine.shapley import shapley_values
 from attributor.errors import NonFiniteScore, UnsupportedByModel
-from attributor.inputs import baselines as checked_before
 from attributor.jobs.explanation import Target, Term
+from attributor.jobs.fitting import MOST_SHAPLEY_FEATURES
 from function_model import FunctionModel, drive, x
 
 ZERO, ONE_THREE = x(0, 0), x(1, 3)
@@ -122,7 +122,6 @@ def test_too_many_features_are_refused_with_what_would_do():
     with pytest.raises(UnsupportedByModel, match="integrated_gradients") as refusal:
         sampled(minimum, {"x": np.zeros_like(example["x"])}, example)
     assert refusal.value.field == "method"
-    assert checked_before.MOST_SHAPLEY_FEATURES == MOST_SHAPLEY_FEATURES
 
 
 def test_a_score_that_is_not_finite_ends_it():

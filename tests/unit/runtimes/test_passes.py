@@ -216,7 +216,8 @@ def test_a_gradient_alone_of_a_token_is_the_norm_over_its_embedding():
     _, gradient = gradient_of(
         lambda e: module.of_embedding(e, torch.tensor(IDS)[None])[:, 3, 2], module.embed.weight.detach().numpy()[IDS]
     )
-    np.testing.assert_allclose(model.attributions("p", 0, {0: 1.0})["ids"], np.linalg.norm(gradient, axis=1), rtol=1e-4, atol=1e-7)
+    expected = np.linalg.norm(gradient, axis=1)
+    np.testing.assert_allclose(model.attributions("p", 0, {0: 1.0})["ids"], expected, rtol=1e-4, atol=1e-7)
 
 
 def test_plain_curves_and_others_share_a_pass():

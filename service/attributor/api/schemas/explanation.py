@@ -8,9 +8,9 @@ from attributor.api.schemas.fields import (
     LONGEST_NAME,
     Alphas,
     Closed,
+    Element,
     Name,
-    Number,
-    PositiveNumber,
+    Sigma,
     Whole,
     alternatives,
     class_name,
@@ -40,7 +40,7 @@ class TermBody(Closed):
     SUCH_AS: ClassVar[str] = '{"output": "cat", "weight": 1}'
 
     output: Output = Field(description="Index or label.")
-    weight: Number = Field(1.0, description="Its factor in the sum; not 0.")
+    weight: Element = Field(1.0, description="Its factor in the sum; not 0.")
 
     _is_class = field_validator("output", mode="before")(class_name)
 
@@ -108,8 +108,8 @@ class GenericBaseline(Closed):
     SUCH_AS: ClassVar[str] = '{"kind": "zero"}'
 
     kind: GenericKind
-    value: Number | None = Field(None, description="Of `constant`: the value of every element.")
-    sigma: PositiveNumber | None = Field(
+    value: Element | None = Field(None, description="Of `constant`: the value of every element.")
+    sigma: Sigma | None = Field(
         None,
         description="Of `blur`: standard deviation, pixels (absent: a tenth of the longer side). Of `gaussian`: "
         "standard deviation of noise around the input, in the input's own units; what leaves the declared range is "

@@ -20,6 +20,10 @@ LONGEST_NAME = 200
 Name = Annotated[str, Field(strict=True, max_length=LONGEST_NAME)]
 Whole = Annotated[int, Field(strict=True)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+#: What an element of an input can hold: float32, rounded down to what people can read.
+Element = Annotated[float, Field(strict=True, ge=-3.4e38, le=3.4e38)]
+#: Ours: far above every picture's side and every feature's range, far below where its square overflows.
+Sigma = Annotated[float, Field(strict=True, gt=0, le=1e9)]
 PositiveNumber = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Alpha = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 #: Ours: a point per hundredth, on one line of an answer.

@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, Tag, WithJsonSchema
 
-from attributor.api.schemas.fields import Closed, Name, PositiveNumber, Whole, alternatives, one_of
+from attributor.api.schemas.fields import Closed, Name, Sigma, Whole, alternatives, one_of
 from attributor.jobs.explanation import GammaKind
 
 #: Ours: a polyline with more points is a registered path.
@@ -24,7 +24,7 @@ class PathBody(Closed):
         description="Of `polyline`: the points between baseline and input, in order; each like an entry of `inputs`, "
         "or, in the path of one input, like its value.",
     )
-    sigma: PositiveNumber | None = Field(
+    sigma: Sigma | None = Field(
         None,
         description="Of `blur`: standard deviation where the path starts, pixels; absent: a fifth of the longer side.",
     )
