@@ -37,9 +37,22 @@ SMALL_GAP = 0.02
 ROUNDING = 3e-6
 #: True errors below float32's own need no attribution error that covers them.
 NEGLIGIBLE = 1e-5
-ROW = "{:<12}{:<27}{:>6}{:>8}{:>7}{:>9}{:>10}{:>10}{:>9}{:>9}{:>8}"
+#: What a forward pass costs, in gradients: a gradient is a forward pass and a backward one of about twice its work.
+FORWARD_COST = 1 / 3
+ROW = "{:<12}{:<27}{:>6}{:>8}{:>7}{:>9}{:>7}{:>10}{:>10}{:>9}{:>9}{:>8}"
 HEAD = ROW.format(
-    "net", "quadrature", "inputs", "grads", "most", "forwards", "L1 median", "L1 p90", "covered", "est/true", "unmet"
+    "net",
+    "quadrature",
+    "inputs",
+    "grads",
+    "most",
+    "forwards",
+    "cost",
+    "L1 median",
+    "L1 p90",
+    "covered",
+    "est/true",
+    "unmet",
 )
 
 Vector = NDArray[np.float64]
@@ -181,10 +194,11 @@ def line(net: str, name: str, answers: Sequence[Answer]) -> str:
         covered = f"{np.mean([e >= true or true < NEGLIGIBLE for e, true in estimates]):.0%}"
         ratio = f"{np.median([e / true for e, true in estimates]):.1f}"
     gradients = [answer.gradients for answer in answers]
-    forwards = np.mean([answer.forwards for answer in answers])
+    forwards = [answer.forwards for answer in answers]
+    cost = np.median(np.array(gradients) + FORWARD_COST * np.array(forwards))
     unmet = "" if "%" not in name else str(sum(not answer.converged for answer in answers))
     return ROW.format(
-        net, name, len(answers), f"{np.median(gradients):g}", max(gradients), f"{forwards:.1f}",
+        net, name, len(answers), f"{np.median(gradients):g}", max(gradients), f"{np.median(forwards):g}", f"{cost:.1f}",
         f"{np.median(l1):.4%}", f"{np.quantile(l1, 0.9):.3%}", covered, ratio, unmet,
     )  # fmt: skip
 

@@ -132,7 +132,7 @@ BODIES: dict[str, tuple[Any, int, str, str]] = {
         "invalid_request",
         "baseline.sigma",
     ),
-    "a constant beyond float32": (tumour(baseline={"kind": "constant", "value": 1e39}), 422, "invalid_request", "baseline.value"),
+    "a huge constant": (tumour(baseline={"kind": "constant", "value": 1e39}), 422, "invalid_request", "baseline.value"),
     "black table": (tumour(baseline=["mean", "black"]), 422, "unsupported_by_model", "baseline.1"),
     "blurred table": (tumour(path={"kind": "blur"}), 422, "unsupported_by_model", "path.kind"),
     "path of a gradient": (tumour(method="saliency", path={"kind": "guided"}), 422, "invalid_request", "path"),

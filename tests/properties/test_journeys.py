@@ -66,7 +66,8 @@ def test_what_converged_is_complete_within_each_targets_limit(journey, tolerance
     integral = solve(journey, tolerance)
     for target, converged in enumerate(integral.converged):
         assert integral.gaps[target] == pytest.approx(gap(journey, target), abs=1e-12)
-        assert integral.limits[target] == tolerance.limit(integral.gaps[target])
+        assert integral.limits[target] == tolerance.limit(integral.gaps[target], integral.variations[target])
+        assert integral.variations[target] >= abs(integral.gaps[target]) - 1e-12
         if converged:
             error = abs(weighted_sum(integral, target) - integral.gaps[target])
             assert error <= integral.limits[target] + 1e-9

@@ -2,7 +2,7 @@
 
 Scores at a few points, which cost no gradient, show where each curve's nodes are wanted (`placing.py`). Each round
 every panel is integrated by one polynomial through all nodes (`spectral.py`) or by the stencils with the smallest
-residuals (`mesh.py`), for every target; if the sum of the panels' indicators exceeds a target's tolerance, the panels
+residuals (`mesh.py`), for every target; if the panels' indicators together exceed a target's tolerance, the panels
 that carry it are split (`choosing.py`): all at once, by the polynomial's next rule, where most of them do, else in the
 middle. Nothing is wasted by a split: all weights are recomputed from all nodes, which stay. Several curves and several
 targets share the budget: panels compete by their indicators in shares of the error that their target is allowed.
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate
-from math import log10
+from math import log10, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,6 +109,7 @@ class AdaptiveIntegrator:
         self._unfitted = set(range(len(curves)))
         self._residuals: list[float] = []
         self._gaps: tuple[float, ...] = ()
+        self._variations: tuple[float, ...] = ()
         self._limits: tuple[float, ...] = ()
         self._met: list[bool] = []
         #: Why it stops, once the check that may be due is answered; its weights, and what the last check found.
@@ -183,6 +184,7 @@ class AdaptiveIntegrator:
             limits=self._limits,
             discontinuous_at=next(((i, curve.jump) for i, curve in enumerate(self._curves) if curve.jump), None),
             attribution_errors=self._errors,
+            variations=self._variations,
         )
 
     def _scan(self, told: Told) -> None:
@@ -198,12 +200,13 @@ class AdaptiveIntegrator:
         if self._wanted:
             return
         n = first_nodes(len(self._scans), self._tolerance, self._max_evaluations)
+        nested = n * len(self._scans) < self._max_evaluations
         for number, (scan, share, ends) in enumerate(zip(self._scans, self._shares, self._ends, strict=True)):
-            placing = scan.placing()
-            self._curves.append(CurvePanels(share, placing))
+            rule = spectral.rule(n, scan.placing(), nested=nested)
+            self._curves.append(CurvePanels(share, rule))
             for told in ends:
                 self._curves[number].add(told)
-            for alpha in spectral.alphas(n, placing):
+            for alpha in rule.alphas:
                 self._want(number, alpha, gradient=True)
 
     def _want(self, number: int, alpha: float, *, gradient: bool) -> None:
@@ -224,9 +227,12 @@ class AdaptiveIntegrator:
         self._unfitted.clear()
         if not self._gaps:  # The ends of all curves are among the first nodes.
             self._gaps = tuple([sum([curve.gap(target) for curve in self._curves]) for target in self._targets])
-            self._limits = tuple([self._tolerance.limit(gap) for gap in self._gaps])
+        self._variations = tuple(
+            [sum([curve.variations[target] for curve in self._curves]) for target in self._targets]
+        )
+        self._limits = tuple(map(self._tolerance.limit, self._gaps, self._variations))
         self._residuals = [sum([curve.residuals[target] for curve in self._curves]) for target in self._targets]
-        indicators = [sum([curve.indicators[target] for curve in self._curves]) for target in self._targets]
+        indicators = [sqrt(sum([curve.squares[target] for curve in self._curves])) for target in self._targets]
         self._met = [
             indicator <= limit and abs(residual) <= limit
             for indicator, residual, limit in zip(indicators, self._residuals, self._limits, strict=True)

@@ -1,6 +1,7 @@
 """Which panels to split, of all curves side by side. Pure functions; knows no budget and no nodes."""
 
 from collections.abc import Sequence
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,8 +10,9 @@ from attributor.core import mesh
 from attributor.core.integrator import StopReason
 from attributor.core.panels import Panels
 
-#: Share of the tolerance that the panels left alone in a round may use up; the split ones need the rest.
-UNSPLIT_SHARE = 0.5
+#: Share of the tolerance that the panels left alone in a round may use up; the split ones need the rest. Ours: with 0.5
+#: GoogLeNet takes a fifth more gradients, for a twentieth fewer rounds.
+UNSPLIT_SHARE = 0.85
 #: Indicators are compared in so many steps per factor of two: 1 % apart, far above float32 rounding. Ours.
 TIES_PER_OCTAVE = 64
 #: Stands for an allowed error of zero where shares of it are compared: below any residual that counts.
@@ -25,23 +27,38 @@ def for_completeness(
     """Panels to split for completeness, worst first: the fewest such that the others together stay below a share of the
     limit, for each target that is not met yet. None where no split can bring any of them within its limit.
 
-    Per target: `limits`, `totals` of the indicators, and whether the target is `met`.
+    Per target: `limits`, `totals` of the indicators as `together` has them, and whether the target is `met`.
     """
     open_to_splits = np.where(panels.idle, 0.0, panels.indicator)
-    within_reach = [sum(row) for row in open_to_splits.tolist()]
-    # Jumps and noise alone may exceed the limit: then the rest is brought within it, and no more is spent.
+    within_reach, rounding = together(open_to_splits), together(panels.noise)
     wanting = [
         target
-        for target, (total, reach, limit) in enumerate(zip(totals, within_reach, limits, strict=True))
-        if not met[target] and not (total - reach > limit and reach <= limit)
+        for target, (total, reach, noise, limit) in enumerate(zip(totals, within_reach, rounding, limits, strict=True))
+        if not met[target] and reach > noise and not _rest_is_fine(total, reach, limit)
     ]
     if not wanting:
         return np.empty(0, np.intp)
     share = open_to_splits[wanting] / np.array([[max(limits[target], LEAST_LIMIT)] for target in wanting])
     order = _worst_first(share.max(axis=0))
-    left_over = share.sum(axis=1, keepdims=True) - share[:, order].cumsum(axis=1)
-    enough = int(np.count_nonzero(left_over.max(axis=0) > UNSPLIT_SHARE)) + 1
+    squares = share[:, order] ** 2
+    left_over = squares.sum(axis=1, keepdims=True) - squares.cumsum(axis=1)
+    enough = int(np.count_nonzero(left_over.max(axis=0) > UNSPLIT_SHARE**2)) + 1
     return order[:enough]
+
+
+def together(indicators: mesh.Floats) -> list[float]:
+    """What indicators of shape (targets, panels) count per target: the root of the sum of their squares.
+
+    Residuals of kinked panels have random signs, and so has rounding: the sum of n of them grows as the root of n, as
+    that of independent errors, where the sum of their sizes overstates it by as much. Unlike a sum with signs it
+    cannot vanish by luck; that one, which is the true error, must be within the limit besides.
+    """
+    return [sqrt(square) for square in (indicators**2).sum(axis=1).tolist()]
+
+
+def _rest_is_fine(total: float, reach: float, limit: float) -> bool:
+    """Whether jumps and rounding alone exceed the limit, and the rest is within it: then no more is spent."""
+    return total**2 - reach**2 > limit**2 and reach <= limit
 
 
 def for_vectors(panels: Panels, wrong: NDArray[np.bool_]) -> NDArray[np.intp]:

@@ -1,6 +1,7 @@
 """Integrators whose nodes are settled beforehand: a fixed rule, or random nodes. They hold no tensor."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from attributor.core.integrator import (
     Ask,
@@ -35,6 +36,7 @@ class FixedIntegrator:
         self._pending = {ask.nodes[0].index: ask for ask in self._wanted}
         self._told: list[list[Told]] = [[] for _ in self._curves]
         self._gaps: tuple[float, ...] = ()
+        self._variations: tuple[float, ...] = ()
         self._residuals: tuple[float, ...] = ()
         self._check: Check | None = None
         self._errors: tuple[float | None, ...] | None = None
@@ -74,7 +76,7 @@ class FixedIntegrator:
         """See Integrator; converged where the rule happens to meet the tolerance."""
         if self._check is None or not self.done:
             raise RuntimeError("not done: nodes are still to be told. This is a bug.")
-        limits = tuple(self._tolerance.limit(gap) for gap in self._gaps)
+        limits = tuple(map(self._tolerance.limit, self._gaps, self._variations))
         fine = attributed(self._tolerance, self._check, self._errors)
         return Integral(
             nodes=tuple(told for curve in self._told for told in curve),
@@ -85,6 +87,7 @@ class FixedIntegrator:
             gaps=self._gaps,
             limits=limits,
             attribution_errors=self._errors,
+            variations=self._variations,
         )
 
     def _at_end(self, told: Told) -> Told:
@@ -107,18 +110,20 @@ class FixedIntegrator:
         coarse_weights = self._by_index([w for w in coarse if w]) if all(coarse) else None
         self._check = Check((weights,) * self._n_targets, (coarse_weights,) * self._n_targets)
         targets = range(self._n_targets)
-        self._gaps = tuple(
-            sum(
-                curve.weight * (told[-1].scores[t] - told[0].scores[t])
-                for curve, told in zip(self._curves, self._told, strict=True)
-            )
-            for t in targets
+        scores = [[[told.scores[t] for told in curve] for curve in self._told] for t in targets]
+        self._gaps = tuple(self._over_curves([its[-1] - its[0] for its in of_target]) for of_target in scores)
+        self._variations = tuple(
+            self._over_curves([sum(abs(b - a) for a, b in pairwise(its)) for its in of_target]) for of_target in scores
         )
         slopes = {told.node.index: told.slopes for curve in self._told for told in curve}
         self._residuals = tuple(
             sum(weight * (slopes[index][t] or 0.0) for index, weight in weights.items()) - self._gaps[t]
             for t in targets
         )
+
+    def _over_curves(self, of_each: Sequence[float]) -> float:
+        """The sum over the curves, each times its share."""
+        return sum(curve.weight * value for curve, value in zip(self._curves, of_each, strict=True))
 
     def _by_index(self, weights: Sequence[Sequence[float]]) -> Mapping[int, float]:
         """A weight per node of each curve's rule, times the curve's share, by node index."""

@@ -43,9 +43,19 @@ class StopReason(StrEnum):
     RESOLUTION = "resolution"
 
 
+#: A score difference below this share of the score's variation along the path is a small one: the relative tolerance
+#: is then one of this share of the variation. Ours: it governs 9 of the 310 inputs we tuned on; they lie below 0.05,
+#: and all others but one above 0.2. Seven of the 9 are inception's, and without it spent budgets of 500 in vain.
+SMALL_GAP_SHARE = 0.1
+
+
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """The completeness error allowed: the larger of `relative` * |F(x) - F(x')| and `absolute` (units of the score).
+    """The completeness error allowed: `relative` * |F(x) - F(x')|, or `absolute` (units of the score) if that is more.
+
+    Where the score goes up and down and ends about where it began, the difference is small against `variation`, the
+    sum of |dF| over the known scores of the path, and says nothing of how well it can be integrated: then
+    `relative` * SMALL_GAP_SHARE * variation is allowed, in whatever units the score has.
 
     `attribution`: the attribution error allowed, relative; None: any. `relative` None: any completeness error, so that
     the attribution error alone decides.
@@ -55,9 +65,11 @@ class Tolerance:
     absolute: float
     attribution: float | None = None
 
-    def limit(self, gap: float) -> float:
+    def limit(self, gap: float, variation: float = 0.0) -> float:
         """The completeness error allowed at a score difference of `gap`."""
-        return inf if self.relative is None else max(self.relative * abs(gap), self.absolute)
+        if self.relative is None:
+            return inf
+        return max(self.relative * abs(gap), self.absolute, self.relative * SMALL_GAP_SHARE * variation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +108,9 @@ class Integral:
 
     Curves' shares are in the weights already. A node without a slope has none. `coarse_weights`: the same rule on every
     other node of each curve, for the attribution error; None per target with too few nodes.
-    `gaps`: per target, F(x) - F(x') in the mean over the baselines; `limits`: the completeness error allowed there.
-    `discontinuous_at`: curve and alpha of a jump in F; `open_ends`: those ends at which the gradient was not finite.
+    `gaps`: per target, F(x) - F(x') in the mean over the baselines; `limits`: the completeness error allowed there;
+    `variations`: sum of |dF| between neighbouring nodes, in the same mean.
+    `discontinuous_at`: curve and alpha of a jump in F.
     `attribution_errors`: per target, where they decided.
     """
 
@@ -109,8 +122,8 @@ class Integral:
     gaps: tuple[float, ...]
     limits: tuple[float, ...]
     discontinuous_at: tuple[int, float] | None = None
-    open_ends: tuple[tuple[int, float], ...] = ()
     attribution_errors: tuple[float | None, ...] | None = None
+    variations: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,8 +59,8 @@ def fit(alpha: Floats, score: Floats, slope: Floats) -> Fit:
     usable = np.isfinite(slope)
     table = (_cached_table if len(alpha) <= CACHED_NODES else _last_table)(alpha.tobytes(), usable.tobytes())
     rise = np.diff(score)
-    size = np.abs(score)
-    noise = FLOAT_NOISE * (size[1:] + size[:-1] + np.abs(rise))
+    # Where a score passes through zero, the numbers inside the net that cancel there are as large as elsewhere.
+    noise = FLOAT_NOISE * (2 * np.abs(score).max() + np.abs(rise))
     residual = table.rows @ np.where(usable, slope, 0.0) - rise[table.panel]
     key = np.maximum(np.abs(residual), noise[table.panel]) * table.price
     # Per panel the candidate with the least key; a stable sort leaves ties to the shortest, which stands first.

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from attributor.core import mesh, spectral
 from attributor.core.integrator import Told
-from attributor.core.placing import Placing
 
 #: Splits without a shrinking residual after which a panel is taken to hold a jump of F (a kink halves it each time).
 JUMP_SPLITS = 6
@@ -28,7 +27,7 @@ BY_ALPHA = attrgetter("node.alpha")
 
 
 class Panels(NamedTuple):
-    """What is known of panels, shape (targets, panels); indicators, sizes and widths times their curves' weights.
+    """What is known of panels, shape (targets, panels); all but the flags times their curves' weights.
 
     `size`: the absolute residual of a panel's two ends alone, zero where it is no more than rounding or a jump.
     `idle`: no split makes the indicator smaller: it is `at_rounding`, or `jumped`, or too `narrow` to be split.
@@ -36,6 +35,7 @@ class Panels(NamedTuple):
     """
 
     indicator: mesh.Floats
+    noise: mesh.Floats
     size: mesh.Floats
     idle: NDArray[np.bool_]
     at_rounding: NDArray[np.bool_]
@@ -54,10 +54,10 @@ def side_by_side(parts: Sequence[Panels]) -> Panels:
 class CurvePanels:
     """One curve's nodes and panels: `add` what was told, then `fit`; look at the `panels`, `halve` some, and so on."""
 
-    def __init__(self, weight: float, placing: Placing | None = None) -> None:
+    def __init__(self, weight: float, rule: spectral.Rule | None = None) -> None:
         self._weight = weight
-        #: As long as the nodes are those of `spectral`.
-        self._placing = placing
+        #: As long as the nodes are this one's.
+        self._rule = rule
         self._fits: list[mesh.Fit] = []
         self._panels: Panels | None = None
         self._alpha = np.empty(0)
@@ -70,9 +70,11 @@ class CurvePanels:
         self._stuck = np.empty((0, 0), int)
         self._parts = np.empty(0, int)
         self.told: list[Told] = []  # ascending in alpha after each fit
-        #: Per target, sums over the panels.
+        #: Per target, sums over the panels: of the residuals, of the indicators' squares, and of the scores' rises,
+        #: taken absolute.
         self.residuals: list[float] = []
-        self.indicators: list[float] = []
+        self.squares: list[float] = []
+        self.variations: list[float] = []
         #: Alpha of the first jump of any target's score.
         self.jump: float | None = None
 
@@ -89,12 +91,13 @@ class CurvePanels:
         self._fits = [self._fit(f, h) for f, h in zip(self._score, self._slope, strict=True)]
         self._indicators = [fit.indicator for fit in self._fits]
         self.residuals = [self._weight * sum(fit.residual.tolist()) for fit in self._fits]
-        self.indicators = [self._weight * sum(indicator.tolist()) for indicator in self._indicators]
+        self.squares = [self._weight**2 * float(indicator @ indicator) for indicator in self._indicators]
+        self.variations = (self._weight * np.abs(np.diff(self._score, axis=1)).sum(axis=1)).tolist()
         self._panels = None
 
     def _fit(self, score: mesh.Floats, slope: mesh.Floats) -> mesh.Fit:
         local = mesh.fit(self._alpha, score, slope)
-        return local if self._placing is None else spectral.fit(self._placing, score, slope, local)
+        return local if self._rule is None else spectral.fit(self._rule, score, slope, local)
 
     @property
     def panels(self) -> Panels:
@@ -105,7 +108,8 @@ class CurvePanels:
 
     def _judged(self) -> Panels:
         size = np.abs(_rows([fit.trapezoid_residual for fit in self._fits]))
-        above_rounding = size > _rows([fit.noise for fit in self._fits])
+        noise = _rows([fit.noise for fit in self._fits])
+        above_rounding = size > noise
         self._stuck = self._splits_without_gain(size, above_rounding)
         self._size = size
         jumped = self._stuck >= JUMP_SPLITS
@@ -116,6 +120,7 @@ class CurvePanels:
         self._parts = np.ones(width.shape[1], int)
         return Panels(
             indicator=self._weight * _rows(self._indicators),
+            noise=self._weight * noise,
             size=self._weight * size * (above_rounding & ~jumped),
             idle=at_rounding | jumped | narrow,
             at_rounding=at_rounding,
@@ -127,18 +132,19 @@ class CurvePanels:
     @property
     def extensible(self) -> bool:
         """Whether the nodes are still those of one polynomial, and few enough to take twice as many."""
-        return self._placing is not None and len(self.told) <= MOST_EXTENDED
+        return self._rule is not None and self._rule.nested and len(self.told) <= MOST_EXTENDED
 
     def extend(self) -> list[float]:
         """Note that every panel is split: where the nodes are wanted now that make the next rule of one polynomial."""
-        if self._placing is None:
+        if self._rule is None:
             raise RuntimeError("no polynomial goes through all nodes any more. This is a bug.")
         self._parts[:] = 2
-        return list(spectral.alphas(2 * len(self.told) - 3, self._placing)[::2])
+        self._rule = self._rule.next
+        return list(self._rule.alphas[::2])
 
     def halve(self, panel: int) -> float:
         """Note that a panel is split, by its number: its middle, where a node is wanted now. Ends the polynomial."""
-        self._placing = None
+        self._rule = None
         self._parts[panel] = 2
         return self._middle(panel)
 
@@ -152,9 +158,9 @@ class CurvePanels:
 
     def coarse_weights(self, target: int) -> dict[int, float] | None:
         """The same rule on every other node; None where that leaves too few."""
-        n = len(self.told) - 2
-        if self._placing is not None and n % 2:
-            return self._by_index(target, self.told[2:-1:2], spectral.rows(n // 2, self._placing).sum(axis=0))
+        halved = None if self._rule is None else self._rule.every_other
+        if halved is not None:
+            return self._by_index(target, self.told[2:-1:2], halved.rows.sum(axis=0))
         kept = mesh.every_other(self._slope[target])
         if not len(kept):
             return None

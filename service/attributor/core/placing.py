@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-#: Even points of a curve's first scores, both ends among them, by the most curves that get so many. Ours: 5 are nearly
-#: as good on kinked nets, 17 a little better on transformers; figures in ARCHITECTURE.md, decision 13.
-SCANNED = ((1, 9), (4, 5))
+#: Even points of a curve's first scores, both ends among them, and the most curves that get so many. Ours: 9 save
+#: one gradient or so at most, in the mean of a net, for four more forward passes; ARCHITECTURE.md, decision 13.
+SCANNED, MOST_SCANNED_CURVES = 5, 4
 FEWEST_SCANNED = 3
 #: A stretch with more than this share of the score's whole variation is halved, so often at most. Ours: without it the
 #: transformer's peaks, a fortieth of the path, stay unresolved.
@@ -64,7 +64,7 @@ PLACINGS = (Placing(), *(Placing(i / (CENTRES - 1), width) for width in WIDTHS f
 
 def first_scan(n_curves: int) -> tuple[float, ...]:
     """Where a curve's first scores are wanted, both ends included, if there are so many curves."""
-    n = next((n for most, n in SCANNED if n_curves <= most), FEWEST_SCANNED)
+    n = SCANNED if n_curves <= MOST_SCANNED_CURVES else FEWEST_SCANNED
     return tuple(i / (n - 1) for i in range(n))
 
 

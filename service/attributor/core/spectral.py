@@ -1,10 +1,12 @@
 """One polynomial through all nodes of a curve, in the coordinate of its placing. Pure arrays.
 
 Fejer's second rule (Fejer 1933; Waldvogel 2006): its n nodes are even in angle, leave out both ends, and are among the
-2 n + 1 of the next one, so nothing is wasted by refining. On smooth scores it converges as Gauss's rules do.
+2 n + 1 of the next one, so nothing is wasted by refining. On smooth scores it converges nearly as Gauss's rule does,
+which stands in for it where no budget is left to refine with.
 """
 
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,44 +23,96 @@ JUDGED_TOGETHER = 2
 STRETCHES = 5
 
 
-def nodes(n: int) -> Floats:
-    """The n nodes, ascending in (0, 1)."""
+@dataclass(frozen=True)
+class Rule:
+    """`n` nodes on a curve: Fejer's, or Gauss's where `nested` is False and none will follow. Get it from `rule`."""
+
+    n: int
+    placing: Placing
+    nested: bool = True
+
+    @cached_property
+    def alphas(self) -> tuple[float, ...]:
+        """The nodes on the curve, ascending in (0, 1)."""
+        return tuple(self.placing.alpha(self._nodes).tolist())
+
+    @cached_property
+    def rows(self) -> Floats:
+        """Weights of the nodes' slopes in the integral over each of the n + 1 panels between 0, the nodes and 1.
+
+        Each row is scaled such that constants are exact on its panel.
+        """
+        weights = (_fejer_rows if self.nested else _gauss_rows)(self.n) * self.placing.speed(self._nodes)
+        width = np.diff([0.0, *self.alphas, 1.0])
+        return np.asarray(weights * (width / weights.sum(axis=1))[:, None])
+
+    @property
+    def next(self) -> "Rule":
+        """The one that keeps all nodes, as every other of its own."""
+        return rule(2 * self.n + 1, self.placing)
+
+    @property
+    def every_other(self) -> "Rule | None":
+        """The one on every other node, from the second; None where these are no rule's."""
+        return rule(self.n // 2, self.placing) if self.nested and self.n % 2 else None
+
+    @property
+    def _nodes(self) -> Floats:
+        return fejer_nodes(self.n) if self.nested else _gauss(self.n)[0]
+
+
+@lru_cache(maxsize=1024)
+def rule(n: int, placing: Placing, *, nested: bool = True) -> Rule:
+    """A rule, whose nodes and tables are kept for the next job that wants the same."""
+    return Rule(n, placing, nested)
+
+
+def fejer_nodes(n: int) -> Floats:
+    """The n nodes in (0, 1), ascending."""
     return np.asarray((1 - np.cos(np.pi * np.arange(1, n + 1) / (n + 1))) / 2)
 
 
-@lru_cache(maxsize=1024)
-def alphas(n: int, placing: Placing) -> tuple[float, ...]:
-    """The n nodes on the curve."""
-    return tuple(placing.alpha(nodes(n)).tolist())
-
-
-@lru_cache(maxsize=1024)
-def rows(n: int, placing: Placing) -> Floats:
-    """Weights of the nodes' slopes in the integral over each of the n + 1 panels between 0, the nodes and 1.
+def _fejer_rows(n: int) -> Floats:
+    """Weights per panel in (0, 1), shape (n + 1, n).
 
     The interpolant of f is a sum of Chebyshev polynomials U_m of the second kind, whose coefficients are sine sums of
-    f sin(angle), and the integral of U_(m-1) is T_m / m. Each row is scaled such that constants are exact on its panel.
+    f sin(angle), and the integral of U_(m-1) is T_m / m.
     """
     angle = np.pi * np.arange(n + 2) / (n + 1)
     m = np.arange(1, n + 1)
     integrals = -np.diff(np.cos(np.outer(angle, m)) / m, axis=0) / 2
-    weights = 2 / (n + 1) * (integrals @ np.sin(np.outer(m, angle[1:-1]))) * np.sin(angle[1:-1])
-    weights *= placing.speed(nodes(n))
-    width = np.diff([0.0, *alphas(n, placing), 1.0])
-    return np.asarray(weights * (width / weights.sum(axis=1))[:, None])
+    return np.asarray(2 / (n + 1) * (integrals @ np.sin(np.outer(m, angle[1:-1]))) * np.sin(angle[1:-1]))
 
 
-def fit(placing: Placing, score: Floats, slope: Floats, local: mesh.Fit) -> mesh.Fit:
+def _gauss(n: int) -> tuple[Floats, Floats]:
+    """Nodes in (0, 1) and weights, which sum to 1 (Gauss 1814)."""
+    nodes, weights = np.polynomial.legendre.leggauss(n)
+    return (nodes + 1) / 2, weights / 2
+
+
+def _gauss_rows(n: int) -> Floats:
+    """As `_fejer_rows`: the interpolant of f is a sum of Legendre polynomials P_m, whose coefficients are (2 m + 1)
+    sums of w f P_m (exact for P_m times the interpolant), and (2 m + 1) P_m integrates to P_(m+1) - P_(m-1).
+    """
+    nodes, weights = _gauss(n)
+    values = np.polynomial.legendre.legvander(2 * np.array([0.0, *nodes, 1.0]) - 1, n)
+    # Of P_(-1) only differences are used: any constant.
+    below = np.concatenate([np.zeros((n + 2, 1)), values[:, : n - 1]], axis=1)
+    integrals = np.diff(values[:, 1:] - below, axis=0) / 2
+    return np.asarray(integrals @ values[1:-1, :n].T * weights)
+
+
+def fit(rule: Rule, score: Floats, slope: Floats, local: mesh.Fit) -> mesh.Fit:
     """Integrate by the one polynomial, unless the local stencils' indicators add up to less: then these.
 
     `score`, `slope`: shape (n + 2,) at both ends and the n nodes between, the slopes of the ends unused.
     """
-    table = rows(len(score) - 2, placing)
-    residual = table @ slope[1:-1] - (score[1:] - score[:-1])
+    residual = rule.rows @ slope[1:-1] - (score[1:] - score[:-1])
     indicator = _indicator(residual)
+    # Their sums: the root of the squares' sum would think little of a polynomial that rings all over from one kink.
     if np.maximum(indicator, local.noise).sum() > np.maximum(local.indicator, local.noise).sum():
         return local
-    weights = np.concatenate([[0.0], table.sum(axis=0), [0.0]])
+    weights = np.concatenate([[0.0], rule.rows.sum(axis=0), [0.0]])
     return mesh.Fit(weights, residual, local.trapezoid_residual, local.noise, indicator)
 
 

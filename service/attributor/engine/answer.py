@@ -7,10 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attributor.core.completeness import completeness
+from attributor.core.integrator import Integral
 from attributor.engine.cautions import cautions
 from attributor.engine.outcome import Integration, Outcome, as_served, l1, total
 from attributor.engine.work import Costs, Question
 from attributor.jobs.explanation import Method, Target
+from attributor.jobs.job import Quadrature
 from attributor.jobs.model import ModelInfo, Tensors
 from attributor.jobs.result import BaselineResult, Nodes, PathResult, ResolvedTarget
 
@@ -43,7 +45,7 @@ def _result(question: Question, costs: Costs, outcome: Outcome, k: int, computin
         relative_completeness_error=complete.relative if complete else None,
         completeness_reason=outcome.incomplete,
         tolerance=quadrature.tolerance if outcome.converged else None,
-        absolute_tolerance=quadrature.absolute_tolerance if outcome.converged else None,
+        absolute_tolerance=_absolute_tolerance(quadrature, integral, k) if outcome.converged else None,
         attribution_tolerance=quadrature.attribution_tolerance if outcome.converged else None,
         converged=outcome.converged[k] if outcome.converged else None,
         stop_reason=integral.stop_reason.value if integral else None,
@@ -68,6 +70,14 @@ def _result(question: Question, costs: Costs, outcome: Outcome, k: int, computin
         layer=outcome.layer,
         seed=explanation.seed,
     )
+
+
+def _absolute_tolerance(quadrature: Quadrature, integral: Integral | None, k: int) -> float:
+    """The one asked for, or the larger one that took the place of the relative tolerance (core/integrator.py)."""
+    if integral is None or quadrature.tolerance is None:
+        return quadrature.absolute_tolerance
+    governs = integral.limits[k] > quadrature.tolerance * abs(integral.gaps[k])
+    return integral.limits[k] if governs else quadrature.absolute_tolerance
 
 
 def _rule(question: Question, outcome: Outcome) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from attributor.core.integrator import EXAMPLE, StopReason
+from attributor.core.integrator import Integral, StopReason
 from attributor.engine.outcome import Outcome
 from attributor.engine.paths import OTHER_CLASS
 from attributor.engine.work import Question
@@ -72,18 +72,23 @@ def _convergence(question: Question, outcome: Outcome, k: int) -> Iterator[tuple
         curve, alpha = integral.discontinuous_at
         where = f"alpha = {alpha:.6g}" + (f" of piece {curve} of the path" if len(curves) > 1 else "")
         yield "discontinuous", f"the score jumps, or nearly so, at {where}"
-    for curve, alpha in integral.open_ends:
-        vertex = curves[curve].end if alpha == 1.0 else curves[curve].start
-        starts = {each.start for each in curves} - {each.end for each in curves}
-        place = "input" if vertex == EXAMPLE else "baseline" if vertex in starts else f"vertex {vertex} of the path"
-        yield "gradient_not_finite_at_end", f"the gradient is not finite at the {place}; an open rule was used there"
-    gap, quadrature = integral.gaps[k], question.spec.quadrature
-    if quadrature.tolerance is not None and integral.limits[k] > quadrature.tolerance * abs(gap):
-        yield (
-            "absolute_tolerance_governs",
-            f"score and baseline score differ by {abs(gap):.3g}, so the absolute tolerance of "
-            f"{quadrature.absolute_tolerance:.3g} was used in place of the relative one",
-        )
+    yield from _absolute(question, integral, k)
+
+
+def _absolute(question: Question, integral: Integral, k: int) -> Iterator[tuple[str, str]]:
+    """Where the difference of the scores is too small for the relative tolerance to be what decides."""
+    gap, limit, quadrature = abs(integral.gaps[k]), integral.limits[k], question.spec.quadrature
+    if quadrature.tolerance is None or limit <= quadrature.tolerance * gap:
+        return
+    if limit > quadrature.absolute_tolerance:
+        why = f", little beside the {integral.variations[k]:.3g} that the score moves up and down along the path"
+    else:
+        why = ""
+    yield (
+        "absolute_tolerance_governs",
+        f"score and baseline score differ by {gap:.3g}{why}, so an absolute tolerance of {limit:.3g} was used in place "
+        "of the relative one",
+    )
 
 
 def _why(question: Question, outcome: Outcome, k: int) -> str:

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from attributor.core.adaptive import FEWEST_FIRST_NODES, AdaptiveIntegrator, first_nodes
-from attributor.core.integrator import Integral, StopReason, Told, Tolerance
+from attributor.core.integrator import SMALL_GAP_SHARE, Integral, StopReason, Told, Tolerance
 from attributor.core.panels import JUMP_SPLITS
 from attributor.errors import NonFiniteGradient, NonFiniteScore
 from problems import (
@@ -60,7 +60,10 @@ def test_the_answer_is_complete_within_the_tolerance(problem, relative):
     assert integral.stop_reason is StopReason.TOLERANCE
     assert integral.converged == (True,)
     assert integral.discontinuous_at is None
-    assert abs(weighted_sum(integral) - problem.gap) <= max(relative * abs(problem.gap), ABSOLUTE)
+    allowed = max(relative * abs(problem.gap), ABSOLUTE)
+    assert abs(weighted_sum(integral) - problem.gap) <= (
+        integral.limits[0] if problem.name == THERE_AND_BACK else allowed
+    )
 
 
 @every_tolerance
@@ -71,7 +74,8 @@ def test_each_attribution_comes_close_to_the_exact_one(problem, relative):
     integral = solve(problem, relative)
     found = attributions(problem, integral, integral.weights[0])
     # Ours: no theorem ties the vector to the tolerance, but on these problems twice it holds.
-    assert np.abs(found - problem.exact).sum() <= 2 * relative * np.abs(problem.exact).sum() + ABSOLUTE
+    small = max(ABSOLUTE, relative * SMALL_GAP_SHARE * integral.variations[0])
+    assert np.abs(found - problem.exact).sum() <= 2 * relative * np.abs(problem.exact).sum() + small
 
 
 def test_a_residual_that_vanishes_by_luck_does_not_hide_from_the_coarse_rule():
@@ -148,7 +152,6 @@ def test_no_gradient_is_asked_for_at_an_end_where_it_may_not_be_finite(problem):
     ends = [told for told in integral.nodes if told.node.alpha in (0.0, 1.0)]
     assert [told.slopes for told in ends] == [(None,)] * 2
     assert not {told.node.index for told in ends} & (set(integral.weights[0]) | set(integral.coarse_weights[0]))
-    assert integral.open_ends == ()
     assert all(math.isfinite(weight) for weight in integral.weights[0].values())
 
 
@@ -218,15 +221,71 @@ def test_a_budget_below_the_first_nodes_is_refused(budget):
         AdaptiveIntegrator(STRAIGHT, 1, Tolerance(0.01, ABSOLUTE), budget)
 
 
-def test_where_the_scores_hardly_differ_the_absolute_tolerance_governs():
+def test_where_the_scores_hardly_differ_the_absolute_tolerance_or_their_variation_governs():
     problem = named(THERE_AND_BACK)
     rough, fine = solve(problem, absolute=1e-2), solve(problem, absolute=1e-5)
     assert rough.converged == fine.converged == (True,)
-    assert (rough.limits, fine.limits) == ((1e-2,), (1e-5,))
+    # Up and down by 1 from the middle: a variation of 4, less what the nodes miss of the turning points.
+    assert fine.variations == (pytest.approx(4, abs=0.1),)
+    assert (rough.limits, fine.limits) == ((1e-2,), (0.01 * SMALL_GAP_SHARE * fine.variations[0],))
     assert abs(weighted_sum(rough) - problem.gap) <= 1e-2
-    assert abs(weighted_sum(fine) - problem.gap) <= 1e-5
-    assert spent(rough) <= 25
-    assert spent(fine) <= 70
+    assert abs(weighted_sum(fine) - problem.gap) <= fine.limits[0]
+    assert spent(fine) == at_first(0.01)
+
+
+def test_a_kinked_score_that_ends_where_it_began_does_not_burn_the_budget():
+    tent = Problem(
+        "tent", "kinked", lambda x: np.abs(x[:, 0] - 0.5003), lambda x: np.sign(x - 0.5003), (0.0,), (1.0,), ()
+    )
+    integral = solve(tent)
+    assert integral.converged == (True,)
+    assert integral.limits == (pytest.approx(0.01 * SMALL_GAP_SHARE, rel=0.1),)
+    assert spent(integral) <= 30
+
+
+def test_residuals_of_random_sign_do_not_add_up():
+    # Four hundred hinges: the panels' residuals are alike in size and of either sign. To bring
+    # the sum of their sizes within the tolerance took 394 gradients.
+    draw = np.random.default_rng(0)
+    at, by = draw.uniform(0, 1, 400), draw.normal(0, 1, 400) / 20
+
+    def value(x):
+        return x[:, 0] + np.maximum(x - at, 0) @ by
+
+    def gradient(x):
+        return 1 + ((x > at) @ by)[:, None]
+
+    many = Problem("many", "kinked", value, gradient, (0.0,), (1.0,), ())
+    integral = solve(many, 0.003)
+    assert integral.converged == (True,)
+    assert spent(integral) <= 60
+
+
+def test_a_smooth_score_with_float32_rounding_converges_or_stops_there():
+    problem, draw = named("x_x_sin"), np.random.default_rng(0)
+
+    def noisy(relative: float, budget: int) -> Integral:
+        integrator = AdaptiveIntegrator(STRAIGHT, 1, Tolerance(relative, 0.0), budget)
+        while not integrator.done:
+            for ask in integrator.ask():
+                alpha = np.array([ask.nodes[0].alpha])
+                # Ten times what the score's own size suggests: inside the net, larger numbers cancel.
+                score = problem.scores(alpha) + 25 * 6e-8 * draw.uniform(-1, 1)
+                integrator.tell(ask, score, [problem.slopes(alpha)] if ask.gradient else None)
+        return integrator.result()
+
+    assert noisy(1e-5, 3000).converged == (True,)
+    hopeless = noisy(1e-8, 3000)
+    assert hopeless.stop_reason is StopReason.FLOAT_NOISE
+    assert spent(hopeless) <= 2 * at_first(1e-8) + 1
+
+
+def test_where_no_budget_is_left_to_refine_with_the_nodes_are_gausss():
+    problem = named("exp")
+    integral = solve(problem, 1e-6, budget=6, absolute=0.0)
+    inner = [told.node.alpha for told in integral.nodes[1:-1]]
+    assert len(inner) == 6
+    assert abs(weighted_sum(integral) - problem.gap) < 1e-5 * problem.gap
 
 
 def test_a_tolerance_out_of_reach_stops_at_the_rounding_errors_and_says_so():
@@ -235,7 +294,7 @@ def test_a_tolerance_out_of_reach_stops_at_the_rounding_errors_and_says_so():
     integral = solve(replace(kinks, value=lambda x: 1000 + kinks.value(x)), relative=1e-9, absolute=0.0)
     assert integral.stop_reason is StopReason.FLOAT_NOISE
     assert integral.converged == (False,)
-    assert spent(integral) <= 70
+    assert spent(integral) <= 2 * at_first(1e-9) + 1
 
 
 def test_a_singular_end_that_no_float32_path_resolves_is_not_taken_for_rounding():

@@ -2,7 +2,7 @@ import math
 
 import pytest
 from attributor.core.fixed import FixedIntegrator, random_integrator
-from attributor.core.integrator import EXAMPLE, Curve, StopReason, Tolerance
+from attributor.core.integrator import EXAMPLE, SMALL_GAP_SHARE, Curve, StopReason, Tolerance
 from attributor.core.rules import gauss_legendre, midpoint, right_riemann, trapezoid
 from attributor.errors import NonFiniteGradient
 from problems import STRAIGHT, chain, integrate, named, star, straight, weighted_sum
@@ -126,6 +126,14 @@ def test_a_random_sample_has_one_gradient_per_curve_with_the_curves_weight():
     assert weighted_sum(integral) == pytest.approx((2 * math.exp(0.5) + math.exp(1.75)) / 2)
     assert integral.gaps == (pytest.approx(math.exp(2) - (1 + math.e) / 2),)
     assert integral.converged == (False,)
+
+
+def test_where_the_scores_hardly_differ_their_variation_governs_and_is_stated():
+    # Up and down by 1 from the middle; the ends and eight nodes see nearly all of it.
+    integral = integrate(FixedIntegrator(STRAIGHT, midpoint(8), 1, Tolerance(0.01, 1e-5)), named("whole_wave"))
+    assert integral.variations == (pytest.approx(4, abs=0.4),)
+    assert integral.limits == (pytest.approx(0.01 * SMALL_GAP_SHARE * integral.variations[0]),)
+    assert integral.converged == (abs(weighted_sum(integral) - integral.gaps[0]) <= integral.limits[0],)
 
 
 def test_a_random_node_may_lie_at_an_end():

@@ -5,6 +5,7 @@ from attributor.core.adaptive import AdaptiveIntegrator
 from attributor.core.fixed import FixedIntegrator, random_integrator
 from attributor.core.integrator import (
     EXAMPLE,
+    SMALL_GAP_SHARE,
     Ask,
     Check,
     Curve,
@@ -34,6 +35,13 @@ def test_the_larger_of_the_two_tolerances_is_the_limit():
     assert Tolerance(0.01, 1e-5).limit(-2.0) == pytest.approx(0.02)
     assert Tolerance(0.01, 1e-5).limit(1e-6) == 1e-5
     assert Tolerance(None, 1e-5).limit(1e-6) == math.inf
+
+
+def test_a_difference_that_is_small_against_the_variation_allows_a_share_of_that():
+    assert Tolerance(0.01, 1e-5).limit(0.2, variation=1.0) == pytest.approx(0.01 * 0.2)
+    assert Tolerance(0.01, 1e-5).limit(0.001, variation=1.0) == pytest.approx(0.01 * SMALL_GAP_SHARE)
+    assert Tolerance(0.01, 1e-5).limit(0.001, variation=0.001) == pytest.approx(1e-5)
+    assert Tolerance(None, 1e-5).limit(0.001, variation=1.0) == math.inf
 
 
 @every_integrator

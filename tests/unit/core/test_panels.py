@@ -3,7 +3,7 @@ import pytest
 from attributor.core.integrator import Node, Told
 from attributor.core.panels import JUMP_SPLITS, NARROWEST_PANEL, CurvePanels, side_by_side
 from attributor.core.placing import Placing
-from attributor.core.spectral import alphas
+from attributor.core.spectral import rule
 
 
 def curve_of(*values, weight=1.0, slopes=None, nodes=5):
@@ -64,10 +64,12 @@ def test_panels_that_are_left_alone_keep_what_is_known_of_them():
 def test_all_sums_carry_the_curves_weight():
     one, half = curve_of(step), curve_of(step, weight=0.5)
     assert half.residuals == [one.residuals[0] / 2]
-    assert half.indicators == [one.indicators[0] / 2]
+    assert half.squares == [one.squares[0] / 4]
+    assert half.variations == [one.variations[0] / 2] == [0.5]
     assert half.gap(0) == one.gap(0) / 2 == 0.5
     assert half.weights(0) == {index: weight / 2 for index, weight in one.weights(0).items()}
     assert half.panels.size.tolist() == (one.panels.size / 2).tolist()
+    assert half.panels.noise.tolist() == (one.panels.noise / 2).tolist()
 
 
 def test_several_curves_stand_side_by_side():
@@ -85,21 +87,25 @@ def test_a_panel_too_narrow_to_be_split_is_idle():
     assert curve.panels.idle[0, 0]
 
 
-def spectral_curve(n, value, slope):
-    placing = Placing(0.25, 1 / 8)
-    curve = CurvePanels(1.0, placing)
-    for index, alpha in enumerate([0.0, *alphas(n, placing), 1.0]):
+NARROW = Placing(0.25, 1 / 8)
+
+
+def spectral_curve(n, value, slope, *, nested=True):
+    its_rule = rule(n, NARROW, nested=nested)
+    curve = CurvePanels(1.0, its_rule)
+    for index, alpha in enumerate([0.0, *its_rule.alphas, 1.0]):
         curve.add(Told(Node(index, 0, alpha), (value(alpha),), (None if alpha in (0.0, 1.0) else slope(alpha),)))
     curve.fit()
     return curve
 
 
 @pytest.mark.parametrize("n", [3, 4, 5, 9])
-def test_the_coarse_rule_of_any_number_of_nodes_integrates_constants(n):
-    curve = spectral_curve(n, lambda alpha: alpha, lambda alpha: 1.0)
+@pytest.mark.parametrize("nested", [True, False], ids=["fejer", "gauss"])
+def test_the_coarse_rule_of_any_number_of_nodes_integrates_constants(n, nested):
+    curve = spectral_curve(n, lambda alpha: alpha, lambda alpha: 1.0, nested=nested)
     coarse = curve.coarse_weights(0)
     assert sum(coarse.values()) == pytest.approx(1)
-    assert len(coarse) == n // 2
+    assert len(coarse) in (n // 2, (n + 1) // 2)
     assert sum(curve.weights(0).values()) == pytest.approx(1)
 
 
@@ -113,9 +119,7 @@ def test_an_extended_curve_keeps_all_its_nodes_and_a_halved_one_is_extended_no_m
     assert curve.panels.indicator.shape == (1, 8)
     assert curve.extensible
     new = curve.extend()
-    assert sorted([*new, *(told.node.alpha for told in curve.told[1:-1])]) == pytest.approx(
-        alphas(15, Placing(0.25, 1 / 8))
-    )
+    assert sorted([*new, *(told.node.alpha for told in curve.told[1:-1])]) == pytest.approx(rule(15, NARROW).alphas)
     curve.halve(0)
     assert not curve.extensible
     with pytest.raises(RuntimeError, match="bug"):

@@ -2,34 +2,64 @@ import numpy as np
 import pytest
 from attributor.core import mesh, spectral
 from attributor.core.placing import Placing
+from attributor.core.rules import gauss_legendre
 
 NARROW = Placing(0.3, 1 / 16)
 
 
-def fit_of(n, value, slope, placing):
-    alpha = np.array([0.0, *spectral.alphas(n, placing), 1.0])
+every_kind = pytest.mark.parametrize("nested", [True, False], ids=["fejer", "gauss"])
+
+
+def fit_of(n, value, slope, placing, *, nested=True):
+    rule = spectral.rule(n, placing, nested=nested)
+    alpha = np.array([0.0, *rule.alphas, 1.0])
     h = slope(alpha)
     h[[0, -1]] = np.nan
     local = mesh.fit(alpha, value(alpha), h)
-    return spectral.fit(placing, value(alpha), h, local), local
+    return spectral.fit(rule, value(alpha), h, local), local
 
 
-@pytest.mark.parametrize("n", [3, 8, 15])
-def test_the_rule_is_exact_on_every_panel_up_to_its_degree(n):
-    edges = np.array([0.0, *spectral.nodes(n), 1.0])
+@every_kind
+@pytest.mark.parametrize("n", [2, 3, 8, 15])
+def test_the_rule_is_exact_on_every_panel_up_to_its_degree(n, nested):
+    rule = spectral.rule(n, Placing(), nested=nested)
+    edges = np.array([0.0, *rule.alphas, 1.0])
     for power in range(n):
-        found = spectral.rows(n, Placing()) @ spectral.nodes(n) ** power
+        found = rule.rows @ np.array(rule.alphas) ** power
         assert found == pytest.approx(np.diff(edges ** (power + 1)) / (power + 1), abs=1e-12)
 
 
+@pytest.mark.parametrize("n", [2, 3, 8, 15])
+def test_gausss_nodes_weigh_what_gausss_rule_says(n):
+    rule, published = spectral.rule(n, Placing(), nested=False), gauss_legendre(n)
+    assert rule.alphas == pytest.approx(published.nodes, abs=1e-15)
+    assert rule.rows.sum(axis=0) == pytest.approx(published.weights, abs=1e-13)
+
+
+@every_kind
 @pytest.mark.parametrize("placing", [Placing(), NARROW], ids=["even", "narrow"])
-def test_every_panel_integrates_constants(placing):
-    edges = np.array([0.0, *spectral.alphas(9, placing), 1.0])
-    assert spectral.rows(9, placing).sum(axis=1) == pytest.approx(np.diff(edges))
+def test_every_panel_integrates_constants(placing, nested):
+    rule = spectral.rule(9, placing, nested=nested)
+    assert rule.rows.sum(axis=1) == pytest.approx(np.diff([0.0, *rule.alphas, 1.0]))
 
 
 def test_the_nodes_of_a_rule_are_among_those_of_the_next():
-    assert spectral.nodes(15)[1::2] == pytest.approx(spectral.nodes(7), abs=1e-15)
+    rule = spectral.rule(7, NARROW)
+    assert rule.next.alphas[1::2] == pytest.approx(rule.alphas, abs=1e-15)
+    assert rule.next.every_other is rule
+
+
+def test_where_no_rule_has_every_other_node_none_is_made_up():
+    assert spectral.rule(8, NARROW).every_other is None
+    assert spectral.rule(9, NARROW, nested=False).every_other is None
+
+
+def test_on_a_smooth_score_gausss_nodes_are_the_better_ones():
+    def error(nested):
+        found, _ = fit_of(6, lambda a: np.exp(3 * a), lambda a: 3 * np.exp(3 * a), Placing(), nested=nested)
+        return abs(found.residual.sum())
+
+    assert error(nested=False) < 1e-3 * error(nested=True)
 
 
 def test_a_peak_is_integrated_far_better_where_the_nodes_are_placed_at_it():
