@@ -8,7 +8,7 @@ pytestmark = pytest.mark.e2e
 
 
 def test_a_stream_tells_state_progress_and_end(client):
-    path = created(client, pair("slow", tolerance=1e-6, absolute_tolerance=1e-9, max_evaluations=200))
+    path = created(client, pair("slow", a=5.0, b=3.0, tolerance=1e-6, absolute_tolerance=1e-9, max_evaluations=200))
     told = list(events(client, path))
     names = [event.name for event in told]
     assert names[0] == "state"

@@ -58,8 +58,18 @@ def process(text: str, **policy) -> CaptumProcess:
     )
 
 
+#: What the tests beside these have started and keep: their store.
+OTHERS: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def _others() -> None:
+    OTHERS.clear()
+    OTHERS.update(child.pid for child in psutil.Process().children(recursive=True))
+
+
 def children() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
+    return [child for child in psutil.Process().children(recursive=True) if child.pid not in OTHERS]
 
 
 async def until(true) -> None:
