@@ -32,18 +32,18 @@ LARGE_ATTRIBUTION_ERROR = 0.1
 #: So many features outside their domain are named; the rest are counted.
 NAMED_FEATURES = 5
 
-#: The adaptive rule asks that the errors of the path's parts add up to less than the tolerance, so that they cannot
-#: cancel by luck: the completeness error itself may be small all the same.
+#: The adaptive rule asks that the errors of the path's parts, taken together as independent ones, are within the
+#: tolerance, so that they cannot cancel by luck: the completeness error itself may be small all the same.
 _STOPPED = {
-    StopReason.MAX_EVALUATIONS: "the errors along the path add up to more than the tolerance, and the budget of "
+    StopReason.MAX_EVALUATIONS: "the errors along the path, taken together, are above the tolerance, and the budget of "
     "evaluations was used up; raise max_evaluations or the tolerance",
-    StopReason.FLOAT_NOISE: "the errors along the path add up to more than the tolerance, and what is left is as small "
+    StopReason.FLOAT_NOISE: "the errors along the path, taken together, are above the tolerance, and what is left is as small "
     "as the model's rounding errors; raise the tolerance",
     StopReason.FIXED_RULE: "the completeness error is above the tolerance: the fixed rule has too few nodes; raise "
     "n_steps or use the adaptive rule",
-    StopReason.RESOLUTION: "the errors along the path add up to more than the tolerance, and are left where float32 "
+    StopReason.RESOLUTION: "the errors along the path, taken together, are above the tolerance, and are left where float32 "
     "cannot tell points of the path apart; raise the tolerance",
-    StopReason.DISCONTINUITY: "the errors along the path add up to more than the tolerance: the score jumps on it, or "
+    StopReason.DISCONTINUITY: "the errors along the path, taken together, are above the tolerance: the score jumps on it, or "
     "changes too steeply to follow, where no gradient explains it",
 }
 
