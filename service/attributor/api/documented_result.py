@@ -186,8 +186,8 @@ class ResultDocument(Document):
     completeness_reason: str | None = Field(description="Why there is no completeness error, where it is null.")
     tolerance: ToleranceDocument
     converged: bool | None = Field(
-        description="Whether the completeness error is within the tolerance, and so are the errors of the path's panels, taken "
-        "together as independent ones (the root of the sum of their squares); "
+        description="Whether the completeness error is within the tolerance, and so are the errors of the path's "
+        "panels, taken together as independent ones (the root of the sum of their squares); "
         "for fixed rules: whether the completeness error is. Null for methods that do not integrate."
     )
     stop_reason: StopReason | None = Field(

@@ -34,17 +34,18 @@ NAMED_FEATURES = 5
 
 #: The adaptive rule asks that the errors of the path's parts, taken together as independent ones, are within the
 #: tolerance, so that they cannot cancel by luck: the completeness error itself may be small all the same.
+_ABOVE = "the errors along the path, taken together, are above the tolerance"
 _STOPPED = {
-    StopReason.MAX_EVALUATIONS: "the errors along the path, taken together, are above the tolerance, and the budget of "
-    "evaluations was used up; raise max_evaluations or the tolerance",
-    StopReason.FLOAT_NOISE: "the errors along the path, taken together, are above the tolerance, and what is left is as small "
-    "as the model's rounding errors; raise the tolerance",
+    StopReason.MAX_EVALUATIONS: f"{_ABOVE}, and the budget of evaluations was used up; raise max_evaluations or the "
+    "tolerance",
+    StopReason.FLOAT_NOISE: f"{_ABOVE}, and what is left is as small as the model's rounding errors; raise the "
+    "tolerance",
     StopReason.FIXED_RULE: "the completeness error is above the tolerance: the fixed rule has too few nodes; raise "
     "n_steps or use the adaptive rule",
-    StopReason.RESOLUTION: "the errors along the path, taken together, are above the tolerance, and are left where float32 "
-    "cannot tell points of the path apart; raise the tolerance",
-    StopReason.DISCONTINUITY: "the errors along the path, taken together, are above the tolerance: the score jumps on it, or "
-    "changes too steeply to follow, where no gradient explains it",
+    StopReason.RESOLUTION: f"{_ABOVE}, and are left where float32 cannot tell points of the path apart; raise the "
+    "tolerance",
+    StopReason.DISCONTINUITY: f"{_ABOVE}: the score jumps on it, or changes too steeply to follow, where no gradient "
+    "explains it",
 }
 
 
