@@ -282,3 +282,23 @@ def test_of_a_regression_there_is_no_probability_along_the_path():
     )  # fmt: skip
     assert result.saturation.probability is None
     assert result.saturation.logit[-1] == pytest.approx(logit(NET)(tensor64(X)[None]).item(), abs=ROUNDING)
+
+
+@pytest.mark.parametrize("form", SmoothForm)
+def test_interior_gradients_of_noisy_copies_are_combined(form):
+    smoothing, seed, alphas = Smoothing(form, samples=5, noise=0.15), 12, (0.25, 1.0)
+    result = explained(
+        NET, INFO, {"x": X}, baselines=(baseline(x=X0),), targets=(LOGIT,), smoothing=smoothing, seed=seed,
+        interior_alphas=alphas,
+    )  # fmt: skip
+    copies = noisy_copies({"x": X}, INFO, smoothing, noise_of(seed))
+    each = np.stack(
+        [[gradient(logit(NET), X0 + alpha * (copy["x"] - X0)) for alpha in alphas] for copy in copies]
+    ).astype(np.float64)  # fmt: skip
+    expected = {
+        SmoothForm.PLAIN: each.mean(axis=0),
+        SmoothForm.SQUARED: (each**2).mean(axis=0),
+        SmoothForm.VARIANCE: each.var(axis=0),
+    }[form]
+    assert off(result.interior.vectors["x"], expected) < 10 * ROUNDING
+    assert off(result.interior.importance["x"], np.abs(expected)) < 10 * ROUNDING

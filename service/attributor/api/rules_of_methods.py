@@ -125,9 +125,10 @@ def _require_consistent(body: AttributionBody) -> None:
             "layer_ig goes straight in the layer's output; take conductance or influence, or leave the path out",
             field="path",
         )
-    for name in ("interior", "saturation"):
-        if body.smoothing and getattr(body, name) is not None:
-            raise InvalidRequest("is of one path, and smoothing takes many; ask for it without smoothing", field=name)
+    if body.smoothing and body.saturation:
+        raise InvalidRequest(
+            "is of one path, and smoothing takes many; ask for it without smoothing", field="saturation"
+        )
 
 
 def _require_options(body: AttributionBody) -> None:

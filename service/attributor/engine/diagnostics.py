@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attributor.core.integrator import Integral, Node
-from attributor.engine.outcome import LARGEST_FLOAT32, Copy
+from attributor.engine.noise import combine
+from attributor.engine.outcome import LARGEST_FLOAT32, Copy, as_served
 from attributor.engine.paths import Placed
-from attributor.engine.route import Route
+from attributor.engine.route import Route, Vectors
 from attributor.engine.steps import Steps, evaluated
 from attributor.engine.work import Work
 from attributor.errors import NonFiniteGradient, NonFiniteScore
+from attributor.jobs.explanation import SmoothForm
 from attributor.jobs.model import InputKind
 from attributor.jobs.result import InteriorGradients, LayerDistance, SaturationResult
 from attributor.ports import Observation
@@ -27,7 +29,7 @@ def interior_gradients(
 ) -> Steps[tuple[InteriorGradients, ...] | None]:
     """dF/dgamma at the alphas asked for, per target; None where none are."""
     alphas = work.explanation.interior_alphas
-    if not alphas or work.explanation.smoothing:
+    if not alphas:
         return None
     pieces = _pieces(placed)
     path = placed.vertices[0]
@@ -50,10 +52,20 @@ def _interior(
     for alpha, row in zip(alphas, rows, strict=True):
         if not all((np.abs(values) <= LARGEST_FLOAT32).all() for values in row.values()):
             raise NonFiniteGradient(f"the interior gradient at alpha = {alpha:g} is not finite")
-    vectors = {name: np.stack([row[name] for row in rows]).astype(np.float32) for name in rows[0]}
+    return _read(work, {name: np.stack([row[name] for row in rows]) for name in rows[0]})
+
+
+def smoothed_interior(work: Work, form: SmoothForm, found: Sequence[InteriorGradients]) -> InteriorGradients:
+    """Of noisy copies: their vectors combined, and read as those of one."""
+    return _read(work, combine(form, [each.vectors for each in found]))
+
+
+def _read(work: Work, wide: Vectors) -> InteriorGradients:
+    """Vectors at the alphas asked for, with what is read off them. Raises NonFiniteGradient where float32 overflows."""
+    vectors = as_served(wide)
     images = {spec.name for spec in work.info.inputs if spec.kind is InputKind.IMAGE}
     return InteriorGradients(
-        alphas=alphas,
+        alphas=work.explanation.interior_alphas,
         vectors=vectors,
         importance={name: _importance(values, image=name in images) for name, values in vectors.items()},
         mean_magnitude={

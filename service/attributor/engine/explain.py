@@ -7,6 +7,7 @@ import numpy as np
 
 from attributor.engine.active_job import Procedure
 from attributor.engine.answer import path_results
+from attributor.engine.diagnostics import smoothed_interior
 from attributor.engine.gradients import gradient_x_input, saliency
 from attributor.engine.integration import expected_gradients, integrated_gradients
 from attributor.engine.noise import combine, noisy_copies
@@ -19,7 +20,7 @@ from attributor.engine.work import Work
 from attributor.errors import UnsupportedByModel
 from attributor.jobs.explanation import Method, SmoothForm, Smoothing
 from attributor.jobs.model import InputKind
-from attributor.jobs.result import PathResult
+from attributor.jobs.result import InteriorGradients, PathResult
 from attributor.ports import Clock
 
 SMOOTHED = "averaged over noisy copies of the input, whose scores differ from this one's"
@@ -116,7 +117,16 @@ def _smoothed(
         if smoothing.form is SmoothForm.PLAIN
         else None,
         layer=outcomes[0].layer,
+        interior=_smoothed_interior(work, smoothing.form, outcomes),
     )
+
+
+def _smoothed_interior(
+    work: Work, form: SmoothForm, outcomes: Sequence[Outcome]
+) -> tuple[InteriorGradients, ...] | None:
+    """Per target, the interior gradients of all copies taken together; None where none are asked for."""
+    found = [outcome.interior for outcome in outcomes if outcome.interior]
+    return tuple(smoothed_interior(work, form, each) for each in zip(*found, strict=True)) if found else None
 
 
 def _common_lines(outcomes: Sequence[Outcome]) -> tuple[Line, ...]:

@@ -32,7 +32,6 @@ REFUSED = {
     "nothing decides": ("digits", {"tolerance": None}, InvalidRequest, "tolerance"),
     "interior of a layer": ("digits", {"layer": LAYER, "interior": {}}, InvalidRequest, "interior"),
     "path in a layer": ("digits", {"layer": LAYER, "path": {"kind": "blur"}}, InvalidRequest, "path"),
-    "smoothed interior": ("digits", {"smoothing": {}, "interior": {}}, InvalidRequest, "interior"),
     "smoothed saturation": ("digits", {"smoothing": {}, "saturation": {}}, InvalidRequest, "saturation"),
     "noise on tokens": ("reviews", {"smoothing": {}}, UnsupportedByModel, "smoothing"),
     "noise on tokens with a mask": ("masked", {"smoothing": {}}, UnsupportedByModel, "smoothing"),

@@ -87,7 +87,12 @@ def require_budget(body: AttributionBody, explanation: Explanation, info: ModelI
     paths = "gradients" if body.method in _WITHOUT_PATHS else "paths"
     _require(prod(size.factors.values()), MOST_PATHS, f"{paths}, each target counted", size.factors)
     points = len(explanation.interior_alphas)
-    interior = {"inputs": size.inputs, "interior.alphas": points, "target": size.targets}
+    interior = {
+        "inputs": size.inputs,
+        "smoothing.samples": size.copies,
+        "interior.alphas": points,
+        "target": size.targets,
+    }
     _require(prod(interior.values()), MOST_PATHS, "interior gradients, each target counted", interior)
     pieces = {name: count for name, count in size.factors.items() if name != "target"} | {"path": size.pieces}
     _require(prod(pieces.values()), MOST_PIECES, "pieces of paths", pieces)
