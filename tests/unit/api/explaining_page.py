@@ -25,8 +25,9 @@ model can do is in `GET /v1/models/{name}`: `methods`, `baselines`, `paths`, `la
 Fields can be combined where that makes sense: targets with everything; several baselines, path, rule, tolerances,
 interior gradients and saturation with integrated gradients; smoothing with the five methods of the service's own
 engine (and interior gradients, not saturation). The seven methods from DeepLIFT to LIME are Captum's: they need the
-extra `comparators` where the worker runs, start a process for each request (2 to 6 seconds), and are left out of `methods` where the extra is missing. What does
-not go together is refused. Random draws come from `seed` (0 unless given), which the result repeats.
+extra `comparators` where the worker runs, start a process for each request (2 to 6 seconds), and are left out of
+`methods` where the extra is missing. What does not go together is refused. Random draws come from `seed` (0 unless
+given), which the result repeats.
 
 Results stand in `results`, input by input, for each input target by target; `input` and `target` say which is which. A
 result has a `completeness_error` where the method promises that attributions add up to `score - baseline_score`; else
