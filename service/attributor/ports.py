@@ -224,7 +224,7 @@ class GradientModel(Protocol):
         """Points of routes with equal lanes may share a pass."""
 
     def open(self, route: str, spec: RouteSpec) -> None:
-        """Begin a route. Raises UnknownLayer and Unsupported for what this model cannot do."""
+        """Begin a route. Raises UnknownLayer and UnsupportedByModel for what this model cannot do."""
 
     def add_curve(self, route: str, spec: CurveSpec) -> int:
         """Place a curve on the device; returns its number in the route, from 0. Where curves run in a layer's output,

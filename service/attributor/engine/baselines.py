@@ -106,7 +106,7 @@ def _drawn(
 
 
 def _is_fixed(wish: _Wish) -> bool:
-    return wish.part.kind not in _NOISE and wish.part.kind is not BaselineKind.REFERENCE
+    return wish.part.kind not in RANDOM_KINDS
 
 
 def _wishes(spec: BaselineSpec, example: Tensors, info: ModelInfo, reference: Tensors) -> dict[str, _Wish]:
@@ -279,3 +279,6 @@ _NOISE: Mapping[BaselineKind, Callable[[_Wish, np.random.Generator], Values]] = 
     BaselineKind.UNIFORM: _uniform,
     BaselineKind.GAUSSIAN: _gaussian,
 }
+
+#: Those that are drawn: another seed gives another.
+RANDOM_KINDS = frozenset({*_NOISE, BaselineKind.REFERENCE})

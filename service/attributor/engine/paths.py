@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from attributor.core.integrator import EXAMPLE, Curve
-from attributor.engine.baselines import NamedBaseline, resolve_baselines
+from attributor.engine.baselines import RANDOM_KINDS, NamedBaseline, resolve_baselines
 from attributor.engine.boundary import other_class_baseline
 from attributor.engine.guided import guided_vertices
 from attributor.engine.outcome import Copy
@@ -18,7 +18,6 @@ from attributor.jobs.model import Tensors
 from attributor.ports import Blur, Registered
 
 BLUR_PATH = "blurred"
-RANDOM_KINDS = frozenset({BaselineKind.UNIFORM, BaselineKind.GAUSSIAN, BaselineKind.REFERENCE})
 OTHER_CLASS = "other_class"
 
 

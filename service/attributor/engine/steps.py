@@ -40,7 +40,7 @@ def evaluated(route: Route, nodes: Sequence[Node], *, gradient: bool) -> Steps[S
 
 
 def together(procedures: Sequence[Steps[T]]) -> Steps[list[T]]:
-    """Run several procedures at once, each at its own pace; their answers in their order."""
+    """Run several procedures at once, wish by wish: none goes on before all have been told. Answers in their order."""
     answers: dict[int, T] = {}
     wanted: dict[int, tuple[Point, ...]] = {}
 

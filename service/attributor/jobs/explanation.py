@@ -14,7 +14,7 @@ from attributor.jobs.model import OutputScale, Tensors
 
 
 class Method(StrEnum):
-    """How features get their shares. Those of `PERTURBATION_AND_RULES` run beside the engine, through Captum."""
+    """How features get their shares. Those of `COMPARATORS` run beside the engine, through Captum."""
 
     INTEGRATED_GRADIENTS = "integrated_gradients"
     EXPECTED_GRADIENTS = "expected_gradients"

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from attributor.engine.outcome import Copy
@@ -5,6 +7,7 @@ from attributor.engine.prediction import predict, prediction_result, resolved
 from attributor.engine.work import Question, Work
 from attributor.errors import NonFiniteScore
 from attributor.jobs.explanation import Target, Term
+from attributor.jobs.model import OutputKind, OutputScale
 from doubles import PREDICTED, RecordingModel, job_spec, model_info, told
 from problems import named
 
@@ -29,6 +32,18 @@ def test_a_prediction_is_one_forward_pass_at_the_input():
     model = RecordingModel(CUBIC)
     assert answered(model, predict(work_on(model))).tolist() == [-2.0, 2.0]
     assert [[(seen.alpha, seen.gradient) for seen in points] for points in model.passes] == [[(1.0, False)]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "scale"), [(OutputKind.CLASSES, OutputScale.LOGIT), (OutputKind.VALUES, OutputScale.VALUE)]
+)
+def test_outputs_are_read_on_a_scale_that_the_model_has(kind, scale):
+    model, info = RecordingModel(CUBIC), model_info(CUBIC)
+    info = replace(info, output=replace(info.output, kind=kind))
+    steps = predict(Work("a/0", Question(0, job_spec(CUBIC), info), model, {}, 0.0))
+    next(steps)
+    (route,) = model.routes.values()
+    assert [target.scale for target in route.targets] == [scale]
 
 
 def test_predictions_are_stacked_under_the_outputs_name():

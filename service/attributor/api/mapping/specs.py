@@ -11,15 +11,15 @@ from pydantic import BaseModel
 from attributor.api.mapping.baselines import baselines
 from attributor.api.mapping.budget import DEFAULT_STEPS, require_budget
 from attributor.api.mapping.paths import gammas, layer, saturation
-from attributor.api.mapping.targets import scales, targets
+from attributor.api.mapping.targets import targets
 from attributor.api.rules_of_methods import require_sensible, samples_of
 from attributor.api.schemas.bodies import AttributionBody, PredictionBody
 from attributor.api.schemas.pictures import VisualizationBody
 from attributor.errors import InvalidRequest, UnsupportedVisualization
 from attributor.inputs.decode import decode_inputs
-from attributor.jobs.explanation import Explanation, Smoothing, Target
+from attributor.jobs.explanation import Explanation, Smoothing
 from attributor.jobs.job import JobKind, JobSpec, Quadrature, RuleName, Visualization
-from attributor.jobs.model import InputSpec, ModelInfo, OutputScale, Tensors
+from attributor.jobs.model import InputSpec, ModelInfo, Tensors
 from attributor.rendering.draw import drawable_kinds, drawn_input
 
 #: The trapezoid rule needs both ends.
@@ -77,7 +77,6 @@ def attribution_spec(
 
 def prediction_spec(body: PredictionBody, info: ModelInfo, *, tenant: str) -> JobSpec:
     """The job behind a prediction: first in the queue, for somebody waits on the line."""
-    scale = OutputScale.VALUE if OutputScale.VALUE in scales(info.output) else OutputScale.LOGIT
     return JobSpec(
         kind=JobKind.PREDICTION,
         model=info.name,
@@ -86,7 +85,6 @@ def prediction_spec(body: PredictionBody, info: ModelInfo, *, tenant: str) -> Jo
         declared=info.inputs,
         inputs=decoded(body.inputs, info),
         fingerprint=fingerprint(body, info.ref),
-        explanation=Explanation(targets=(Target(scale=scale),)),
         tenant=tenant,
         priority=0,
     )

@@ -7,8 +7,7 @@ from attributor.api.schemas.bodies import AttributionBody, PredictionBody
 from attributor.errors import InvalidRequest, RequestError, UnsupportedVisualization
 from attributor.jobs.explanation import Explanation, Method, SmoothForm, Smoothing
 from attributor.jobs.job import JobKind, Polarity, RuleName, VisualizationKind
-from attributor.jobs.model import OutputScale
-from unit.api.models import DIGITS, INPUTS, PATIENTS, PRICES, spec
+from unit.api.models import INPUTS, PATIENTS, PRICES, spec
 
 HOUSE = INPUTS["prices"]
 
@@ -127,9 +126,6 @@ def test_a_prediction_goes_first_and_has_no_path():
     made = prediction_spec(PredictionBody(inputs=[HOUSE]), PRICES, tenant="t")
     assert (made.kind, made.priority, made.explanation.baselines) == (JobKind.PREDICTION, 0, ())
     assert made.priority < spec("prices").priority
-    assert made.explanation.targets[0].scale is OutputScale.VALUE
-    classes = prediction_spec(PredictionBody(inputs=[INPUTS["digits"]]), DIGITS, tenant="t")
-    assert classes.explanation.targets[0].scale is OutputScale.LOGIT
 
 
 def test_a_fingerprint_is_of_the_meaning_not_of_the_spelling():
