@@ -3,18 +3,19 @@
 Named in the caller's words. Adapters live in `storage`, `registry` and `runtimes`; `bootstrap` joins them.
 """
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attributor.core.integrator import Ask
 from attributor.jobs.explanation import Layer, Target
+from attributor.jobs.given import GivenMolecule, GivenText
 from attributor.jobs.job import ClaimedJob, Failure, JobRecord, JobSpec, Lease, Progress
-from attributor.jobs.model import ModelInfo, ModelReport, Tensors
+from attributor.jobs.model import ModelInfo, ModelReport, Part, Tensors
 from attributor.jobs.result import AttributionResult, JobResult
 from attributor.jobs.state import JobState
 
@@ -109,6 +110,9 @@ class Fleet(Protocol):
     async def report_model(self, report: ModelReport) -> None:
         """Publish what loading a model found."""
 
+    async def forget_model(self, ref: str) -> None:
+        """Take back what was reported of a model that is served no more."""
+
     async def model_reports(self) -> Mapping[str, ModelReport]:
         """The newest report per `name@version`."""
 
@@ -122,6 +126,14 @@ class Fleet(Protocol):
         """Workers that beat recently. Raises StoreUnavailable: it is also the store's health check."""
 
 
+class SourceReader(Protocol):
+    """Reads what a person gives in one piece: a text, a molecule."""
+
+    def read(self, value: object, *, field: str) -> tuple[Mapping[Part, NDArray[Any]], GivenText | GivenMolecule]:
+        """All tensors that can be made of `value`, of the shapes that the model's inputs of this source take, and what
+        an answer must know to speak of it. Raises InvalidInput, InvalidShape with `field` or a place in it."""
+
+
 class ModelCatalog(Protocol):
     """The models on disk, as their manifests describe them. Never loads one."""
 
@@ -132,8 +144,18 @@ class ModelCatalog(Protocol):
     def problems(self) -> Mapping[str, str]:
         """What is wrong with the bundles that cannot be read, by `name@version` of their folders."""
 
-    def get(self, ref: str) -> ModelInfo:
-        """By `name` (its default version) or `name@version`. Raises UnknownModel, UnknownVersion."""
+    def get(self, ref: str, ready: Collection[str] | None = None) -> ModelInfo:
+        """By `name`, `name@version` or `name@alias`. Raises UnknownModel, UnknownVersion.
+
+        A bare name is the declared default; without one the highest version whose digest is among `ready`, so that a
+        new version serves once it is proven; where none is, or `ready` is not known, the highest.
+        """
+
+    def aliases(self, name: str) -> Mapping[str, str]:
+        """The version that each alias of a model stands for."""
+
+    def sources(self, info: ModelInfo) -> Mapping[str, SourceReader]:
+        """The readers of a model's sources, by name. Raises BundleError if a file that one needs has changed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,9 @@ from attributor.jobs.model import ModelReport
 from attributor.jobs.result import AttributionResult, JobResult, PredictionResult
 
 #: Of the layout and the types in it. Ours: raised by one whenever an old reader would misread a new message, or the
-#: other way round. 2: explanations with methods, several targets, baselines made by the worker.
-VERSION = 2
+#: other way round. 2: explanations with methods, several targets, baselines made by the worker. 3: what was given in
+#: place of tensors, inputs of variable length, pictures normalised by channel.
+VERSION = 3
 
 #: Ours: three letters that no JSON, npy or compressed stream starts with.
 _MAGIC = b"ATB"

@@ -197,7 +197,7 @@ class Explanation:
 
     `gamma`: the paths that are not straight, by input. `interior_alphas`: where interior gradients are wanted.
     `samples`: of expected gradients and Shapley paths. `absolute`: saliency answers |gradient|. `options`: of a
-    comparator.
+    comparator. `layer_names`: what the request calls modules that the manifest gives names of their own.
     """
 
     method: Method = Method.INTEGRATED_GRADIENTS
@@ -212,6 +212,7 @@ class Explanation:
     absolute: bool = True
     seed: int = 0
     options: Mapping[str, float] = field(default_factory=dict)
+    layer_names: Mapping[str, str] = field(default_factory=dict)
 
 
 def fixed_baseline(name: str, tensors: Tensors) -> BaselineSpec:

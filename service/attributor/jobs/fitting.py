@@ -1,9 +1,12 @@
-"""What fits what: kinds of baseline and kinds of input. Asked before a job is queued, and where it is computed."""
+"""What fits what: kinds of baseline and of input, scales and kinds of output, methods and models.
+
+Asked before a job is queued, and where it is computed.
+"""
 
 from collections.abc import Mapping
 
-from attributor.jobs.explanation import BaselineKind
-from attributor.jobs.model import InputKind
+from attributor.jobs.explanation import BaselineKind, Method
+from attributor.jobs.model import InputKind, OutputKind, OutputScale
 
 _NUMBERS = frozenset({InputKind.TABULAR, InputKind.IMAGE, InputKind.TENSOR})
 _IMAGE = frozenset({InputKind.IMAGE})
@@ -30,6 +33,28 @@ FITS: Mapping[BaselineKind, frozenset[InputKind]] = {
     BaselineKind.MASK: _TOKENS,
     BaselineKind.ZERO_EMBEDDING: _TOKENS,
 }
+
+_OF_LOGITS = (OutputScale.PROBABILITY, OutputScale.LOGIT, OutputScale.LOG_PROBABILITY)
+
+#: The scales on which a kind of output can be read, the default first.
+SCALES: Mapping[OutputKind, tuple[OutputScale, ...]] = {
+    OutputKind.CLASSES: _OF_LOGITS,
+    OutputKind.SEQUENCE: _OF_LOGITS,
+    # Of a softmax the logits are known but for a constant, of a vote there are none.
+    OutputKind.PROBABILITIES: (OutputScale.PROBABILITY, OutputScale.LOG_PROBABILITY),
+    OutputKind.VALUES: (OutputScale.VALUE,),
+}
+
+#: The scale that reads a kind of output as the model returns it.
+AS_RETURNED: Mapping[OutputKind, OutputScale] = {
+    OutputKind.CLASSES: OutputScale.LOGIT,
+    OutputKind.SEQUENCE: OutputScale.LOGIT,
+    OutputKind.PROBABILITIES: OutputScale.PROBABILITY,
+    OutputKind.VALUES: OutputScale.VALUE,
+}
+
+#: The methods that ask for scores only, and so serve a model that cannot be differentiated.
+WITHOUT_GRADIENTS = frozenset({Method.SHAPLEY, Method.OCCLUSION, Method.KERNEL_SHAP, Method.LIME})
 
 #: Every sampled order of the features costs a forward pass for each of them. Ours: a 64 x 64 picture; beyond it twenty
 #: orders are 80,000 passes, and the answer is noise at that price.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from attributor.jobs.explanation import COMPARATORS, Explanation
+from attributor.jobs.given import Given
 from attributor.jobs.model import InputSpec, Tensors
 from attributor.jobs.state import JobState
 
@@ -97,7 +98,8 @@ class Quadrature:
 class JobSpec:
     """One request: every one of `inputs` is explained, each in every target (a result each, input by input).
 
-    `declared` says what the inputs are, so that an answer can be named and drawn without the model's bundle.
+    `declared` says what the inputs are, so that an answer can be named and drawn without the model's bundle; `given`
+    what a person gave in their place, per input, empty where that is nothing to speak of.
     `fingerprint` is the sha256 of what the client sent, for idempotent retries.
     """
 
@@ -113,6 +115,7 @@ class JobSpec:
     visualizations: tuple[Visualization, ...] = ()
     tenant: str = "default"
     priority: int = 1
+    given: tuple[Given, ...] = ()
 
     @property
     def ref(self) -> str:
