@@ -41,8 +41,7 @@ name = {name}
 version = {version}
 title = "A model of a test"
 description = "Small."
-framework = "torch"
-entry = "model:build"
+{made_of}
 licence = "none"
 source = "tests"
 default_baseline = {default_baseline}
@@ -56,6 +55,8 @@ default_baseline = {default_baseline}
 
 #: What a manifest says of an input or of the output: its keys, as TOML takes them.
 Table = Mapping[str, object]
+#: The keys of a bundle of Python code.
+PYTHON: Table = {"framework": "torch", "entry": "model:build"}
 #: Of one input: one number, or nested lists.
 Values = float | list
 
@@ -105,6 +106,24 @@ def write_model(
     text = _manifest(name, "1", inputs, output, baselines, [*references])
     files = {f"{key}.npy": npy(values) for key, values in references.items()}
     return write_files(root, name, "1", text, {"model.py": code.encode(), **files})
+
+
+def write_file_model(
+    root: Path,
+    name: str,
+    *,
+    made_of: Table,
+    files: Mapping[str, bytes],
+    inputs: Sequence[Table],
+    output: Table,
+    baselines: Mapping[str, Mapping[str, Values]],
+    sources: Mapping[str, Table] | None = None,
+) -> Path:
+    """Writes and seals `root/name/1`, of a model that is no Python code; `made_of`: the manifest's framework, and the
+    keys that go with it."""
+    text = _manifest(name, "1", inputs, output, baselines, made_of=made_of)
+    tables = "".join(f"[sources.{key}]\n{_lines(table)}" for key, table in (sources or {}).items())
+    return write_files(root, name, "1", text + tables, files)
 
 
 def write_files(root: Path, name: str, version: str, manifest: str, files: Mapping[str, bytes]) -> Path:
@@ -157,8 +176,10 @@ def _manifest(
     output: Table,
     baselines: Mapping[str, Mapping[str, Values]],
     with_references: Sequence[str] = (),
+    made_of: Table = PYTHON,
 ) -> str:
     return MANIFEST.format(
+        made_of=_lines(made_of),
         name=json.dumps(name),
         version=json.dumps(version),
         default_baseline=json.dumps(next(iter(baselines))),

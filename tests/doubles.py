@@ -191,13 +191,13 @@ class FakeProvider:
     references: dict[str, Tensors] = field(default_factory=dict)
 
     def get(self, ref: str, digest: str) -> RecordingModel:
-        if ref in self.not_ready:
-            raise ModelNotReady(f"{ref} failed its proof")
         if digest != self.info(ref).digest:
             raise ModelNotReady(f"{ref} has another digest")
         return self.models[ref]
 
     def info(self, ref: str) -> ModelInfo:
+        if ref in self.not_ready:
+            raise ModelNotReady(f"{ref} failed its proof")
         if ref not in self.infos:
             raise UnknownModel(ref)
         return self.infos[ref]

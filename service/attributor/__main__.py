@@ -7,12 +7,12 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from attributor.bootstrap import models_commands
 from attributor.errors import AttributorError
 from attributor.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Integrated gradients over HTTP.")
-models = typer.Typer(no_args_is_help=True, help="Look after the bundles in the model folder.")
-app.add_typer(models, name="models")
+app.add_typer(models_commands.app, name="models")
 
 Models = Annotated[Path | None, typer.Option("--models", help="The folder of bundles (default: models).")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on (default: 127.0.0.1).")]
@@ -103,44 +103,6 @@ def openapi(
     elif not output.is_file() or output.read_bytes() != document:
         typer.echo(f"{output} differs from the application: run `attributor openapi`", err=True)
         raise typer.Exit(1)
-
-
-@models.command("list")
-def list_models(models: Models = None) -> None:
-    """List the bundles, and what is wrong with those that cannot be read."""
-    from attributor.registry.catalog import FolderCatalog
-
-    catalog = FolderCatalog(_settings(models, None).models_dir)
-    for info in catalog.all():
-        typer.echo(f"{info.ref:<24} {info.title}")
-    for ref, problem in catalog.problems.items():
-        typer.echo(f"{ref:<24} cannot be read: {problem}", err=True)
-
-
-@models.command("check")
-def check_models(models: Models = None) -> None:
-    """Verify every bundle: file hashes, proof at load, golden example. Fails if one fails."""
-    _with_torch()
-    from attributor.registry.registry import check_bundles
-
-    reports = check_bundles(_settings(models, None).models_dir)
-    for report in reports:
-        typer.echo(f"{report.ref:<24} {report.readiness}" + (f": {report.reason}" if report.reason else ""))
-        for name, finding in report.checks.items():
-            typer.echo(f"    {name:<20} {finding}")
-    if not reports or any(report.reason for report in reports):
-        raise typer.Exit(1)
-
-
-@models.command("seal")
-def seal_models(bundle: Annotated[Path, typer.Argument(help="The folder of one version.")]) -> None:
-    """Write the sizes and hashes of a bundle's files, as they are now, into its manifest."""
-    from attributor.registry.seal import seal
-
-    manifest = seal(bundle)
-    typer.echo(f"sealed {manifest.info.ref}, digest {manifest.info.digest[:12]}:")
-    for name, record in manifest.files.items():
-        typer.echo(f"    {name:<24} {record.size_bytes:>10} bytes  sha256 {record.sha256[:12]}")
 
 
 def _with_torch() -> Any:

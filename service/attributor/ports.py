@@ -227,7 +227,8 @@ class Evaluation:
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What diagnostics keep of an evaluated point: the first target on both scales, and per observed layer the L2 norm
-    of the difference to its output at the example, and 1 - cosine. `probability` is None for regression outputs."""
+    of the difference to its output at the example, and 1 - cosine. `probability` is None for regression outputs;
+    `logit` is the log-probability where outputs are probabilities."""
 
     node: int
     probability: float | None

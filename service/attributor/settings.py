@@ -61,6 +61,18 @@ class WorkerSettings(BaseModel):
     max_points: int = Field(
         256, ge=1, description="Most path points in one pass; best measured for small nets, 200 to 800."
     )
+    model_memory_bytes: int = Field(
+        4_000_000_000,
+        ge=1_000_000,
+        description="Most memory that the models (parameters and buffers) of a worker may take together; those unused "
+        "for longest are unloaded, and loaded again when a job wants them. 4 GB: half of a machine of 8 GB, or the "
+        "float32 weights of a thousand million numbers.",
+    )
+    allow_torch_export: bool = Field(
+        False,
+        description="Whether programs of torch.export (`.pt2`) are loaded. Loading one can run any code that its maker "
+        "put into it, so only where every one of them is trusted.",
+    )
     max_active_jobs: int = Field(64, ge=1, description="Jobs computed together: enough to fill a pass with short ones.")
     beat_s: float = Field(0.5, gt=0, description="Interval of lease renewal, progress and cancellation, seconds.")
     step_timeout_s: float = Field(
@@ -89,6 +101,12 @@ class Settings(BaseSettings):
     )
 
     models_dir: Path = Field(Path("models"), description="The folder of bundles: `<name>/<version>/manifest.toml`.")
+    models_rescan_s: float = Field(
+        2.0,
+        gt=0,
+        description="How often the API and the workers look for new, changed and removed bundles, seconds. "
+        "Where nothing changed, a look reads no file.",
+    )
     log_level: str = Field("info", pattern=r"^(debug|info|warning|error)$", description="What the log shows.")
     api: ApiSettings = ApiSettings()
     store: StoreSettings = StoreSettings()

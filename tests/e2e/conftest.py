@@ -60,12 +60,13 @@ def build():
     return SeesItsNeighbours()
 """
 
-#: Small passes and quick beats, so that little models show what large ones do; little time to say goodbye.
+#: Small passes, quick beats and looks, so that little models show what large ones do; little time to say goodbye.
 SETTINGS = {
     "ATTRIBUTOR_WORKER__MAX_POINTS": "8",
     "ATTRIBUTOR_WORKER__BEAT_S": "0.1",
     "ATTRIBUTOR_WORKER__DRAIN_S": "2",
     "ATTRIBUTOR_STORE__LEASE_S": "1.5",
+    "ATTRIBUTOR_MODELS_RESCAN_S": "0.2",
 }
 
 
@@ -118,8 +119,8 @@ def launch(small_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """Starts services of a test's own, with settings of its own; whatever is left of them is stopped."""
     started: list[Service] = []
 
-    def launch(folder: Path | None = None, **settings: str) -> Service:
-        service = start(small_models, folder or tmp_path_factory.mktemp("private"), {**SETTINGS, **settings})
+    def launch(folder: Path | None = None, models: Path = small_models, **settings: str) -> Service:
+        service = start(models, folder or tmp_path_factory.mktemp("private"), {**SETTINGS, **settings})
         started.append(service)
         service.await_ready()
         return service

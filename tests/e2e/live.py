@@ -40,7 +40,7 @@ class Service:
         return self.log_file.read_text(errors="replace")
 
     def await_ready(self, workers: int = 1) -> None:
-        """Until it says so itself: see `/health/ready`."""
+        """Until it says so itself: see `/health/ready`; and all its models have been put to the proof."""
 
         def ready() -> bool:
             assert self.process.poll() is None, f"the service ended:\n{self.log()}"
@@ -48,7 +48,10 @@ class Service:
                 found = httpx.get(f"{self.url}/health/ready", timeout=5)
             except httpx.TransportError:
                 return False
-            return found.status_code == 200 and found.json()["workers"] >= workers
+            health = found.json()
+            return (
+                found.status_code == 200 and health["workers"] >= workers and "loading" not in health["models"].values()
+            )
 
         eventually(ready, READY_WITHIN_S)
 

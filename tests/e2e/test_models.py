@@ -68,7 +68,8 @@ def test_a_model_is_described(client):
     assert (model["name"], model["version"], model["default"]) == ("digits", "1", True)
     assert model["output"]["labels"] == [str(digit) for digit in range(10)]
     assert {b["name"]: b["default"] for b in model["baselines"]} == {"black": True, "white": False, "mean": False}
-    assert {"name": "convolutions.0", "type": "Conv2d"} in model["layers"]
+    layer = {"name": "convolutions.0", "type": "Conv2d", "module": "convolutions.0", "description": None}
+    assert layer in model["layers"]
     assert model["inputs"][0]["visualizations"] == ["heatmap", "overlay"]
     assert set(model["readiness"]["checks"].values()) == {"passed"}
     assert client.get("/v1/models/digits@1").json() == model

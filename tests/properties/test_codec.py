@@ -25,6 +25,7 @@ from attributor.jobs.explanation import (
     Target,
     Term,
 )
+from attributor.jobs.given import Atom, Bond, Given, GivenMolecule, GivenPicture, GivenText, Token
 from attributor.jobs.job import Failure, JobKind, JobSpec, Quadrature, Visualization
 from attributor.jobs.model import InputKind, InputSpec, ModelReport, OutputScale, Readiness
 from attributor.jobs.result import (
@@ -70,6 +71,12 @@ _explanations = st.builds(
     saturation=st.none() | st.builds(Saturation),
     options=_by_name(st.from_type(float)),
 )
+_given = st.builds(
+    Given,
+    texts=_by_name(st.builds(GivenText, tokens=_few(st.builds(Token)))),
+    molecules=_by_name(st.builds(GivenMolecule, atoms=_few(st.builds(Atom)), bonds=_few(st.builds(Bond)))),
+    pictures=_by_name(st.builds(GivenPicture)),
+)
 _specs = st.builds(
     JobSpec,
     kind=st.sampled_from(JobKind),
@@ -78,6 +85,7 @@ _specs = st.builds(
     explanation=_explanations,
     quadrature=st.builds(Quadrature),
     visualizations=_few(st.builds(Visualization)),
+    given=_few(_given),
 )
 _path_results = st.builds(
     PathResult,

@@ -66,7 +66,7 @@ def test_the_tabular_model_names_its_features_and_their_domain(catalog):
 def test_an_example_is_a_request_that_the_model_gets_right(catalog, served, file, label, least_score):
     body = json.loads((EXAMPLES / file).read_text())
     info = catalog.get(body["model"])
-    example = decode_inputs(info.inputs, body["inputs"][0], field="inputs.0")
+    example, _ = decode_inputs(info.inputs, catalog.sources(info), body["inputs"][0], field="inputs.0")
     model = served[0].get(info.ref, info.digest)
     baseline = info.baselines[info.default_baseline].tensors
     model.open("p", RouteSpec(example, (Target(),)))

@@ -2,18 +2,14 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from attributor.api.documented import Document
+from attributor.api.documented_explained import Explained
 from attributor.core.integrator import StopReason
 from attributor.jobs.explanation import BaselineKind, GammaKind, Method, Quantity, SmoothForm
 from attributor.jobs.job import RuleName
 from attributor.jobs.model import OutputScale
-
-
-class Document(BaseModel):
-    """A body of ours has every field that is documented, and no other."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class TermDocument(Document):
@@ -87,7 +83,10 @@ class TensorDocument(Document):
     shape: list[int]
     encoding: Literal["numbers", "base64-npy"]
     data: Any = Field(description="Nested lists of numbers, or a base64 npy file.")
-    features: list[str] | None = Field(None, description="Names along the last axis, for tabular inputs.")
+    features: list[str] | None = Field(
+        None,
+        description="Names along the last axis, for tabular inputs: columns, and `column=category` of one-hot ones.",
+    )
 
 
 class InteriorDocument(Document):
@@ -208,6 +207,11 @@ class ResultDocument(Document):
     backwards: int = Field(description="Gradients computed: `evaluations` times targets.")
     nodes: NodesDocument | None = Field(description="Null for methods that do not integrate, and with smoothing.")
     attributions: dict[str, TensorDocument] = Field(description="By input, or under the name of the layer.")
+    explained: dict[str, Explained] | None = Field(
+        description="The same in the terms of what was given: words of a text, columns of a table, atoms and bonds of "
+        "a molecule; by source, or by input where tensors were sent. Null with a layer; without inputs of kind tensor, "
+        "which have no other terms."
+    )
     spread: dict[str, TensorDocument] | None = Field(
         description="Standard deviation of the attributions over several baselines."
     )

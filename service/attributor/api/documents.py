@@ -4,9 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from attributor.api.documented_result import Document, ResultDocument
+from attributor.api.documented import Document
+from attributor.api.documented_result import ResultDocument
 from attributor.jobs.explanation import GammaKind, Method, Quantity
-from attributor.jobs.model import InputKind, OutputKind, OutputScale, Readiness
+from attributor.jobs.model import Fit, Framework, InputKind, OutputKind, OutputScale, Part, Readiness, SourceKind
 from attributor.jobs.state import JobState
 
 
@@ -75,6 +76,27 @@ class FeatureDocument(Document):
     unit: str | None
     minimum: float | None
     maximum: float | None
+    categories: list[str] = Field(description="One of them is sent in place of a number; empty for numbers.")
+    one_hot: bool = Field(description="Whether the model takes a number per category, not the category's number.")
+    missing: float | str | None = Field(description="What stands for null; null: the column may not be missing.")
+
+
+class NormaliseDocument(Document):
+    """Of a channel: pixels from 0 to 1, less `mean`, over `std`."""
+
+    mean: float
+    std: float
+
+
+class SourceDocument(Document):
+    """What can be sent in one piece, from which the service makes several of the model's inputs."""
+
+    name: str
+    kind: SourceKind
+    send: str = Field(description="What to send under this name, in a sentence.")
+    tokenizer: str | None = Field(description="Of a text: the bundle's file that cuts it into tokens.")
+    elements: list[str] = Field(description="Of a molecule: the chemical elements that the model knows.")
+    inputs: list[str] = Field(description="The inputs that it stands for.")
 
 
 class InputDocument(Document):
@@ -84,9 +106,19 @@ class InputDocument(Document):
     kind: InputKind
     datatype: Literal["FP32", "INT64"]
     shape: list[int]
+    variable: bool = Field(description="Whether an example may have fewer positions than the first number of `shape`.")
     attributed: bool = Field(description="False: it must be sent, and is never explained (a mask).")
+    source: str | None = Field(description="The source that it is made from, if it is not sent itself.")
+    part: Part | None = Field(description="Which of that source's tensors it is.")
     features: list[FeatureDocument]
-    value_range: list[float] | None
+    groups: dict[str, list[str]] = Field(description="Named sets of features, whose attributions are added up.")
+    value_range: list[float] | None = Field(description="Of an image: the model's values for pixel 0 and pixel 255.")
+    normalise: list[NormaliseDocument] = Field(
+        description="Of an image, by channel, where its values are not one range; empty otherwise."
+    )
+    fit: Fit | None = Field(
+        description="How pictures of another size are brought to the model's; null: they are refused."
+    )
     vocabulary: int | None = Field(description="Of tokens: ids run from 0 to one less.")
     pad_id: int | None
     mask_id: int | None
@@ -101,10 +133,12 @@ class InputDocument(Document):
 
 
 class LayerDescription(Document):
-    """A module of the model, which `layer` and `saturation.layers` take by its name."""
+    """A part of the model, which `layer` and `saturation.layers` take by its name."""
 
     name: str
     type: str | None = Field(description="Its class in torch, such as Conv2d; null where the worker did not tell.")
+    module: str = Field(description="What the model itself calls it.")
+    description: str | None = Field(description="Of those that the manifest names.")
 
 
 class OutputDocument(Document):
@@ -113,7 +147,7 @@ class OutputDocument(Document):
     name: str
     kind: OutputKind
     labels: list[str]
-    positions: int | None = Field(description="Of a sequence.")
+    positions: int | None = Field(description="Of a sequence; the most of them where the inputs' length varies.")
 
 
 class BaselineDocument(Document):
@@ -130,6 +164,11 @@ class ReadinessDocument(Document):
     state: Readiness
     reason: str | None
     checks: dict[str, str]
+    loaded: bool = Field(description="Whether it is in memory; one that is ready is loaded when a job wants it.")
+    memory_bytes: int | None = Field(description="Of its parameters and buffers; null until a worker has told.")
+    seconds_per_evaluation: float | None = Field(
+        description="A forward and backward pass of one input on that worker; null until measured."
+    )
 
 
 class ModelDocument(Document):
@@ -138,18 +177,23 @@ class ModelDocument(Document):
     name: str
     version: str
     default: bool = Field(description="Whether the bare name means this version.")
+    aliases: list[str] = Field(description="Other names of this version, as in `name@alias`.")
     digest: str
     title: str
     description: str
     licence: str
-    source: str
+    source: str = Field(description="Where the model comes from.")
+    framework: Framework
+    gradients: bool = Field(description="Whether it can be differentiated; if not, only methods that perturb fit.")
+    sources: list[SourceDocument]
     inputs: list[InputDocument]
     output: OutputDocument
     baselines: list[BaselineDocument]
     reference_count: int = Field(description="Inputs in the reference set; 0: there is none.")
     paths: list[str] = Field(description="Names of registered paths.")
     layers: list[LayerDescription] = Field(
-        description="In the order of their definition; empty until a worker has loaded the model."
+        description="Those that the manifest names, then, once a worker has loaded the model, its modules in the order "
+        "of their definition."
     )
     methods: list[Method] = Field(
         description="Methods that can explain it; without those that need the extra `comparators` where the worker "

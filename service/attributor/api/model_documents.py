@@ -1,5 +1,7 @@
 """Models and their outputs to documents."""
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,17 @@ from attributor.api.mapping.targets import scales
 from attributor.api.rules_of_methods import methods_for
 from attributor.inputs.baselines import fitting_kinds
 from attributor.jobs.explanation import Quantity
-from attributor.jobs.model import InputKind, InputSpec, ModelInfo, ModelReport, OutputKind, Readiness
+from attributor.jobs.model import (
+    Feature,
+    InputKind,
+    InputSpec,
+    ModelInfo,
+    ModelReport,
+    OutputKind,
+    Readiness,
+    Source,
+    SourceKind,
+)
 from attributor.jobs.result import PredictionResult
 from attributor.rendering.draw import drawable_kinds
 
@@ -18,19 +30,39 @@ from attributor.rendering.draw import drawable_kinds
 MOST_RANKED = 10
 
 
-def model_document(info: ModelInfo, report: ModelReport | None, *, default: bool) -> dict[str, Any]:
-    """A model and what it can do (ModelDocument). A report on other files than those on disk does not count."""
+#: What stands in a request's `inputs` under the name of a source.
+_TO_SEND = {
+    SourceKind.TEXT: 'a text, or a pair of them: {"text": "...", "pair": "..."}',
+    SourceKind.SMILES: 'a molecule as SMILES, such as "CCO"',
+}
+
+
+def model_document(
+    info: ModelInfo,
+    report: ModelReport | None,
+    *,
+    default: bool,
+    aliases: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """A model and what it can do (ModelDocument). `aliases`: the version that each alias of the model stands for.
+
+    A report on other files than those on disk does not count.
+    """
     if report is not None and report.digest != info.digest:
         report = None
     return {
         "name": info.name,
         "version": info.version,
         "default": default,
+        "aliases": [alias for alias, version in aliases.items() if version == info.version],
         "digest": info.digest,
         "title": info.title,
         "description": info.description,
         "licence": info.licence,
         "source": info.source,
+        "framework": info.framework,
+        "gradients": info.gradients,
+        "sources": [_source_document(source, info) for source in info.sources.values()],
         "inputs": [_input_document(declared, info) for declared in info.inputs],
         "output": {
             "name": info.output.name,
@@ -44,23 +76,62 @@ def model_document(info: ModelInfo, report: ModelReport | None, *, default: bool
         ],
         "reference_count": info.reference_count,
         "paths": info.paths,
-        "layers": _layers(report),
+        "layers": _layers(info, report),
         "methods": methods_for(info, comparators=report is None or report.comparators),
         "quantities": list(Quantity),
         "scales": scales(info.output),
-        "readiness": {
-            "state": report.readiness if report else Readiness.LOADING,
-            "reason": report.reason if report else None,
-            "checks": dict(report.checks) if report else {},
-        },
+        "readiness": _readiness(report),
     }
 
 
-def _layers(report: ModelReport | None) -> list[dict[str, str | None]]:
-    if report is None:
-        return []
-    types = report.layer_types or (None,) * len(report.layers)
-    return [{"name": name, "type": kind} for name, kind in zip(report.layers, types, strict=True)]
+def _readiness(report: ModelReport | None) -> dict[str, Any]:
+    return {
+        "state": report.readiness if report else Readiness.LOADING,
+        "reason": report.reason if report else None,
+        "checks": dict(report.checks) if report else {},
+        "loaded": report is not None and report.loaded,
+        "memory_bytes": report.memory_bytes if report else None,
+        "seconds_per_evaluation": report.seconds_per_evaluation if report else None,
+    }
+
+
+def _layers(info: ModelInfo, report: ModelReport | None) -> list[dict[str, str | None]]:
+    """Those that the manifest names, then the modules that a worker found."""
+    modules = report.layers if report else ()
+    types = dict(zip(modules, report.layer_types, strict=True)) if report and report.layer_types else {}
+    declared = [
+        {"name": each.name, "type": types.get(each.module), "module": each.module, "description": each.description}
+        for each in info.layers.values()
+    ]
+    found = [
+        {"name": name, "type": types.get(name), "module": name, "description": None}
+        for name in modules
+        if name not in info.layers
+    ]
+    return declared + found
+
+
+def _source_document(source: Source, info: ModelInfo) -> dict[str, Any]:
+    return {
+        "name": source.name,
+        "kind": source.kind,
+        "send": _TO_SEND[source.kind],
+        "tokenizer": source.file,
+        "elements": source.elements,
+        "inputs": [each.name for each in info.inputs if each.source == source.name],
+    }
+
+
+def _feature_document(feature: Feature) -> dict[str, Any]:
+    return {
+        "name": feature.name,
+        "unit": feature.unit,
+        "minimum": feature.minimum,
+        "maximum": feature.maximum,
+        "categories": feature.categories,
+        "one_hot": feature.one_hot,
+        "missing": feature.missing if feature.missing_category is None else feature.missing_category,
+    }
 
 
 def _input_document(declared: InputSpec, info: ModelInfo) -> dict[str, Any]:
@@ -69,11 +140,15 @@ def _input_document(declared: InputSpec, info: ModelInfo) -> dict[str, Any]:
         "kind": declared.kind,
         "datatype": "INT64" if declared.kind is InputKind.TOKENS else "FP32",
         "shape": declared.shape,
+        "variable": declared.variable,
         "attributed": declared.attributed,
-        "features": [
-            {"name": f.name, "unit": f.unit, "minimum": f.minimum, "maximum": f.maximum} for f in declared.features
-        ],
+        "source": declared.source,
+        "part": declared.part,
+        "features": [_feature_document(feature) for feature in declared.features],
+        "groups": dict(declared.groups),
         "value_range": declared.value_range,
+        "normalise": [{"mean": mean, "std": std} for mean, std in declared.normalise],
+        "fit": declared.fit,
         "vocabulary": declared.vocabulary,
         "pad_id": declared.pad_id,
         "mask_id": declared.mask_id,
@@ -86,7 +161,7 @@ def _input_document(declared: InputSpec, info: ModelInfo) -> dict[str, Any]:
 def prediction_document(result: PredictionResult, info: ModelInfo) -> dict[str, Any]:
     """A model's outputs by label (PredictionDocument)."""
     rows = result.outputs[info.output.name].astype(np.float64)
-    item = {OutputKind.CLASSES: _classes, OutputKind.VALUES: _values, OutputKind.SEQUENCE: _sequence}[info.output.kind]
+    item = _ITEMS[info.output.kind]
     nothing = dict.fromkeys(("class", "label", "probabilities", "logits", "values", "positions"))
     return {
         "model": {"name": info.name, "version": info.version, "digest": info.digest},
@@ -101,6 +176,16 @@ def _classes(logits: NDArray[np.float64], labels: tuple[str, ...]) -> dict[str, 
         "label": labels[best],
         "probabilities": dict(zip(labels, _softmax(logits).tolist(), strict=True)),
         "logits": dict(zip(labels, logits.tolist(), strict=True)),
+    }
+
+
+def _probabilities(chances: NDArray[np.float64], labels: tuple[str, ...]) -> dict[str, Any]:
+    """As the model gave them: it has no logits to show."""
+    best = int(np.argmax(chances))
+    return {
+        "class": best,
+        "label": labels[best],
+        "probabilities": dict(zip(labels, chances.tolist(), strict=True)),
     }
 
 
@@ -126,3 +211,11 @@ def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     shifted: NDArray[np.float64] = np.exp(logits - logits.max(axis=-1, keepdims=True))
     chances: NDArray[np.float64] = shifted / shifted.sum(axis=-1, keepdims=True)
     return chances
+
+
+_ITEMS: Mapping[OutputKind, Callable[[NDArray[np.float64], tuple[str, ...]], dict[str, Any]]] = {
+    OutputKind.CLASSES: _classes,
+    OutputKind.PROBABILITIES: _probabilities,
+    OutputKind.VALUES: _values,
+    OutputKind.SEQUENCE: _sequence,
+}

@@ -1,18 +1,55 @@
 """Whether a model can be served: what the workers reported, held against the bundle on disk."""
 
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from attributor.api.dependencies import Deps
-from attributor.errors import ModelNotReady
-from attributor.jobs.model import ModelReport, Readiness
+from attributor.errors import BundleError, ModelNotReady, RequestError
+from attributor.jobs.model import ModelInfo, ModelReport, Readiness
+from attributor.ports import ModelCatalog, SourceReader
+
+#: The newest report per `name@version`.
+Reports = Mapping[str, ModelReport]
 
 
-async def require_servable(deps: Deps, ref: str, digest: str) -> ModelReport | None:
-    """What a worker found when it loaded this very bundle; None while none has. One still loading may be queued for.
+def proven(reports: Reports) -> set[str]:
+    """The digests of what workers serve: among these a bare name finds its version."""
+    return {report.digest for report in reports.values() if report.readiness is Readiness.READY}
 
-    Raises ModelNotReady if it fails.
-    """
-    report = (await deps.fleet.model_reports()).get(ref)
-    if report is None or report.digest != digest:
-        return None
-    if report.readiness is Readiness.FAILED:
-        raise ModelNotReady(f"model '{ref}' is not ready: {report.reason}")
-    return report if report.readiness is Readiness.READY else None
+
+@dataclass(frozen=True, slots=True)
+class Servable:
+    """A model that a request may be queued for. `report`: what a worker found when it proved this very bundle; None
+    while none has. `sources`: the readers of what a person may give in place of tensors."""
+
+    info: ModelInfo
+    report: ModelReport | None
+    sources: Mapping[str, SourceReader]
+
+
+async def servable(deps: Deps, ref: str) -> Servable:
+    """The model that a request names; one still loading is. Raises UnknownModel, UnknownVersion, and ModelNotReady if
+    it failed."""
+    reports = await deps.fleet.model_reports()
+    info = deps.catalog.get(ref, proven(reports))
+    report = reports.get(info.ref)
+    if report is None or report.digest != info.digest:
+        report = None
+    elif report.readiness is Readiness.FAILED:
+        raise ModelNotReady(f"model '{info.ref}' is not ready: {report.reason}")
+    elif report.readiness is not Readiness.READY:
+        report = None
+    try:
+        sources = await asyncio.to_thread(deps.catalog.sources, info)  # the first time it reads a tokenizer
+    except BundleError as error:
+        raise ModelNotReady(f"model '{info.ref}' is not ready: {error.detail}") from error
+    return Servable(info, report, sources)
+
+
+def is_default(catalog: ModelCatalog, info: ModelInfo, reports: Reports) -> bool:
+    """Whether the bare name stands for this version now."""
+    try:
+        return catalog.get(info.name, proven(reports)).version == info.version
+    except RequestError:  # the declared default is not there
+        return False

@@ -2,7 +2,6 @@
 
 import base64
 import io
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from attributor.api.answers import in_microseconds
 from attributor.api.asked_documents import asked_document
+from attributor.api.explained_documents import explained_documents
 from attributor.errors import UnsupportedVisualization
 from attributor.jobs.job import JobSpec, Visualization
 from attributor.jobs.model import OutputScale, Tensors
@@ -44,13 +44,14 @@ def result_document(result: PathResult, spec: JobSpec, encoding: str, queued_s: 
         if result.nodes is None
         else {name: getattr(result.nodes, name) for name in ("alpha", "weight", "score", "slope", "piece")},
         "attributions": _tensors(result.attributions, spec, encoding),
+        "explained": explained_documents(result, spec),
         "spread": _tensors(result.spread, spec, encoding),
         "standard_error": _tensors(result.standard_error, spec, encoding),
         "interior": _interior(result.interior, spec, encoding),
-        "saturation": _saturation(result.saturation),
+        "saturation": _saturation(result.saturation, spec),
         "layer": None
         if result.layer is None
-        else {"name": result.layer.name, "quantity": result.layer.quantity, "cut": result.layer.cut},
+        else {"name": _called(result.layer.name, spec), "quantity": result.layer.quantity, "cut": result.layer.cut},
         "seed": result.seed,
         **asked_document(spec),
         "visualizations": [draw(view, subject(result, spec, view)).payload() for view in spec.visualizations],
@@ -152,7 +153,12 @@ def _interior(interior: InteriorGradients | None, spec: JobSpec, encoding: str) 
     }
 
 
-def _saturation(saturation: SaturationResult | None) -> dict[str, Any] | None:
+def _called(module: str, spec: JobSpec) -> str:
+    """A layer's name as the request has it."""
+    return spec.explanation.layer_names.get(module, module)
+
+
+def _saturation(saturation: SaturationResult | None, spec: JobSpec) -> dict[str, Any] | None:
     if saturation is None:
         return None
     return {
@@ -161,7 +167,8 @@ def _saturation(saturation: SaturationResult | None) -> dict[str, Any] | None:
         "probability": saturation.probability,
         "logit": saturation.logit,
         "layers": [
-            {"layer": each.layer, "l2_distance": each.l2, "cosine_distance": each.cosine} for each in saturation.layers
+            {"layer": _called(each.layer, spec), "l2_distance": each.l2, "cosine_distance": each.cosine}
+            for each in saturation.layers
         ],
     }
 
@@ -170,13 +177,16 @@ def _tensors(tensors: Tensors | None, spec: JobSpec, encoding: str) -> dict[str,
     """By input, in the declared order, or by layer."""
     if tensors is None:
         return None
-    features = {each.name: [feature.name for feature in each.features] for each in spec.declared if each.features}
-    order = [each.name for each in spec.declared if each.name in tensors]
-    names = [*order, *(name for name in tensors if name not in order)]
-    return {name: _tensor(tensors[name], features if name in order else {}, name, encoding) for name in names}
+    inputs = {each.name: [element.name for element in each.elements] for each in spec.declared}
+    order = [name for name in inputs if name in tensors]
+    layers = [name for name in tensors if name not in order]
+    return {
+        **{name: _tensor(tensors[name], inputs[name], encoding) for name in order},
+        **{_called(name, spec): _tensor(tensors[name], [], encoding) for name in layers},
+    }
 
 
-def _tensor(values: NDArray[np.float32], features: Mapping[str, list[str]], name: str, encoding: str) -> dict[str, Any]:
+def _tensor(values: NDArray[np.float32], elements: list[str], encoding: str) -> dict[str, Any]:
     as_numbers = encoding == "numbers" or (encoding == "auto" and values.size <= MOST_NUMBERS)
     document: dict[str, Any] = {
         "datatype": "FP32",
@@ -184,6 +194,6 @@ def _tensor(values: NDArray[np.float32], features: Mapping[str, list[str]], name
         "encoding": "numbers" if as_numbers else "base64-npy",
         "data": np.ascontiguousarray(values) if as_numbers else base64.b64encode(npy(values)).decode(),
     }
-    if name in features:
-        document["features"] = features[name]
+    if elements:
+        document["features"] = elements
     return document

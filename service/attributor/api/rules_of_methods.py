@@ -10,7 +10,7 @@ from attributor.api.schemas.bodies import AttributionBody
 from attributor.errors import InvalidRequest, UnsupportedByModel
 from attributor.inputs.baselines import shapley_features
 from attributor.jobs.explanation import COMPARATORS, Method, Quantity
-from attributor.jobs.fitting import MOST_SHAPLEY_FEATURES
+from attributor.jobs.fitting import MOST_SHAPLEY_FEATURES, cannot_explain
 from attributor.jobs.model import InputKind, ModelInfo
 
 
@@ -39,8 +39,6 @@ _DIAGNOSTICS = frozenset({"layer", "interior", "saturation"})
 _INTEGRATION = frozenset(
     {"path", "rule", "n_steps", "tolerance", "absolute_tolerance", "attribution_tolerance", "max_evaluations"}
 )
-#: Those of Captum's methods that follow gradients, which token ids have none of.
-_BY_GRADIENTS = frozenset({Method.DEEP_LIFT, Method.LRP, Method.GUIDED_BACKPROPAGATION, Method.DECONVOLUTION})
 
 RULES: Mapping[Method, MethodRules] = {
     Method.INTEGRATED_GRADIENTS: MethodRules(_INTEGRATION | _DIAGNOSTICS | {"baseline", "smoothing"}),
@@ -95,14 +93,12 @@ def unfit(method: Method, info: ModelInfo, *, comparators: bool = True) -> str |
             + ", ".join(other for other in Method if other not in COMPARATORS and unfit(other, info) is None)
         )
     if method is Method.SHAPLEY and (count := shapley_features(info)) > MOST_SHAPLEY_FEATURES:
+        unlimited = Method.INTEGRATED_GRADIENTS if info.gradients else Method.OCCLUSION
         return (
             f"each order of features takes a pass per feature: at most {MOST_SHAPLEY_FEATURES} features, and this "
-            f"model has {count}; integrated_gradients has no such limit"
+            f"model has {count}; {unlimited} has no such limit"
         )
-    tokens = [spec.name for spec in info.inputs if spec.attributed and spec.kind is InputKind.TOKENS]
-    if method in _BY_GRADIENTS and tokens:
-        return f"{method} follows gradients, and '{tokens[0]}' has none; occlusion, kernel_shap and lime take tokens"
-    return None
+    return cannot_explain(method, info)
 
 
 def methods_for(info: ModelInfo, *, comparators: bool = True) -> list[Method]:

@@ -11,6 +11,7 @@ import uvicorn
 from attributor.api.app import create_app
 from attributor.api.dependencies import Deps, Limits
 from attributor.bootstrap.store import open_store, queue_policy
+from attributor.errors import BundleError
 from attributor.registry.catalog import FolderCatalog
 from attributor.settings import Settings
 from attributor.storage.connection import RedisStore
@@ -61,10 +62,29 @@ async def _serve(settings: Settings, redis_url: str) -> None:
             timeout_graceful_shutdown=math.ceil(settings.api.shutdown_grace_s),
         )
         server = _Server(config, deps.draining)
+        looking = asyncio.create_task(_follow(catalog, settings.models_rescan_s))
         try:
             await server.serve()
         except SystemExit:  # uvicorn's way of saying that it could not bind; it has logged why
             sys.exit(EXIT_CONFIG)
+        finally:
+            looking.cancel()
+
+
+async def _follow(catalog: FolderCatalog, every_s: float) -> None:
+    """Look at the folder of models again and again, in a thread."""
+    while True:
+        await asyncio.sleep(every_s)
+        try:
+            changes = await asyncio.to_thread(catalog.refresh)
+        except BundleError as error:
+            log.warning("the models stay as they were: %s", error.detail)
+            continue
+        for what in ("added", "changed", "removed"):
+            for ref in getattr(changes, what):
+                log.info("model %s was %s", ref, what)
+        for ref, problem in changes.broken.items():
+            log.warning("model %s is left out: %s", ref, problem)
 
 
 def wire(settings: Settings, store: RedisStore, events: RedisJobEvents, catalog: FolderCatalog) -> Deps:

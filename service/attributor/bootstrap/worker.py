@@ -8,13 +8,14 @@ import secrets
 import socket
 import time
 from contextlib import suppress
-from dataclasses import replace
 
 from attributor.bootstrap.store import open_store, queue_policy
 from attributor.comparators.captum_process import REQUIRED, CaptumProcess, ComparatorPolicy
 from attributor.engine.engine import Engine
 from attributor.errors import StoreUnavailable
+from attributor.ports import Fleet
 from attributor.registry.catalog import FolderCatalog
+from attributor.registry.keeper import Keeper
 from attributor.registry.registry import Registry
 from attributor.runtimes.torch_runtime import configure_threads
 from attributor.settings import Settings
@@ -28,44 +29,58 @@ log = logging.getLogger(__name__)
 
 
 def run_worker(settings: Settings, redis_url: str) -> None:
-    """Load every model, put each to the proof, then work until told to stop."""
+    """Work until told to stop; models are put to the proof beside the jobs, and loaded as jobs want them."""
     configure_logging(settings.log_level, "worker")
     configure_threads(settings.worker.threads)
-    registry = Registry(device=settings.worker.device, max_points=settings.worker.max_points)
     catalog = FolderCatalog(settings.models_dir)
+    registry = Registry(
+        device=settings.worker.device,
+        max_points=settings.worker.max_points,
+        memory_bytes=settings.worker.model_memory_bytes,
+        allow_torch_export=settings.worker.allow_torch_export,
+    )
     lacking = [name for name in REQUIRED if importlib.util.find_spec(name) is None]
     if lacking:
         log.info("no comparators: %s not installed (extra `comparators`)", " and ".join(lacking))
-    reports = [replace(report, comparators=not lacking) for report in registry.load_all(catalog)]
-    for report in reports:
-        level = logging.WARNING if report.reason else logging.INFO
-        log.log(level, "model %s: %s%s", report.ref, report.readiness, f" ({report.reason})" if report.reason else "")
-    if not reports:
-        log.warning("there are no bundles in %s: nothing can be served; see models/README.md", settings.models_dir)
+    keeper = Keeper(catalog, registry, comparators=not lacking)
+    for ref, problem in catalog.problems.items():
+        log.warning("model %s is left out: %s", ref, problem)
+    if not catalog.all():
+        log.warning("there are no bundles in %s that can be served; see models/README.md", settings.models_dir)
     worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
     async def work(stop: asyncio.Event) -> None:
         async with open_store(settings, redis_url) as store:
             fleet = RedisFleet(store)
-            for report in reports:
-                await fleet.report_model(report)
+            await _forget_the_dead(fleet)
             queue = RedisJobQueue(store, queue_policy(settings))
-            policy = WorkerPolicy(
-                max_active_jobs=settings.worker.max_active_jobs,
-                max_comparators=settings.worker.max_comparators,
-                beat_s=settings.worker.beat_s,
-                step_timeout_s=settings.worker.step_timeout_s,
-                drain_s=settings.worker.drain_s,
-            )
             engine = Engine(registry, time.monotonic)
             comparator = CaptumProcess(registry, lambda ref: catalog.bundle(ref).folder, _comparator_policy(settings))
-            ports = (queue, fleet, comparator)
-            log.info("ready as %s", worker_id)
-            await WorkerLoop(worker_id, ports, engine, policy, time.monotonic, end_hung).run(stop)
+            ports = (queue, fleet, comparator, keeper)
+            log.info("working as %s", worker_id)
+            await WorkerLoop(worker_id, ports, engine, _policy(settings), time.monotonic, end_hung).run(stop)
             with suppress(StoreUnavailable):  # then it is missed a few seconds later
                 await fleet.worker_left(worker_id)
 
     run_until_signalled(work)
+
+
+async def _forget_the_dead(fleet: Fleet) -> None:
+    """Where no other worker lives, nothing that was reported of models is true any more."""
+    if await fleet.workers_alive() == 0:
+        for ref in await fleet.model_reports():
+            await fleet.forget_model(ref)
+
+
+def _policy(settings: Settings) -> WorkerPolicy:
+    return WorkerPolicy(
+        max_active_jobs=settings.worker.max_active_jobs,
+        max_comparators=settings.worker.max_comparators,
+        beat_s=settings.worker.beat_s,
+        step_timeout_s=settings.worker.step_timeout_s,
+        drain_s=settings.worker.drain_s,
+        rescan_s=settings.models_rescan_s,
+    )
 
 
 def _comparator_policy(settings: Settings) -> ComparatorPolicy:
@@ -75,4 +90,5 @@ def _comparator_policy(settings: Settings) -> ComparatorPolicy:
         most_at_once=worker.max_comparators,
         device=worker.device,
         threads=worker.threads,
+        allow_torch_export=worker.allow_torch_export,
     )

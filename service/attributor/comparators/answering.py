@@ -29,6 +29,6 @@ def _load(request: Request) -> Loaded:
     bundle = open_bundle(request.folder)
     if bundle.info.digest != request.spec.digest:
         raise ModelNotReady(f"The bundle of {request.spec.ref} changed since it was loaded. Restart the worker.")
-    module = load_module(bundle).to(request.device)
+    module = load_module(bundle, allow_torch_export=request.allow_torch_export).to(request.device)
     reference = read_references(bundle.folder, bundle.manifest)
     return Loaded(module, bundle.info, reference, torch.device(request.device))

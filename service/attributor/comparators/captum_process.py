@@ -40,6 +40,7 @@ class ComparatorPolicy:
     most_at_once: int
     device: str
     threads: int
+    allow_torch_export: bool = False
 
 
 class CaptumProcess:
@@ -68,7 +69,9 @@ class CaptumProcess:
         """
         if refused := self._refused(spec):
             return refused
-        request = Request(self._folder_of(spec.ref).resolve(), spec, self._policy.device, self._policy.threads)
+        policy = self._policy
+        folder = self._folder_of(spec.ref).resolve()
+        request = Request(folder, spec, policy.device, policy.threads, policy.allow_torch_export)
         async with self._turns:
             try:
                 async with asyncio.timeout(self._policy.timeout_s):
@@ -90,9 +93,13 @@ class CaptumProcess:
                 "(in a checkout: '.[comparators]')",
             )
         try:
-            self._models.get(spec.ref, spec.digest)
+            proven = self._models.info(spec.ref)  # that it is not in memory here does not matter
         except ModelNotReady as error:
             return Failure(error.code, error.detail)
+        if proven.digest != spec.digest:
+            return Failure(
+                ModelNotReady.code, f"the bundle of {spec.ref} was changed since this was asked for; send it again"
+            )
         return None
 
     async def _ask_child(self, spec: JobSpec, message: bytes) -> AttributionResult | Failure:

@@ -22,10 +22,13 @@ from attributor.engine.faults import of_the_model
 from attributor.engine.outcome import Line, Outcome, deviation, mean, total
 from attributor.engine.work import Costs, Question
 from attributor.errors import NonFiniteScore, UnsupportedByModel
-from attributor.jobs.explanation import Target, fixed_baseline
+from attributor.jobs.explanation import BaselineKind, BaselinePart, BaselineSpec, Target
+from attributor.jobs.fitting import cannot_explain
 from attributor.jobs.job import JobSpec
+from attributor.jobs.lengths import output_at
 from attributor.jobs.model import InputKind, InputSpec, ModelInfo, OutputKind, OutputScale, Tensors
 from attributor.jobs.result import AttributionResult, PathResult, ResultWarning
+from attributor.runtimes.guarding import require_example, require_tokens
 from attributor.runtimes.targets import check_target, resolved_target
 
 Vectors = dict[str, NDArray[np.float64]]
@@ -75,25 +78,20 @@ def explain(loaded: Loaded, spec: JobSpec) -> AttributionResult:
 
     Raises UnsupportedByModel, NonFiniteScore, NonFiniteGradient, ModelError.
     """
-    trait = TRAITS[spec.explanation.method]
-    _prepare(loaded, trait, spec)
+    _prepare(loaded, spec)
     return AttributionResult(
         tuple(result for number in range(len(spec.inputs)) for result in _of_input(loaded, spec, number))
     )
 
 
-def _prepare(loaded: Loaded, trait: Trait, spec: JobSpec) -> None:
-    tokens = [each.name for each in loaded.attributed if each.kind is InputKind.TOKENS]
-    if tokens and trait.covers is not None:
-        raise UnsupportedByModel(
-            f"{spec.explanation.method} needs gradients of the inputs, and '{tokens[0]}' holds token ids; occlusion, "
-            "kernel_shap and lime work on tokens.",
-            field="method",
-        )
+def _prepare(loaded: Loaded, spec: JobSpec) -> None:
+    if reason := cannot_explain(spec.explanation.method, loaded.info):
+        raise UnsupportedByModel(reason, field="method")
     for part in loaded.module.modules():
         if getattr(part, "inplace", False):
             part.inplace = False  # type: ignore[assignment]
-    let_tokens_vanish(loaded.module, loaded.attributed)
+    if loaded.info.gradients:  # else its modules are not torch's, and tokens cannot be taken away
+        let_tokens_vanish(loaded.module, loaded.info.inputs)
 
 
 def _of_input(loaded: Loaded, spec: JobSpec, number: int) -> tuple[PathResult, ...]:
@@ -101,6 +99,7 @@ def _of_input(loaded: Loaded, spec: JobSpec, number: int) -> tuple[PathResult, .
     began = time.perf_counter()
     work = _Work(Question(number, spec, loaded.info), Costs())
     trait = TRAITS[spec.explanation.method]
+    require_example(loaded.info.inputs, work.question.example)
     noticed = tuple(_unseen(loaded, trait, work))
     outputs = _outputs(loaded, work)
     targets = _targets(loaded, trait, work, outputs)
@@ -140,17 +139,18 @@ def _of_target(loaded: Loaded, work: _Work, target: Target, baselines: Sequence[
     attributed, fixed = loaded.attributed, loaded.fixed
     places = [each.name for each in (*attributed, *fixed)]
     scores = TargetScores(
-        loaded.module, len(loaded.info.output.labels), target, [places.index(each.name) for each in loaded.info.inputs]
+        loaded.module, loaded.info.output, target, [places.index(each.name) for each in loaded.info.inputs]
     ).to(loaded.device)
     inputs, held = loaded.batch(attributed, work.question.example), loaded.batch(fixed, work.question.example)
     starts = [loaded.batch(attributed, baseline.tensors) for baseline in baselines]
     options = read_options(work.question.explanation.options)
+    sized = tuple(replace(each, shape=work.question.example[each.name].shape) for each in attributed)
     vectors = []
     with of_the_model():
         score = _score(scores, (*inputs, *held), "the example")
         baseline_scores = tuple(_score(scores, (*start, *held), "a baseline") for start in starts)
         for start in starts or [()]:
-            task = Task(scores, inputs, start, held, attributed, options, work.question.explanation.seed)
+            task = Task(scores, inputs, start, held, sized, options, work.question.explanation.seed)
             vectors.append(_named(attributed, compute(work.question.explanation.method, task)))
     work.costs.forwards += scores.forwards
     work.costs.backwards += scores.backwards
@@ -182,7 +182,7 @@ def _outputs(loaded: Loaded, work: _Work) -> NDArray[np.float32]:
 
 def _targets(loaded: Loaded, trait: Trait, work: _Work, outputs: NDArray[np.float32]) -> tuple[Target, ...]:
     """Resolved; on the scale that the method explains."""
-    output = loaded.info.output
+    output = output_at(loaded.info.output, loaded.info.inputs, work.question.example)
     targets = []
     for asked in work.question.explanation.targets:
         check_target(asked, output)
@@ -203,18 +203,25 @@ def _row(outputs: NDArray[np.float32], target: Target) -> NDArray[np.float32]:
 
 
 def _baselines(loaded: Loaded, work: _Work) -> list[NamedBaseline]:
-    info = work.question.info
-    asked = work.question.explanation.baselines or (
-        fixed_baseline(info.default_baseline, info.baselines[info.default_baseline].tensors),
-    )
-    question = work.question
-    return [
+    info, question = work.question.info, work.question
+    found = [
         baseline
-        for n, spec in enumerate(asked)
+        for n, spec in enumerate(question.explanation.baselines or (_default(info),))
         for baseline in resolve_baselines(
             [spec], question.example, info, loaded.reference, partial(question.generator, "baselines", 0, n)
         )
     ]
+    for each in loaded.attributed if not info.gradients else ():
+        for baseline in found:
+            require_tokens(each, baseline.tensors[each.name])
+    return found
+
+
+def _default(info: ModelInfo) -> BaselineSpec:
+    tensors = info.baselines[info.default_baseline].tensors
+    return BaselineSpec(
+        info.default_baseline, {name: BaselinePart(BaselineKind.NAMED, values) for name, values in tensors.items()}
+    )
 
 
 def _adds_up(trait: Trait) -> bool:

@@ -17,16 +17,27 @@ _LENGTH = Struct("<I")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A job, the folder of its model's bundle, and how to compute: a torch device, threads of torch's CPU kernels."""
+    """A job, the folder of its model's bundle, and how to compute: a torch device, threads of torch's CPU kernels.
+
+    `allow_torch_export`: whether the worker loads programs of torch.export.
+    """
 
     folder: Path
     spec: JobSpec
     device: str
     threads: int
+    allow_torch_export: bool = False
 
     def pack(self) -> bytes:
         """The message."""
-        head = orjson.dumps({"folder": str(self.folder), "device": self.device, "threads": self.threads})
+        head = orjson.dumps(
+            {
+                "folder": str(self.folder),
+                "device": self.device,
+                "threads": self.threads,
+                "allow_torch_export": self.allow_torch_export,
+            }
+        )
         return b"".join((_LENGTH.pack(len(head)), head, encode(self.spec)))
 
 
@@ -37,4 +48,5 @@ def unpack(data: bytes) -> Request:
     (length,) = _LENGTH.unpack_from(data)
     end = _LENGTH.size + length
     head = orjson.loads(data[_LENGTH.size : end])
-    return Request(Path(head["folder"]), decode(data[end:], JobSpec), head["device"], head["threads"])
+    spec = decode(data[end:], JobSpec)
+    return Request(Path(head["folder"]), spec, head["device"], head["threads"], head["allow_torch_export"])

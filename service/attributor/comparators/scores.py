@@ -3,14 +3,15 @@
 Knows torch and the words of a request; knows no method.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from attributor.jobs.explanation import Target
-from attributor.jobs.model import NO_TOKEN, InputSpec, OutputScale
+from attributor.jobs.model import NO_TOKEN, InputSpec, OutputKind, OutputScale, OutputSpec
+from attributor.runtimes.layers import submodule
 
 
 class TargetScores(nn.Module):
@@ -20,15 +21,16 @@ class TargetScores(nn.Module):
     outputs is a linear layer, so that rules for linear layers reach from the score to the input.
     """
 
-    def __init__(self, module: nn.Module, n_outputs: int, target: Target, order: Sequence[int]) -> None:
+    def __init__(self, module: nn.Module, output: OutputSpec, target: Target, order: Sequence[int]) -> None:
         super().__init__()
         self.module = module
-        self.head = nn.Linear(n_outputs, 1, bias=False)
-        weights = torch.zeros(1, n_outputs)
+        self.head = nn.Linear(len(output.labels), 1, bias=False)
+        weights = torch.zeros(1, len(output.labels))
         for term in target.terms:
             weights[0, term.index] += term.weight
         self.head.weight = nn.Parameter(weights, requires_grad=False)
         self._target = target
+        self._are_probabilities = output.kind is OutputKind.PROBABILITIES
         self._order = tuple(order)
         self.forwards = 0
         self.backwards = 0
@@ -38,36 +40,48 @@ class TargetScores(nn.Module):
         outputs = self.module(*(tensors[place] for place in self._order))
         if self._target.position is not None:
             outputs = outputs[:, self._target.position]
-        if self._target.scale is OutputScale.PROBABILITY:
+        if self._target.scale is OutputScale.PROBABILITY and not self._are_probabilities:
             outputs = outputs.softmax(-1)
         elif self._target.scale is OutputScale.LOG_PROBABILITY:
-            outputs = outputs.log_softmax(-1)
+            outputs = self._logarithms(outputs)
         scores: Tensor = self.head(outputs)
         self.forwards += len(scores)
         if scores.requires_grad:
             scores.register_hook(self._count_backward)  # type: ignore[no-untyped-call]
         return scores.squeeze(1)
 
+    def _logarithms(self, outputs: Tensor) -> Tensor:
+        if not self._are_probabilities:
+            return outputs.log_softmax(-1)
+        # An output that the target leaves out may be 0, and 0 times the logarithm of it is no number.
+        return torch.where(self.head.weight != 0, outputs, 1.0).log()
+
     def _count_backward(self, gradient: Tensor) -> None:
         self.backwards += len(gradient)
 
 
 def let_tokens_vanish(module: nn.Module, declared: Sequence[InputSpec]) -> None:
-    """Make the embeddings of token inputs answer zero for NO_TOKEN, which no embedding knows."""
-    for name in {each.embedding for each in declared if each.embedding is not None}:
-        _let_vanish(module.get_submodule(name))
+    """Make the embeddings of token inputs answer zero for NO_TOKEN, which no embedding knows.
 
-
-def _let_vanish(embedding: nn.Module) -> None:
-    absent: list[Tensor] = []
+    `declared`: all inputs, in the order in which the module takes them. Raises UnknownLayer.
+    """
+    places = {place: each.embedding for place, each in enumerate(declared) if each.attributed and each.embedding}
+    absent: dict[str, Tensor] = {}
 
     def before(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        ids, *others = arguments
-        absent.append(ids == NO_TOKEN)
-        return (ids.clamp(min=0), *others)
+        given = list(arguments)
+        for place, name in places.items():
+            absent[name] = given[place] == NO_TOKEN
+            given[place] = given[place].clamp(min=0)
+        return tuple(given)
 
-    def after(_: nn.Module, __: tuple[Any, ...], output: Tensor) -> Tensor:
-        return output.masked_fill(absent.pop().unsqueeze(-1), 0.0)
+    def zeroed(name: str) -> Callable[[nn.Module, Any, Tensor], Tensor]:
+        def after(_: nn.Module, __: Any, output: Tensor) -> Tensor:
+            missing = absent[name]
+            return output.masked_fill(missing.view(*missing.shape, *[1] * (output.dim() - missing.dim())), 0.0)
 
-    embedding.register_forward_pre_hook(before)
-    embedding.register_forward_hook(after)
+        return after
+
+    module.register_forward_pre_hook(before)
+    for name in places.values():
+        submodule(module, name).register_forward_hook(zeroed(name))

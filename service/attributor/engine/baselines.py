@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from attributor.core.scale_space import blurred
 from attributor.errors import UnsupportedByModel
+from attributor.jobs.domain import Bounds, declared_bounds, pixel_values
 from attributor.jobs.explanation import BaselineKind, BaselinePart, BaselineSpec
 from attributor.jobs.fitting import FITS
 from attributor.jobs.model import NO_TOKEN, InputSpec, ModelInfo, Tensors
@@ -46,6 +47,8 @@ class _Wish:
 
     def reference(self) -> Values:
         """The rows, or a refusal."""
+        if self.declared.variable:
+            raise self.refused("has no fixed length, which rows of a reference set have")
         if self.rows is None:
             raise self.refused("needs a reference set, and the model has none")
         return self.rows
@@ -144,8 +147,10 @@ def _of_type(values: Values, wish: _Wish) -> Values:
 
 def _given(wish: _Wish) -> Values:
     values = wish.part.values
+    if values is not None and wish.declared.variable and wish.part.kind is BaselineKind.NAMED:
+        values = values[: len(wish.example)]  # the manifest declares it for the longest example
     if values is None or values.shape != wish.example.shape:
-        raise wish.refused(f"needs values of shape {list(wish.example.shape)}")
+        raise wish.refused(f"needs values of shape {list(wish.example.shape)}, as its example has")
     return values
 
 
@@ -160,17 +165,18 @@ def _constant(wish: _Wish) -> Values:
 
 
 def _black(wish: _Wish) -> Values:
-    return np.full_like(wish.example, _value_range(wish)[0])
+    return np.broadcast_to(_pixel_values(wish)[0], wish.example.shape)
 
 
 def _white(wish: _Wish) -> Values:
-    return np.full_like(wish.example, _value_range(wish)[1])
+    return np.broadcast_to(_pixel_values(wish)[1], wish.example.shape)
 
 
-def _value_range(wish: _Wish) -> tuple[float, float]:
-    if wish.declared.value_range is None:
+def _pixel_values(wish: _Wish) -> Bounds:
+    found = pixel_values(wish.declared)
+    if found is None:
         raise wish.refused("needs the declared values of pixel 0 and pixel 255")
-    return wish.declared.value_range
+    return found
 
 
 def _blur(wish: _Wish) -> Values:
@@ -226,7 +232,7 @@ def _but_pads(wish: _Wish, token: int) -> Values:
 
 def _uniform(wish: _Wish, rng: np.random.Generator) -> Values:
     """Noise over the valid range (Sturmfels, Lundberg, Lee 2020): as declared, else as in the reference set."""
-    low, high = _declared_range(wish)
+    low, high = declared_bounds(wish.declared, wish.example.shape)
     if wish.rows is not None:
         low = np.where(np.isfinite(low), low, wish.rows.min(axis=0))
         high = np.where(np.isfinite(high), high, wish.rows.max(axis=0))
@@ -239,23 +245,12 @@ def _gaussian(wish: _Wish, rng: np.random.Generator) -> Values:
     """Noise around the example, cut off at the declared range (Sturmfels, Lundberg, Lee 2020)."""
     if wish.part.sigma is None or not wish.part.sigma > 0:
         raise wish.refused("needs a sigma above 0")
-    return np.clip(rng.normal(wish.example, wish.part.sigma), *_declared_range(wish))
-
-
-def _declared_range(wish: _Wish) -> tuple[Values, Values]:
-    """Lowest and highest value of every element, of the example's shape; infinite where none is declared."""
-    low, high = np.full(wish.example.shape, -np.inf), np.full(wish.example.shape, np.inf)
-    if wish.declared.value_range is not None:
-        low[...], high[...] = sorted(wish.declared.value_range)
-    for i, feature in enumerate(wish.declared.features):
-        low[i] = -np.inf if feature.minimum is None else feature.minimum
-        high[i] = np.inf if feature.maximum is None else feature.maximum
-    return low, high
+    return np.clip(rng.normal(wish.example, wish.part.sigma), *declared_bounds(wish.declared, wish.example.shape))
 
 
 def _unbounded(declared: InputSpec) -> str:
     """What a uniform draw lacks, in words."""
-    missing = [feature.name for feature in declared.features if feature.minimum is None or feature.maximum is None]
+    missing = [element.name for element in declared.elements if element.minimum is None or element.maximum is None]
     return f"a declared minimum and maximum of the feature '{missing[0]}'" if missing else "a declared range"
 
 

@@ -6,13 +6,17 @@
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from attributor.core.integrator import Integral, StopReason
+from attributor.engine.baselines import Values
 from attributor.engine.outcome import Outcome
 from attributor.engine.paths import OTHER_CLASS
 from attributor.engine.work import Question
+from attributor.jobs.columns import columns
+from attributor.jobs.domain import declared_bounds
 from attributor.jobs.explanation import Gamma, GammaKind, Method, Quantity
-from attributor.jobs.model import InputSpec, OutputScale, Tensors
+from attributor.jobs.model import InputKind, InputSpec, OutputScale, Tensors
 from attributor.jobs.result import ResultWarning
 
 #: A gap below this says little: Vertex Explainable AI's documentation advises another baseline there. In units of a
@@ -31,6 +35,9 @@ EQUAL_SHARE = 0.1
 LARGE_ATTRIBUTION_ERROR = 0.1
 #: So many features outside their domain are named; the rest are counted.
 NAMED_FEATURES = 5
+#: How far float32 may carry a pixel at the end of its range, relative. Ours: eight roundings (2^-24 each), as
+#: normalising takes a few.
+PIXEL_ROUNDING = 8 * 2.0**-24
 
 #: The adaptive rule asks that the errors of the path's parts, taken together as independent ones, are within the
 #: tolerance, so that they cannot cancel by luck: the completeness error itself may be small all the same.
@@ -56,7 +63,7 @@ def cautions(
     found = [
         *_convergence(question, outcome, k),
         *_vector(attribution_error),
-        *_layer(outcome),
+        *_layer(question, outcome),
         *_scores(question, outcome, k),
         *_inputs(question, outcome),
     ]
@@ -114,7 +121,7 @@ def _vector(attribution_error: float | None) -> Iterator[tuple[str, str]]:
         )
 
 
-def _layer(outcome: Outcome) -> Iterator[tuple[str, str]]:
+def _layer(question: Question, outcome: Outcome) -> Iterator[tuple[str, str]]:
     layer = outcome.layer
     if layer and layer.cut is False and layer.quantity is not Quantity.INFLUENCE:
         lost = (
@@ -122,7 +129,8 @@ def _layer(outcome: Outcome) -> Iterator[tuple[str, str]]:
             if layer.quantity is Quantity.LAYER_IG
             else "the attributions of the layer need not add up to the difference of the scores"
         )
-        yield "layer_not_a_cut", f"a part of the score does not pass through '{layer.name}': {lost}"
+        name = question.explanation.layer_names.get(layer.name, layer.name)
+        yield "layer_not_a_cut", f"a part of the score does not pass through '{name}': {lost}"
 
 
 def _scores(question: Question, outcome: Outcome, k: int) -> Iterator[tuple[str, str]]:
@@ -159,7 +167,9 @@ def _inputs(question: Question, outcome: Outcome) -> Iterator[tuple[str, str]]:
         values = example[declared.name]
         stays = explanation.gamma.get(declared.name, Gamma()).kind in _STAYING
         equal = (
-            [] if not (moves and stays) else [values == line.baseline.tensors[declared.name] for line in outcome.lines]
+            [_equal(declared, values, line.baseline.tensors[declared.name]) for line in outcome.lines]
+            if moves and stays
+            else []
         )
         share = float(np.mean(np.all(equal, axis=0))) if equal else 0.0
         if share >= EQUAL_SHARE:
@@ -174,19 +184,31 @@ def _inputs(question: Question, outcome: Outcome) -> Iterator[tuple[str, str]]:
             yield "outside_domain", f"outside the domain that the model declares: {named}{more}"
 
 
+def _equal(declared: InputSpec, values: Values, baseline: Values) -> NDArray[np.bool_]:
+    """Which features agree: of a table its columns, whose one-hot elements are one feature; else every element."""
+    if declared.features:
+        return np.array([column.equal(values, baseline) for column in columns(declared)])
+    return np.asarray(values == baseline)
+
+
 def _outside_domain(declared: InputSpec, example: Tensors) -> list[str]:
     values = example[declared.name]
-    if declared.value_range is not None:
-        low, high = declared.value_range
-        beyond = int(((values < low) | (values > high)).sum())
-        return [f"{beyond} values of '{declared.name}' beyond [{low:g}, {high:g}]"] if beyond else []
-    return (
-        [
-            f"{feature.name} = {value:.4g}"
-            for feature, value in zip(declared.features, values.tolist(), strict=True)
-            if (feature.minimum is not None and value < feature.minimum)
-            or (feature.maximum is not None and value > feature.maximum)
-        ]
-        if declared.features
-        else []
-    )
+    if declared.kind is InputKind.IMAGE:
+        return _outside_pixels(declared, values)
+    said = [(column, column.value(values)) for column in columns(declared) if column.outside(values)]
+    return [
+        f"{column.feature.name} = {value:.4g}"
+        if isinstance(value, float)
+        else f"{column.feature.name} is not 1 for one category and 0 for the others"
+        for column, value in said
+    ]
+
+
+def _outside_pixels(declared: InputSpec, values: Values) -> list[str]:
+    low, high = declared_bounds(declared, values.shape)
+    slack = PIXEL_ROUNDING * np.maximum(abs(low), abs(high))
+    beyond = int(((values < low - slack) | (values > high + slack)).sum())
+    if not beyond:
+        return []
+    where = "what pixels can be" if declared.normalise else f"[{low.min():g}, {high.max():g}]"
+    return [f"{beyond} values of '{declared.name}' beyond {where}"]

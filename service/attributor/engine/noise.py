@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attributor.errors import UnsupportedByModel
+from attributor.jobs.domain import declared_bounds
 from attributor.jobs.explanation import SmoothForm, Smoothing
 from attributor.jobs.model import InputKind, InputSpec, ModelInfo, Tensors
 
@@ -13,7 +14,7 @@ from attributor.jobs.model import InputKind, InputSpec, ModelInfo, Tensors
 def noisy_copies(example: Tensors, info: ModelInfo, smoothing: Smoothing, rng: np.random.Generator) -> list[Tensors]:
     """`smoothing.samples` copies with gaussian noise of `smoothing.noise` times the range of each value.
 
-    The range is the declared one (of an image its pixels', of a table each column's), else that of the example's own
+    The range is the declared one (of an image its pixels', of a table each element's), else that of the example's own
     values in that input (Smilkov, Thorat, Kim, Viégas, Wattenberg 2017, section 3.2). Nothing is cut off at the range.
     Tokens and inputs that are not attributed stay. Raises UnsupportedByModel, field "smoothing", if all would stay.
     """
@@ -54,11 +55,6 @@ def _combined(form: SmoothForm, values: NDArray[np.generic]) -> NDArray[np.float
 
 def _range(declared: InputSpec, values: NDArray[np.generic]) -> NDArray[np.float64]:
     """Highest less lowest value, of the example's shape."""
-    if declared.value_range is not None:
-        low, high = declared.value_range
-        return np.full(values.shape, abs(high - low))
-    ranges = np.full(values.shape, np.ptp(values.astype(np.float64)) if values.size else 0.0)
-    for i, feature in enumerate(declared.features):
-        if feature.minimum is not None and feature.maximum is not None:
-            ranges[i] = feature.maximum - feature.minimum
-    return ranges
+    low, high = declared_bounds(declared, values.shape)
+    own = np.ptp(values.astype(np.float64)) if values.size else 0.0
+    return np.where(np.isfinite(low) & np.isfinite(high), high - low, own)

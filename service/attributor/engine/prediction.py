@@ -11,9 +11,11 @@ from attributor.engine.outcome import Copy
 from attributor.engine.route import Route
 from attributor.engine.steps import Steps, evaluated
 from attributor.engine.work import Work
-from attributor.errors import NonFiniteScore
+from attributor.errors import NonFiniteScore, UnsupportedByModel
 from attributor.jobs.explanation import Target
-from attributor.jobs.model import ModelInfo, OutputKind, OutputScale
+from attributor.jobs.fitting import AS_RETURNED
+from attributor.jobs.lengths import output_at
+from attributor.jobs.model import ModelInfo, OutputKind
 from attributor.jobs.result import PredictionResult
 
 
@@ -48,9 +50,12 @@ def predicted_classes(work: Work, route: Route) -> tuple[int | None, ...]:
 
 
 def predict(work: Work) -> Steps[NDArray[np.float32]]:
-    """The model's outputs at the input, of the output's shape. Raises NonFiniteScore."""
-    values = work.info.output.kind is OutputKind.VALUES
-    target = Target(scale=OutputScale.VALUE if values else OutputScale.LOGIT)
+    """The model's outputs at the input, of the output's shape.
+
+    Raises NonFiniteScore; UnsupportedByModel where sequences of several lengths would have to stand in one tensor.
+    """
+    _require_one_length(work)
+    target = Target(scale=AS_RETURNED[work.info.output.kind])
     route = work.open("prediction", work.example, (target,))
     curve = route.add_curve(work.example, work.example)
     (evaluation,) = yield from evaluated(route, [Node(0, curve, 1.0)], gradient=False)
@@ -58,6 +63,17 @@ def predict(work: Work) -> Steps[NDArray[np.float32]]:
     if not (np.isfinite(outputs).all() and np.isfinite(evaluation.scores).all()):
         raise NonFiniteScore("the model's output is not finite")
     return outputs
+
+
+def _require_one_length(work: Work) -> None:
+    declared, output = work.info.inputs, work.info.output
+    lengths = {output_at(output, declared, example).positions for example in work.question.spec.inputs}
+    if len(lengths) > 1:
+        raise UnsupportedByModel(
+            "the outputs of one request stand in one tensor, and inputs of unequal length have outputs of unequal "
+            "length; send each length in a request of its own",
+            field="inputs",
+        )
 
 
 def prediction_result(rows: Sequence[NDArray[np.float32]], info: ModelInfo) -> PredictionResult:

@@ -7,6 +7,7 @@ refuses the same (tests/unit/inputs/test_baselines.py holds both together).
 from math import prod
 
 from attributor.errors import UnsupportedByModel
+from attributor.jobs.domain import pixel_values
 from attributor.jobs.explanation import BaselineKind, BaselinePart, BaselineSpec
 from attributor.jobs.fitting import FITS
 from attributor.jobs.model import InputKind, InputSpec, ModelInfo, OutputKind
@@ -73,6 +74,10 @@ def check_part(declared: InputSpec, part: BaselinePart | None, info: ModelInfo) 
     if declared.kind not in FITS[part.kind]:
         fitting = ", ".join(fitting_kinds(declared, info))
         raise _refused(f"{part.kind} does not fit the {declared.kind} input '{declared.name}'; what fits: {fitting}")
+    if part.kind in _FROM_REFERENCE and declared.variable:
+        raise _refused(
+            f"{part.kind} for the input '{declared.name}' needs rows of a fixed length, and its length varies"
+        )
     if part.kind in _FROM_REFERENCE and not info.reference_count:
         raise _refused(f"{part.kind} for the input '{declared.name}' needs a reference set, and the model has none")
     if part.kind is BaselineKind.UNIFORM and not info.reference_count:
@@ -82,10 +87,10 @@ def check_part(declared: InputSpec, part: BaselinePart | None, info: ModelInfo) 
 
 def _check_range(declared: InputSpec) -> None:
     """Without a reference set, the manifest must bound every value."""
-    if declared.value_range is not None:
+    if pixel_values(declared) is not None:
         return
-    open_ended = [f"the feature '{f.name}'" for f in declared.features if f.minimum is None or f.maximum is None]
-    if open_ended or not declared.features:
+    open_ended = [f"the feature '{e.name}'" for e in declared.elements if e.minimum is None or e.maximum is None]
+    if open_ended or not declared.elements:
         raise _refused(
             f"uniform needs a declared minimum and maximum of {(open_ended or ['the values'])[0]} of the input "
             f"'{declared.name}', or a reference set; the model has neither"
@@ -94,7 +99,7 @@ def _check_range(declared: InputSpec) -> None:
 
 def _check_numbers(declared: InputSpec, part: BaselinePart) -> None:
     """What the part must carry."""
-    if part.kind in _WITH_VALUES and (part.values is None or part.values.shape != declared.shape):
+    if part.kind in _WITH_VALUES and (part.values is None or not declared.takes(part.values.shape)):
         raise _refused(f"the baseline of the input '{declared.name}' needs values of shape {list(declared.shape)}")
     if part.kind is BaselineKind.CONSTANT and part.value is None:
         raise _refused(f"constant needs a value for the input '{declared.name}'")

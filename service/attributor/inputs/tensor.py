@@ -27,10 +27,11 @@ _KEYS = ("shape", "datatype", "data", "name", "parameters")
 
 
 def decode_tensor(spec: InputSpec, value: Mapping[str, object], *, field: str) -> NDArray[Any]:
-    """`{"shape": [...], "datatype": "FP32", "data": [...]}` as an array of `spec.shape`, float32 or int64 (token ids).
+    """`{"shape": [...], "datatype": "FP32", "data": [...]}` as an array that `spec` takes: float32, of tokens int64.
 
-    `data` is flat in row-major order or nested as `shape`; `shape` is the declared one, or that behind a batch axis
-    of 1; `datatype` is FP32 where it is left out, of token ids INT64. Raises InvalidInput, InvalidShape.
+    `data` is flat in row-major order or nested as `shape`; `shape` is the declared one (of variable inputs one with
+    fewer positions, too), or that behind a batch axis of 1; `datatype` is FP32 where it is left out, of token ids
+    INT64. Raises InvalidInput, InvalidShape.
     """
     if unknown := [key for key in value if key not in _KEYS]:
         raise InvalidInput(f"unknown key; a tensor has {', '.join(_KEYS[:3])}", field=f"{field}.{unknown[0]}")
@@ -50,24 +51,31 @@ def decode_tensor(spec: InputSpec, value: Mapping[str, object], *, field: str) -
         detail = f"is nested as {list(array.shape)}; it must be {list(shape)}, or {prod(shape)} numbers in a row"
         raise InvalidShape(detail, field=f"{field}.data")
     _require_range(array, datatype, field=f"{field}.data")
-    return array.reshape(spec.shape)
+    return array.reshape(shape if spec.takes(shape) else shape[1:])
 
 
 def _shape(spec: InputSpec, value: object, *, field: str) -> tuple[int, ...]:
     if not isinstance(value, list | tuple) or any(type(size) is not int for size in value):
-        raise InvalidShape(f"must be a list of whole numbers: {list(spec.shape)}", field=field)
+        raise InvalidShape(f"must be a list of whole numbers: {_shape_words(spec)}", field=field)
     shape = tuple(value)
-    if shape not in (spec.shape, (1, *spec.shape)):
-        detail = f"is {list(shape)}; the model takes {list(spec.shape)}, alone or behind a batch axis of 1"
+    if not spec.takes(shape) and not (shape[:1] == (1,) and spec.takes(shape[1:])):
+        detail = f"is {list(shape)}; the model takes {_shape_words(spec)}, alone or behind a batch axis of 1"
         raise InvalidShape(detail, field=field)
     return shape
+
+
+def _shape_words(spec: InputSpec) -> str:
+    if not spec.variable:
+        return str(list(spec.shape))
+    return f"[{', '.join([f'1 to {spec.shape[0]}', *map(str, spec.shape[1:])])}]"
 
 
 def _datatype(spec: InputSpec, tensor: Mapping[str, object], *, field: str) -> str:
     taken, usual = (DATATYPES, "FP32") if spec.vocabulary is None else (_WHOLE, "INT64")
     value = tensor.get("datatype", usual)
     if not isinstance(value, str) or value not in taken:
-        raise InvalidInput(f"must be one of {', '.join(taken)}", field=field)
+        what = "" if spec.vocabulary is None else ": the input takes token ids"
+        raise InvalidInput(f"must be one of {', '.join(taken)}{what}", field=field)
     return value
 
 

@@ -6,7 +6,7 @@ Asked before a job is queued, and where it is computed.
 from collections.abc import Mapping
 
 from attributor.jobs.explanation import BaselineKind, Method
-from attributor.jobs.model import InputKind, OutputKind, OutputScale
+from attributor.jobs.model import Framework, InputKind, ModelInfo, OutputKind, OutputScale
 
 _NUMBERS = frozenset({InputKind.TABULAR, InputKind.IMAGE, InputKind.TENSOR})
 _IMAGE = frozenset({InputKind.IMAGE})
@@ -56,6 +56,40 @@ AS_RETURNED: Mapping[OutputKind, OutputScale] = {
 #: The methods that ask for scores only, and so serve a model that cannot be differentiated.
 WITHOUT_GRADIENTS = frozenset({Method.SHAPLEY, Method.OCCLUSION, Method.KERNEL_SHAP, Method.LIME})
 
+#: The methods with rules of their own for modules of known classes, which hand the output back layer by layer.
+PROPAGATING = frozenset({Method.DEEP_LIFT, Method.LRP, Method.GUIDED_BACKPROPAGATION, Method.DECONVOLUTION})
+
+#: What holds no such modules, whatever it computes.
+_WITHOUT_KNOWN_MODULES: Mapping[Framework, str] = {
+    Framework.ONNX: "an ONNX graph",
+    Framework.TORCH_EXPORT: "an exported program",
+}
+
 #: Every sampled order of the features costs a forward pass for each of them. Ours: a 64 x 64 picture; beyond it twenty
 #: orders are 80,000 passes, and the answer is noise at that price.
 MOST_SHAPLEY_FEATURES = 4096
+
+
+def cannot_explain(method: Method, info: ModelInfo) -> str | None:
+    """Why a method cannot explain such a model, wherever it runs; None if its manifest says nothing against it."""
+    if not info.gradients and method not in WITHOUT_GRADIENTS:
+        return f"{method} needs gradients, and this model has none; it can be explained by " + ", ".join(
+            other for other in Method if other in WITHOUT_GRADIENTS
+        )
+    if method not in PROPAGATING:
+        return None
+    others = "occlusion, kernel_shap and lime only ask for scores"
+    tokens = [spec.name for spec in info.inputs if spec.attributed and spec.kind is InputKind.TOKENS]
+    if tokens:
+        return f"{method} needs gradients of the inputs, and '{tokens[0]}' holds token ids; {others}"
+    if info.output.kind is OutputKind.PROBABILITIES:
+        return (
+            f"{method} explains a model's logits, and this model gives probabilities, of which no logits are known; "
+            f"{others}"
+        )
+    if what := _WITHOUT_KNOWN_MODULES.get(info.framework):
+        return (
+            f"{method} has rules for torch's own modules, and {what} holds none of them, so that it would be a plain "
+            f"gradient; {others}, and integrated_gradients takes any model"
+        )
+    return None

@@ -78,7 +78,8 @@ class LayerDistance:
 class SaturationResult:
     """The first target's score along the path from the first baseline, at ascending alphas: parallel tuples.
 
-    `probability` and `logit`: of the target on both scales, None for regression outputs.
+    `probability` and `logit`: of the target on both scales, `probability` None for regression outputs; `logit` is the
+    log-probability (of 0, that of the smallest normal float32) where outputs are probabilities.
     """
 
     alpha: tuple[float, ...]

@@ -49,7 +49,7 @@ class ArrayReader:
             if tensor.data_location == onnx.TensorProto.EXTERNAL:
                 tensor = self._with_data(tensor)
             return np.array(numpy_helper.to_array(tensor))
-        except Unsupported:
+        except (Unsupported, MemoryError):
             raise
         except Exception as error:  # numpy's and onnx's words for data that do not fit their shape
             raise Unsupported(f"cannot be read ({type(error).__name__}: {error})") from None
@@ -177,7 +177,7 @@ def _add_node(scope: _Scope, made: Compiled, node: NodeProto, used: set[str]) ->
     declared = OPERATORS.get((domain, node.op_type))
 
     def offends(reason: str) -> None:
-        made.offenders.append(Offender(node.name or node.output[0], node.op_type, domain, version, reason))
+        made.offenders.append(Offender(node.name or first_output(node), node.op_type, domain, version, reason))
         for name in node.output:  # so that those who use it are not blamed
             if name:
                 scope.new_place(name)
@@ -200,11 +200,14 @@ def _add_node(scope: _Scope, made: Compiled, node: NodeProto, used: set[str]) ->
         return
     step = Step(function, known, declared.host, made.constants, bodies)
     step.layer_type = node.op_type
+    step.label = f"node {node.name or first_output(node)!r} ({node.op_type})"
     if all(number is not None for number in known):
         try:
             _fold(scope, made, node, step)
+        except MemoryError:
+            raise
         except Exception as error:  # whatever torch says of operands that do not fit
-            offends(f"cannot be computed ({type(error).__name__}: {error})")
+            offends(f"cannot be computed ({error})")
         return
     _append(scope, made, node, step, [n for n, k in zip((*node.input, *outer), known, strict=True) if k is None])
 
@@ -217,6 +220,8 @@ def _problem(scope: _Scope, node: NodeProto, declared: Operator | None, version:
         return f"has version {version} of its schema, which we have not proven (proven: {known})"
     if unknown := [a.name for a in node.attribute if a.name not in declared.attributes]:
         return f"has the attribute {unknown[0]}, which we do not know"
+    if again := [name for name in node.output if name in scope.places or name in scope.known]:
+        return f"gives {again[0]!r}, which the graph has twice"
     if missing := [name for name in node.input if name and not scope.has(name)]:
         return f"takes {missing[0]!r}, which nothing before it gives"
     return None
@@ -229,6 +234,11 @@ def schema_version(node: NodeProto, opsets: Mapping[str, int]) -> int:
         return int(onnx.defs.get_schema(node.op_type, opsets.get(domain, 0), domain).since_version)
     except onnx.defs.SchemaError:
         return 0
+
+
+def first_output(node: NodeProto) -> str:
+    """What a node without a name is called by."""
+    return next((name for name in node.output if name), "")
 
 
 def _known(scope: _Scope, name: str) -> int | None:
@@ -249,7 +259,7 @@ def _described(
         op_type=node.op_type,
         domain=domain,
         version=version,
-        name=node.name or (node.output[0] if node.output else ""),
+        name=node.name or first_output(node),
         attributes={attribute.name: attribute for attribute in node.attribute},
         present=tuple(number != -1 for number in known),
         wanted=tuple(name in used for name in node.output),

@@ -15,7 +15,7 @@ from attributor.onnx_importer import operators
 from attributor.onnx_importer.compiling import ArrayReader, Compiled, compile_graph
 from attributor.onnx_importer.constants import Constants
 from attributor.onnx_importer.layer_names import layers_of
-from attributor.onnx_importer.node import TooLarge
+from attributor.onnx_importer.node import TooLarge, dtype_name
 from attributor.onnx_importer.offenders import Offender, Refused, refused
 from attributor.onnx_importer.program import Program, Tap
 from attributor.onnx_importer.reading import opsets, read_model
@@ -171,7 +171,7 @@ def _require_inputs(declared: Mapping[str, onnx.ValueInfoProto], order: Sequence
     for name in order:
         kind = declared[name].type.tensor_type.elem_type
         if kind not in _FLOATS and kind not in _WHOLE:
-            text = f"has data type {TensorProto.DataType.Name(kind)}, which no request can give"
+            text = f"has data type {dtype_name(kind)}, which no request can give"
             offenders.append(Offender(name, "input", "", 0, text))
     if offenders:
         raise refused(offenders, 0)

@@ -39,7 +39,12 @@ class Unsupported(Exception):  # noqa: N818 - a finding about a node, gathered w
 
 
 class TooLarge(Exception):  # noqa: N818
-    """Raised in a pass: a node would make more elements than MOST_ELEMENTS, or run its body too often."""
+    """Raised in a pass: a node would make more elements than MOST_ELEMENTS, or run its body too often. `placed`: the text
+    says which node."""
+
+    def __init__(self, text: str, *, placed: bool = False) -> None:
+        super().__init__(text)
+        self.placed = placed
 
 
 class Subgraph(Protocol):
@@ -149,11 +154,17 @@ def dtype_of(number: int, floating: Callable[[], torch.dtype]) -> Callable[[], t
     if number == onnx.TensorProto.FLOAT:
         return floating
     if number not in _DTYPES:
-        raise Unsupported(f"has data type {onnx.TensorProto.DataType.Name(number)}, with which it is not computed")
+        raise Unsupported(f"has data type {dtype_name(number)}, with which it is not computed")
     dtype = _DTYPES[number]
     if not dtype.is_floating_point:
         return lambda: dtype
     return lambda: torch.float64 if floating() is torch.float64 else dtype
+
+
+def dtype_name(number: int) -> str:
+    """ONNX's name of a data type, or its number if it has none."""
+    known = onnx.TensorProto.DataType.keys(), onnx.TensorProto.DataType.values()
+    return next((name for name, value in zip(*known, strict=True) if value == number), str(number))
 
 
 def bounded(*sizes: int) -> None:

@@ -33,4 +33,4 @@ def refused(offenders: Sequence[Offender], opset: int) -> Refused:
         f"{f' version {o.version}' if o.version else ''} {o.reason}"
         for o in offenders
     ]
-    return Refused(f"The graph (opset {opset}) has what we cannot differentiate exactly: {kinds}. " + "; ".join(lines), offenders)
+    return Refused(f"The graph (opset {opset}) has what we cannot compute exactly: {kinds}. " + "; ".join(lines), offenders)

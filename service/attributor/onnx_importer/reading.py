@@ -44,7 +44,7 @@ def read_model(data: bytes) -> ModelProto:
         raise Refused(f"The graph has more than {MOST_NODES} nodes.")
     try:
         return _inlined(model)
-    except Refused:
+    except (Refused, MemoryError):
         raise
     except Exception as error:  # the inliner's words for a function that is wrong
         raise Refused(f"The functions of the file cannot be inlined ({type(error).__name__}: {error}).") from None
@@ -96,6 +96,8 @@ def _inlined(model: ModelProto) -> ModelProto:
         try:
             given = shape_inference.infer_shapes(model) if typed else model
             return inliner.inline_selected_functions(given, wanted, exclude=False, inline_schema_functions=True)
+        except MemoryError:
+            raise
         except Exception as error:  # its assertions are RuntimeErrors, its other words are not listed anywhere
             log.debug("inlining %s: %s", wanted, error)
     return model  # the operators stay, and are refused by name

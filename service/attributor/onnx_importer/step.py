@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from attributor.onnx_importer.constants import MOST_HOST_ELEMENTS, Constants, to_array, to_tensor
-from attributor.onnx_importer.node import Function, Value
+from attributor.onnx_importer.node import Function, TooLarge, Value
 
 
 _running = threading.local()
@@ -63,6 +63,13 @@ def kept(number: int) -> Callable[[], Tensor]:
     return current
 
 
+class NodeError(RuntimeError):
+    """A node could not be computed in a pass; says which, and what torch said."""
+
+    def __init__(self, label: str, error: Exception) -> None:
+        super().__init__(f"{label}: {' '.join(str(error).split())}")
+
+
 class Step(nn.Module):
     """A node. Called with its arguments that are not known at import, in order; hooks see its output.
 
@@ -80,6 +87,7 @@ class Step(nn.Module):
     ) -> None:
         super().__init__()
         self.layer_type = ""
+        self.label = ""
         self.bodies = nn.ModuleDict(bodies)
         self._function = function
         self._coming = [place for place, number in enumerate(known) if number is None]
@@ -118,7 +126,14 @@ class Step(nn.Module):
         _running.step = self
         if self.bodies:
             arguments = self._split(arguments)
-        found = self._function(*arguments)
+        try:
+            found = self._function(*arguments)
+        except torch.OutOfMemoryError:
+            raise
+        except TooLarge as error:
+            raise error if error.placed else TooLarge(f"{self.label} {error}", placed=True) from None
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            raise error if isinstance(error, NodeError) else NodeError(self.label, error) from error
         return _as_host(found, constants) if on_host else found
 
     def _split(self, arguments: list[Any]) -> list[Any]:

@@ -12,7 +12,8 @@ from numpy.polynomial.legendre import leggauss
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from attributor.jobs.model import ModelInfo, OutputScale, Tensors
+from attributor.jobs.lengths import output_at
+from attributor.jobs.model import ModelInfo, OutputKind, OutputScale, Tensors
 from attributor.registry.places import Batch, forward, places_of
 
 #: Every kink of a ReLU net costs an error in 1 / nodes, whatever the rule. 8192 nodes left a completeness error of 2e-4
@@ -28,7 +29,8 @@ class ExactPath:
     """
 
     def __init__(self, module: nn.Module, info: ModelInfo, example: Tensors, baseline: Tensors) -> None:
-        self.position = None if info.output.positions is None else info.output.positions - 1
+        n_positions = output_at(info.output, info.inputs, example).positions
+        self.position = None if n_positions is None else n_positions - 1
         self._info = info
         self._module = copy.deepcopy(module).double()
         self._example = _batch(example)
@@ -60,9 +62,8 @@ class ExactPath:
             total_score = self._scores(dict(zip(names, rows, strict=True)), index, scale).sum()
             for total, gradient in zip(totals, torch.autograd.grad(total_score, rows), strict=True):
                 total += torch.tensordot(weight, gradient, 1)
-        shapes = {spec.name: spec.shape for spec in self._info.inputs}
         return {
-            name: (total * delta).reshape(*shapes[name], -1).sum(-1).numpy()
+            name: (total * delta).reshape(*self._example[name].shape[1:], -1).sum(-1).numpy()
             for name, total, delta in zip(names, totals, deltas, strict=True)
         }
 
@@ -75,10 +76,11 @@ class ExactPath:
 
     def _scores(self, places: Batch, index: int, scale: OutputScale) -> Tensor:
         outputs = self._outputs(places)
-        if scale is OutputScale.PROBABILITY:
+        probabilities = self._info.output.kind is OutputKind.PROBABILITIES
+        if scale is OutputScale.PROBABILITY and not probabilities:
             outputs = outputs.softmax(1)
         elif scale is OutputScale.LOG_PROBABILITY:
-            outputs = outputs.log_softmax(1)
+            outputs = outputs.log() if probabilities else outputs.log_softmax(1)
         return outputs[:, index]
 
 

@@ -13,19 +13,25 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from attributor.core.integrator import Ask, Node
-from attributor.errors import RequestError
+from attributor.errors import BundleError, RequestError
 from attributor.inputs.decode import decode_inputs
 from attributor.jobs.explanation import Target, Term
-from attributor.jobs.model import ModelInfo, OutputKind, OutputScale, Tensors
-from attributor.ports import CurveSpec, GradientModel, Point, RouteSpec
+from attributor.jobs.fitting import SCALES
+from attributor.jobs.lengths import output_at
+from attributor.jobs.model import ModelInfo, OutputScale, Tensors
+from attributor.ports import CurveSpec, GradientModel, Point, RouteSpec, SourceReader
 from attributor.registry.catalog import open_bundle
 from attributor.registry.exact import ExactPath, panels
 from attributor.registry.loader import load_module
 from attributor.registry.schema import validation_sentences
 from attributor.registry.seal import seal
+from attributor.registry.sources import readers
 
 #: The file's name in a bundle.
 GOLDEN = "golden.json"
+
+#: Of a model that cannot be differentiated.
+NO_GRADIENTS = f"{GOLDEN} holds integrated gradients, and this model has no gradients; leave the file out."
 
 #: Panels of the check: 512 nodes. It runs at every load, the reference (8192 nodes) only once.
 _CHECK_PANELS = 32
@@ -54,18 +60,22 @@ class Golden(BaseModel):
     attributions: dict[str, list[Any]]
     tolerance: Annotated[float, Field(gt=0, lt=1)]
 
-    def problem(self, info: ModelInfo) -> str | None:
-        """What in it the manifest does not know; None if all is known."""
+    def problem(self, info: ModelInfo, example: Tensors) -> str | None:
+        """What in it does not fit the manifest or its own input; None if all does."""
+        if not info.gradients:
+            return NO_GRADIENTS
         if self.baseline not in info.baselines or self.label not in info.output.labels:
             return f"{GOLDEN} names baseline {self.baseline!r} and label {self.label!r}, which the manifest does not."
-        if (self.scale is OutputScale.VALUE) != (info.output.kind is OutputKind.VALUES):
-            return f"{GOLDEN} is on the scale {self.scale}; value is for outputs of kind values, which have no other."
-        n_positions = info.output.positions
+        if self.scale not in SCALES[info.output.kind]:
+            known = " or ".join(SCALES[info.output.kind])
+            return f"{GOLDEN} is on the scale {self.scale}; outputs of kind {info.output.kind} have {known}."
+        n_positions = output_at(info.output, info.inputs, example).positions
         if (self.position is None) != (n_positions is None) or (self.position or 0) >= (n_positions or 1):
             return f"{GOLDEN} needs a position within a sequence output, and none for any other."
         for spec in info.inputs:
-            if spec.attributed and np.shape(self.attributions.get(spec.name, [])) != spec.shape:
-                return f"{GOLDEN} needs attributions of {spec.name!r} in shape {list(spec.shape)}."
+            shape = example[spec.name].shape
+            if spec.attributed and np.shape(self.attributions.get(spec.name, [])) != shape:
+                return f"{GOLDEN} needs attributions of {spec.name!r} in shape {list(shape)}, as its input has."
         return None
 
     def target(self, info: ModelInfo) -> Target:
@@ -76,16 +86,20 @@ class Golden(BaseModel):
 def write_golden(folder: Path, item: Mapping[str, object], *, scale: OutputScale = OutputScale.PROBABILITY) -> None:
     """Writes golden.json for the largest output for `item` (one entry of a request's `inputs`); seals the bundle.
 
-    Of a sequence, at its last position; a regression has the scale value, whatever `scale` is. The path starts at the
-    default baseline. Raises BundleError, and RequestError for an item that does not fit.
+    Of a sequence, at its last position; where the output has no such scale, on the first that it has. The path starts
+    at the default baseline. Raises BundleError, also for a model without gradients, and RequestError for an item that
+    does not fit.
     """
     seal(folder)
     bundle = open_bundle(folder)
     info = bundle.info
-    example = decode_inputs(info.inputs, item, field="input")
-    path = ExactPath(load_module(bundle), info, example, info.baselines[info.default_baseline].tensors)
+    if not info.gradients:
+        raise BundleError(NO_GRADIENTS, field="gradients")
+    example, _ = decode_inputs(info.inputs, readers(folder, bundle.manifest), item, field="input")
+    path = ExactPath(load_module(bundle), info, example, _baseline(info, info.default_baseline, example))
     index = path.largest_output()
-    scale = OutputScale.VALUE if info.output.kind is OutputKind.VALUES else scale
+    known = SCALES[info.output.kind]
+    scale = scale if scale in known else known[0]
     baseline_score, score = path.scores(index, scale)
     document = {
         "input": dict(item),
@@ -102,12 +116,13 @@ def write_golden(folder: Path, item: Mapping[str, object], *, scale: OutputScale
     seal(folder)
 
 
-def check_golden(model: GradientModel, info: ModelInfo, data: bytes) -> str | None:
-    """What is wrong between golden.json and the model behind its runtime; None if they agree."""
+def check_golden(model: GradientModel, info: ModelInfo, data: bytes, sources: Mapping[str, SourceReader]) -> str | None:
+    """What is wrong between golden.json and the model behind its runtime; None if they agree. `sources`: the readers of
+    the bundle's sources."""
     try:
         golden = Golden.model_validate_json(data)
-        example = decode_inputs(info.inputs, golden.input, field="input")
-        problem = golden.problem(info)
+        example, _ = decode_inputs(info.inputs, sources, golden.input, field="input")
+        problem = golden.problem(info, example)
     except ValidationError as error:
         return f"{GOLDEN} is wrong: {validation_sentences(error)}."
     except RequestError as error:
@@ -117,9 +132,18 @@ def check_golden(model: GradientModel, info: ModelInfo, data: bytes) -> str | No
     return problem or _disagreement(model, info, golden, example)
 
 
+def _baseline(info: ModelInfo, name: str, example: Tensors) -> Tensors:
+    """A declared baseline, as long as the example where lengths vary: it is declared for the longest."""
+    tensors = info.baselines[name].tensors
+    return {
+        spec.name: tensors[spec.name][: len(example[spec.name])] if spec.variable else tensors[spec.name]
+        for spec in info.inputs
+    }
+
+
 def _disagreement(model: GradientModel, info: ModelInfo, golden: Golden, example: Tensors) -> str | None:
     route = RouteSpec(example, (golden.target(info),))
-    baseline_score, score, attributions = _through_runtime(model, route, info.baselines[golden.baseline].tensors)
+    baseline_score, score, attributions = _through_runtime(model, route, _baseline(info, golden.baseline, example))
     scale = abs(golden.score - golden.baseline_score)
     for what, found, said in (
         ("score", score, golden.score),

@@ -1,116 +1,95 @@
-"""Turns a verified bundle into a torch module and path objects: imports its code by path, builds it, loads its weights.
+"""Turns a verified bundle into a torch module and path objects, each framework by a module of its own in `formats`.
 
-Runs the bundle's code, which is the operator's trusted code. Knows nothing of requests.
+Knows which framework is read by what. Knows nothing of requests.
 """
 
-import importlib.util
-import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import ModuleType
-from typing import Any, cast
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-import safetensors.torch
-from safetensors import SafetensorError
 from torch import nn
 
 from attributor.errors import BundleError
-from attributor.jobs.model import ModelInfo
+from attributor.jobs.model import Framework, ModelInfo
 from attributor.registry.catalog import Bundle
-from attributor.registry.files import read_verified
+from attributor.registry.foreign import describe
+from attributor.registry.formats import python_code
+from attributor.registry.formats.python_code import WEIGHTS
 from attributor.runtimes.curves import PathObject
 
-#: The file with the state of the module, if the bundle has one.
-WEIGHTS = "weights.safetensors"
+__all__ = ["WEIGHTS", "LoadedBundle", "describe", "load_bundle", "load_module", "unload"]
+
+#: The extra of this package that brings what a library is missing for.
+_EXTRAS: Mapping[str, str] = {
+    "transformers": "huggingface",
+    "onnx": "worker",
+    "onnxruntime": "worker (on a GPU machine: gpu)",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedBundle:
-    """What a bundle's code made: the module, on the CPU, in eval mode, its parameters frozen, and its path objects."""
+    """What a bundle makes: the module, on the CPU, in eval mode, its parameters frozen, and its path objects.
+
+    The module takes the inputs in the manifest's order and returns one tensor, (rows, *output shape).
+    """
 
     module: nn.Module
-    paths: Mapping[str, PathObject]
+    paths: Mapping[str, PathObject] = field(default_factory=dict)
 
 
-def load_bundle(bundle: Bundle) -> LoadedBundle:
+def load_bundle(bundle: Bundle, *, allow_torch_export: bool = False) -> LoadedBundle:
     """The bundle's module with its weights, and its registered paths.
 
-    Raises BundleError if a file changed since the manifest was sealed, the code raises, the entry is no function
-    that returns an nn.Module, the weights do not fit it exactly, or a path's entry is no function.
+    `allow_torch_export`: whether the operator trusts programs of torch.export, whose loading can run code. Raises
+    BundleError if a file changed since the manifest was sealed, or does not make the module that it promises.
     """
-    code: dict[str, ModuleType] = {}
-    entry = bundle.manifest.entry
-    module = _build(_function(bundle, code, entry, field="entry"), entry)
-    if WEIGHTS in bundle.manifest.files:
-        _load_weights(module, read_verified(bundle.folder, WEIGHTS, bundle.manifest.files[WEIGHTS]))
-    paths = {
-        name: _function(bundle, code, path_entry, field=f"paths.{name}.entry")
-        for name, path_entry in bundle.manifest.path_entries.items()
-    }
+    if bundle.info.framework is Framework.TORCH:
+        module, paths = python_code.load(bundle)
+    else:
+        module, paths = _from_files(bundle, allow_torch_export=allow_torch_export), {}
     return LoadedBundle(module.eval().requires_grad_(False), paths)
 
 
-def load_module(bundle: Bundle) -> nn.Module:
+def load_module(bundle: Bundle, *, allow_torch_export: bool = False) -> nn.Module:
     """The module of `load_bundle` alone."""
-    return load_bundle(bundle).module
+    return load_bundle(bundle, allow_torch_export=allow_torch_export).module
 
 
-def import_name(info: ModelInfo) -> str:
-    """The name under which a bundle's code is imported: no two bundles share one, and it holds no dot."""
-    return f"attributor_bundle_{info.name}_{info.version.replace('.', '_')}"
+def unload(info: ModelInfo) -> None:
+    """Forgets what loading left behind outside the module: the bundle's code in Python's table of modules."""
+    python_code.unload(info)
 
 
-def _function(bundle: Bundle, code: dict[str, ModuleType], entry: str, *, field: str) -> Callable[..., Any]:
-    """The function `module:function`; each file runs once, and is kept in `code`."""
-    module_name, _, function_name = entry.partition(":")
-    if module_name not in code:
-        code[module_name] = _import(bundle, module_name, field)
-    function = getattr(code[module_name], function_name, None)
-    if not callable(function):
-        raise BundleError(f"{module_name}.py has no function {function_name}().", field=field)
-    return cast("Callable[..., Any]", function)
-
-
-def _import(bundle: Bundle, module_name: str, field: str) -> ModuleType:
-    """Executes exactly the bytes that were verified: never a cached .pyc beside them, which no hash covers."""
-    file_name = f"{module_name}.py"
-    source = read_verified(bundle.folder, file_name, bundle.manifest.files[file_name])
-    path = bundle.folder / file_name
-    name = import_name(bundle.info)
-    if module_name != bundle.manifest.entry.partition(":")[0]:
-        name = f"{name}__{module_name}"  # two underscores: no name and version make them
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None:
-        raise BundleError(f"{file_name} is not Python source.", field=field)
-    module = importlib.util.module_from_spec(spec)
-    # Before executing: a dataclass with postponed annotations looks its own module up in there.
-    sys.modules[name] = module
+def _from_files(bundle: Bundle, *, allow_torch_export: bool) -> nn.Module:
+    if bundle.manifest.path_entries:
+        raise BundleError("Registered paths are code, which bundles of framework torch alone may have.", field="paths")
     try:
-        exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - the bundle's code
-    except Exception as error:
-        del sys.modules[name]
-        raise BundleError(f"{file_name} raised {describe(error)}.", field=field) from error
-    return module
+        return _load(bundle, allow_torch_export=allow_torch_export)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _EXTRAS:
+            raise
+        raise BundleError(
+            f"Framework {bundle.info.framework} needs {package}, which is not installed: it comes with the extra "
+            f"{_EXTRAS[package]} of attributor.",
+            field="framework",
+        ) from None
 
 
-def _build(build: Callable[[], object], entry: str) -> nn.Module:
-    try:
-        module = build()
-    except Exception as error:
-        raise BundleError(f"{entry}() raised {describe(error)}.", field="entry") from error
-    if not isinstance(module, nn.Module):
-        raise BundleError(f"{entry}() returned {type(module).__name__}, not a torch.nn.Module.", field="entry")
-    return module
+def _load(bundle: Bundle, *, allow_torch_export: bool) -> nn.Module:
+    # Imported where needed: transformers alone takes two seconds, and is an extra of its own.
+    if bundle.info.framework is Framework.HUGGINGFACE:
+        from attributor.registry.formats import huggingface
 
+        return huggingface.load(bundle)
+    if bundle.info.framework is Framework.TORCH_EXPORT:
+        from attributor.registry.formats import torch_export
 
-def _load_weights(module: nn.Module, data: bytes) -> None:
-    try:
-        module.load_state_dict(safetensors.torch.load(data), strict=True)
-    except (SafetensorError, RuntimeError) as error:
-        raise BundleError(f"{WEIGHTS} does not fit the model: {describe(error)}.", field=f"files.{WEIGHTS}") from error
+        return torch_export.load(bundle, allowed=allow_torch_export)
+    if bundle.info.gradients:
+        from attributor.registry.formats import onnx_graph
 
+        return onnx_graph.load(bundle)
+    from attributor.registry.formats import onnx_session
 
-def describe(error: Exception) -> str:
-    """An exception of foreign code in one line."""
-    text = " ".join(str(error).split()).rstrip(".")
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return onnx_session.load(bundle)

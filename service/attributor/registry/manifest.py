@@ -6,7 +6,7 @@ Knows TOML and the schema. Never reads the environment, never imports a bundle's
 import hashlib
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,50 +18,78 @@ from attributor.inputs.numbers import finite_float32, whole_int64
 from attributor.jobs.model import (
     NO_TOKEN,
     Baseline,
-    Feature,
+    DeclaredLayer,
+    Fit,
+    Framework,
     InputKind,
     InputSpec,
     ModelInfo,
     OutputKind,
     OutputSpec,
+    Part,
+    Source,
+    SourceKind,
     Tensors,
 )
-from attributor.registry.files import FileRecord
-from attributor.registry.schema import InputTable, ManifestTable, first_place, validation_sentences
+from attributor.registry.files import MAX_MANIFEST_BYTES, FileRecord
+from attributor.registry.schema import ManifestTable, first_place, validation_sentences
+from attributor.registry.schema_inputs import InputTable
+
+_EMBEDDING_TASK = "sentence-embedding"
+#: As sentence-transformers does where nothing is said.
+_DEFAULT_POOLING = "mean"
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """What a manifest says.
 
-    `entry` is `module:function`; the function takes nothing and returns the module. `reference_files`: input name to
-    the name of an npy file. `path_entries`: name of a registered path to `module:function`. The `reference_count` of
-    `info` stands in the files, so it is 0 here.
+    `entry` is `module:function`; the function takes nothing and returns the module (framework torch). `file`: the
+    model's own file (onnx, torch-export). `task`, `pooling`, `unit_length`: of Hugging Face models. `input_tensors`:
+    the graph's tensor for each input, `output_tensor`: for the output, None for its first float output (onnx).
+    `reference_files`: input name to the name of an npy file. `path_entries`: name of a registered path to
+    `module:function`. The `reference_count` of `info` stands in the files, so it is 0 here.
     """
 
     info: ModelInfo
-    entry: str
     files: Mapping[str, FileRecord]
     reference_files: Mapping[str, str]
     path_entries: Mapping[str, str]
+    entry: str | None = None
+    file: str | None = None
+    task: str | None = None
+    pooling: str | None = None
+    unit_length: bool = False
+    input_tensors: Mapping[str, str] = field(default_factory=dict)
+    output_tensor: str | None = None
 
 
 def parse(data: bytes) -> Manifest:
     """Reads manifest.toml. Raises BundleError whose `field` is the dotted path of the first thing wrong."""
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise BundleError(f"The manifest has {len(data)} bytes; at most {MAX_MANIFEST_BYTES} are read.")
     try:
         table = ManifestTable.model_validate(tomllib.loads(data.decode()))
     except UnicodeDecodeError as error:
         raise BundleError(f"The manifest is not UTF-8: {error}.") from None
     except tomllib.TOMLDecodeError as error:
         raise BundleError(f"The manifest is not TOML: {error}.") from None
+    except RecursionError:
+        raise BundleError("The manifest is not TOML that we read: its lists are nested too deeply.") from None
     except ValidationError as error:
         raise BundleError(f"The manifest is wrong: {validation_sentences(error)}.", field=first_place(error)) from None
     return Manifest(
         info=_info(table, hashlib.sha256(data).hexdigest()),
-        entry=table.entry,
         files={name: FileRecord(file.sha256, file.size_bytes) for name, file in table.files.items()},
         reference_files=dict(table.reference_set),
         path_entries={name: path.entry for name, path in table.paths.items()},
+        entry=table.entry,
+        file=table.file,
+        task=table.task,
+        pooling=_pooling(table),
+        unit_length=table.unit_length,
+        input_tensors={spec.name: spec.tensor or spec.name for spec in table.inputs},
+        output_tensor=table.output.tensor,
     )
 
 
@@ -86,7 +114,19 @@ def _info(table: ManifestTable, digest: str) -> ModelInfo:
         default_baseline=table.default_baseline,
         metadata=dict(table.metadata),
         paths=tuple(table.paths),
+        framework=Framework(table.framework),
+        gradients=table.gradients,
+        sources={
+            name: Source(name, SourceKind(source.kind), source.tokenizer, tuple(source.elements or ()))
+            for name, source in table.sources.items()
+        },
+        layers={name: DeclaredLayer(name, layer.module, layer.description) for name, layer in table.layers.items()},
     )
+
+
+def _pooling(table: ManifestTable) -> str | None:
+    """Only a sentence embedding pools."""
+    return (table.pooling or _DEFAULT_POOLING) if table.task == _EMBEDDING_TASK else None
 
 
 def _input_spec(table: InputTable) -> InputSpec:
@@ -94,13 +134,19 @@ def _input_spec(table: InputTable) -> InputSpec:
         name=table.name,
         kind=InputKind(table.kind),
         shape=tuple(table.shape),
-        features=tuple(Feature(f.name, f.unit, f.minimum, f.maximum) for f in table.features),
+        features=tuple(column.feature for column in table.features),
         value_range=None if table.value_range is None else (table.value_range[0], table.value_range[1]),
         attributed=table.attributed,
         vocabulary=table.vocabulary,
         embedding=table.embedding,
         pad_id=table.pad_id,
         mask_id=table.mask_id,
+        variable=table.variable,
+        source=table.source,
+        part=None if table.part is None else Part(table.part),
+        normalise=() if (n := table.normalise) is None else tuple(zip(n.mean, n.std, strict=True)),
+        fit=None if table.fit is None else Fit(table.fit),
+        groups={name: tuple(members) for name, members in table.groups.items()},
     )
 
 

@@ -3,215 +3,270 @@
 Knows torch and one module. Knows nothing of requests; what it finds is a sentence for the operator.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from attributor.errors import RequestError
-from attributor.jobs.model import Feature, InputSpec, ModelInfo, Tensors
-from attributor.registry.loader import LoadedBundle, describe
+from attributor.jobs.model import ModelInfo, OutputKind, Tensors
+from attributor.registry.foreign import describe
+from attributor.registry.loader import LoadedBundle
 from attributor.registry.path_proof import check_paths
-from attributor.registry.places import Batch, forward, places_of
+from attributor.registry.places import Batch, places_of
+from attributor.registry.probe_rows import ROWS, baseline_row, most_positions, probe_rows, usual_positions
+from attributor.registry.probe_run import Failed, Run, Runner
+from attributor.runtimes.layers import named_layers, submodule
 
-#: The text of a check that found nothing.
+#: The text of a check that found nothing; one that found something harmless begins with it.
 PASSED = "passed"
 
-#: Three, so that a row has one neighbour on each side and one row is neither first nor last.
-_ROWS = 3
+#: In place of what is checked of gradients.
+NO_GRADIENTS = "no gradients: perturbation methods only"
 
 #: Largest relative L1 difference between two float32 runs of the same row. Ours: ten times the 1e-5 that we promise
 #: on well-conditioned nets (design.md, section 5); a model whose rows see each other is off by far more.
 _ROW_TOLERANCE = 1e-4
 
-_SEED = 0
+#: How far probabilities may miss adding up to 1. Ours: a softmax in half precision misses by less.
+_SUM_TOLERANCE = 1e-4
+
+#: How near to 1 the outputs of every row must add up to be taken for probabilities. Ours: ten float32 roundings.
+_LOOKS_LIKE_ONE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What each check found, in order. `problem`: why the model must not serve, None if it may."""
+    """What each check found, in order. `problem`: why the model must not serve, None if it may.
+
+    Measured on the way, None where a check failed before: `seconds_per_evaluation` of one forward and backward pass (of
+    a model without gradients, forward) of one row, `seconds_in_batch` the same per row of the largest batch tried, both
+    medians; `peak_bytes` of the device's memory, on CUDA only.
+    """
 
     checks: Mapping[str, str]
     problem: str | None
-
-
-class _Failed(Exception):
-    """A check that failed: its name and a sentence."""
-
-    def __init__(self, check: str, problem: str) -> None:
-        super().__init__(problem)
-        self.check = check
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """What a module said of a batch: outputs (rows, *output shape), gradients of a fixed mix of them per place."""
-
-    outputs: Tensor
-    gradients: Batch
-
-    def row(self, row: int) -> "_Run":
-        """A batch of one of its rows."""
-        return _Run(self.outputs[[row]], {name: gradient[[row]] for name, gradient in self.gradients.items()})
-
-    def difference(self, other: "_Run") -> float:
-        """The largest relative L1 difference in outputs or a gradient; NaN if there is one in either."""
-        gradients = [_relative_l1(self.gradients[name], other.gradients[name]) for name in self.gradients]
-        return float(np.max([_relative_l1(self.outputs, other.outputs), *gradients]))
+    seconds_per_evaluation: float | None = None
+    seconds_in_batch: float | None = None
+    peak_bytes: int | None = None
 
 
 def prove(loaded: LoadedBundle, info: ModelInfo, references: Tensors, device: str = "cpu") -> Proof:
     """Runs all checks on random rows of the declared domain, up to the first that fails. Never raises."""
     checks: dict[str, str] = {}
+    trial = _Trial(loaded, info, references, Runner(loaded.module, info, torch.device(device)))
+    if trial.runner.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(trial.runner.device)
     try:
-        rows = {name: tensor.to(device) for name, tensor in probe_rows(info, references).items()}
-        for check in _checks(loaded, info, rows):
-            checks[check] = PASSED
-    except _Failed as failed:
+        for check, finding in trial.checks():
+            checks[check] = finding
+    except Failed as failed:
         return Proof({**checks, failed.check: str(failed)}, str(failed))
     except Exception as error:  # what a bundle's code may raise is not ours to list
-        problem = f"The model raised on inputs of the declared shape: {describe(error)}."
+        problem = f"The model raised on inputs as declared ({trial.declared()}): {describe(error)}."
         return Proof({**checks, "runs": problem}, problem)
-    return Proof(checks, None)
+    alone, in_batch = trial.runner.seconds_per_row(1), trial.runner.seconds_per_row(ROWS)
+    return Proof(checks, None, alone, in_batch, _peak_bytes(trial.runner.device))
 
 
 def layers(module: nn.Module) -> dict[str, str]:
-    """A module's submodules in the order of their definition: the class of each, by its name."""
-    return {name: type(part).__name__ for name, part in module.named_modules() if name}
+    """A module's layers, by name: the type of each, as it says itself (`layer_type`) or by its class."""
+    return {
+        name: str(getattr(part, "layer_type", "") or type(part).__name__) for name, part in named_layers(module).items()
+    }
 
 
-def probe_rows(info: ModelInfo, references: Tensors) -> dict[str, Tensor]:
-    """Seeded rows within the declared domain, per input (rows, *shape): float32, or int64 token ids.
-
-    Attributed inputs are random, so that any value is met. What is only given (a mask) has to make sense, and nothing
-    declares its domain: it comes from the reference set, else from the default baseline.
-    """
-    random = np.random.default_rng(_SEED)
-    baseline = info.baselines[info.default_baseline].tensors
-    rows = {}
-    for spec in info.inputs:
-        if spec.attributed:
-            values = _random_rows(spec, baseline[spec.name], random)
-        else:
-            values = np.resize(references.get(spec.name, baseline[spec.name][None]), (_ROWS, *spec.shape))
-        rows[spec.name] = torch.from_numpy(values)
-    return rows
+def _peak_bytes(device: torch.device) -> int | None:
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
 
 
-def _random_rows(spec: InputSpec, baseline: NDArray[Any], random: np.random.Generator) -> NDArray[Any]:
-    if spec.vocabulary is not None:
-        return random.integers(spec.vocabulary, size=(_ROWS, *spec.shape))
-    wide = baseline.astype(np.float64)
-    low, high = wide - 1 - abs(wide), wide + 1 + abs(wide)
-    if spec.value_range is not None:
-        low, high = np.full(spec.shape, spec.value_range[0]), np.full(spec.shape, spec.value_range[1])
-    if spec.features:
-        bounds = [_bounds(*parts) for parts in zip(spec.features, low, high, strict=True)]
-        low, high = np.array(bounds).T
-    return random.uniform(low, high, (_ROWS, *spec.shape)).astype(np.float32)
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A model, and the rows that it is tried on."""
+
+    loaded: LoadedBundle
+    info: ModelInfo
+    references: Tensors
+    runner: Runner
+
+    def checks(self) -> Iterator[tuple[str, str]]:
+        """Yields each check that passed with what it found; each rests on those before it. Raises Failed."""
+        if any(part.training for part in self.loaded.module.modules()):
+            raise Failed("eval_mode", "A submodule stays in training mode: its train() or eval() has to reach it.")
+        yield "eval_mode", PASSED
+        self._require_vocabularies()
+        rows = self._rows(ROWS, usual_positions(self.info))
+        outputs = self.runner.outputs(rows)
+        yield "shapes", PASSED
+        if self.info.gradients and any(spec.embedding for spec in self.info.inputs):
+            self._places(rows)
+            yield "embeddings", PASSED
+        if not outputs.isfinite().all():
+            raise Failed("finite_outputs", f"The model returns NaN or infinity for finite inputs. {self._hint()}")
+        yield "finite_outputs", PASSED
+        if self.info.output.kind in (OutputKind.CLASSES, OutputKind.PROBABILITIES):
+            yield "output_scale", _output_scale(outputs.detach().double(), self.info.output.kind)
+        together = self.runner.run(rows)
+        yield "gradients", self._gradients(rows, together)
+        _require_deterministic(together.difference(self.runner.run(rows)))
+        yield "deterministic", PASSED
+        for first, last in ((0, 1), (2, 3), (ROWS - 1, ROWS), (1, 3)):
+            alone = self.runner.run(_taken(rows, first, last))
+            _require_independent(alone.difference(together.rows(first, last)), last - first)
+        yield "rows_independent", PASSED
+        if most_positions(self.info) is not None:
+            yield "lengths", self._lengths()
+        if self.loaded.paths:
+            if problem := check_paths(self.loaded.paths, self._places(rows)):
+                raise Failed("paths", problem)
+            yield "paths", PASSED
+
+    def declared(self) -> str:
+        """The inputs as they were tried."""
+        rows = self._rows(ROWS, usual_positions(self.info))
+        return ", ".join(f"{name}: {str(rows[name].dtype)[6:]} {list(rows[name].shape)}" for name in rows)
+
+    def _rows(self, n_rows: int, positions: int | None) -> dict[str, Tensor]:
+        found = probe_rows(self.info, self.references, n_rows, positions)
+        return {name: tensor.to(self.runner.device) for name, tensor in found.items()}
+
+    def _require_vocabularies(self) -> None:
+        """Before any id reaches a device, whose process an id beyond a table would end."""
+        for spec in self.info.inputs:
+            if spec.embedding is None or not self.info.gradients:
+                continue
+            try:
+                table = submodule(self.loaded.module, spec.embedding)
+            except RequestError as error:
+                raise _no_embedding(error) from error
+            if isinstance(table, nn.Embedding) and table.num_embeddings < (spec.vocabulary or 0):
+                raise Failed(
+                    "embeddings",
+                    f"The input {spec.name!r} declares a vocabulary of {spec.vocabulary}, and its embedding "
+                    f"{spec.embedding!r} has {table.num_embeddings} rows: say vocabulary = {table.num_embeddings}.",
+                )
+
+    def _places(self, rows: Batch) -> Batch:
+        try:
+            return places_of(self.loaded.module, self.info, rows)
+        except RequestError as error:
+            raise _no_embedding(error) from error
+
+    def _gradients(self, rows: Batch, together: Run) -> str:
+        """Finite at random rows, and on the way to one from the default baseline."""
+        if not self.info.gradients:
+            return NO_GRADIENTS
+        _require_finite(together, "at random inputs", self._hint())
+        start = baseline_row(self.info, usual_positions(self.info))
+        moved = {
+            spec.name: torch.from_numpy(np.repeat(start[spec.name][None], ROWS, axis=0)).to(self.runner.device)
+            for spec in self.info.inputs
+            if spec.attributed
+        }
+        there, here = self._places({**rows, **moved}), self._places(rows)
+        # The last row is the baseline itself, the others are half-way.
+        on_the_way = {name: torch.cat([(there[name] + here[name])[:-1] / 2, there[name][-1:]]) for name in here}
+        run = self.runner.run(rows, on_the_way)
+        _require_finite(run.rows(0, ROWS - 1), "half-way from the default baseline to random inputs", self._hint())
+        at_baseline = run.rows(ROWS - 1, ROWS)
+        if not at_baseline.outputs.isfinite().all():
+            raise Failed(
+                "gradients", "The model returns NaN or infinity at the default baseline: declare another default."
+            )
+        if (name := at_baseline.not_finite()) is not None:
+            return (
+                f"{PASSED}; at the default baseline itself the gradient in {name!r} has NaN or infinity: the adaptive "
+                "rule goes round it, fixed rules with a node there are refused"
+            )
+        return PASSED
+
+    def _lengths(self) -> str:
+        """One position, and the most: of what is declared nothing is believed."""
+        most, usual = most_positions(self.info) or 1, usual_positions(self.info)
+        for positions in sorted({1, most} - {usual}):
+            where = f"with {positions} position{'s' * (positions > 1)}"
+            rows = self._rows(2, positions)
+            try:
+                run = self.runner.run(rows)
+            except Failed as failed:
+                raise Failed("lengths", f"Of examples {where}: {failed}") from failed
+            except Exception as error:
+                raise Failed(
+                    "lengths",
+                    f"Of examples {where} the model raised {describe(error)}. Say how many it takes at most in shape, "
+                    "or leave variable out if it takes one length only.",
+                ) from error
+            if not run.outputs.isfinite().all() or run.not_finite():
+                raise Failed(
+                    "lengths",
+                    f"Of examples {where} the outputs or gradients have NaN or infinity. {self._hint()}",
+                )
+        return f"{PASSED}; tried 1, {usual} and {most} positions" if most > 1 else PASSED
+
+    def _hint(self) -> str:
+        """Where inputs came from that nothing declares the values of."""
+        held = [spec.name for spec in self.info.inputs if not spec.attributed and spec.name not in self.references]
+        if not held:
+            return "Look for divisions, logarithms and roots at 0."
+        return (
+            f"Inputs that are not attributed ({', '.join(held)}) had the default baseline's values, or were all ones "
+            "if masks: if these make no sense to the model, add a reference set. Else look for divisions, logarithms "
+            "and roots at 0, and for a softmax over nothing but masked values."
+        )
 
 
-def _bounds(feature: Feature, low: float, high: float) -> tuple[float, float]:
-    if feature.minimum is None or feature.maximum is None:
-        return low, high
-    return feature.minimum, feature.maximum
+def _no_embedding(error: RequestError) -> Failed:
+    return Failed("embeddings", f"The embedding of a token input cannot be used: {error.detail}")
 
 
-def _checks(loaded: LoadedBundle, info: ModelInfo, rows: Batch) -> Iterator[str]:
-    """Yields the name of each check that passed; each rests on those before it. Raises _Failed."""
-    module = loaded.module
-    if any(part.training for part in module.modules()):
-        raise _Failed("eval_mode", "A submodule stays in training mode.")
-    yield "eval_mode"
-    _require_shape(module(*(rows[spec.name].clone() for spec in info.inputs)), (_ROWS, *info.output.shape))
-    yield "shapes"
-    places = _require_places(module, info, rows)
-    if any(spec.embedding for spec in info.inputs):
-        yield "embeddings"
-    together = _run(module, info, rows)
-    if not together.outputs.isfinite().all():
-        raise _Failed("finite_outputs", "The model returns NaN or infinity for finite inputs.")
-    yield "finite_outputs"
-    _require_finite_gradients(together)
-    yield "gradients"
-    _require_deterministic(together.difference(_run(module, info, rows)))
-    yield "deterministic"
-    for row in range(_ROWS):
-        alone = _run(module, info, {name: tensor[[row]] for name, tensor in rows.items()})
-        _require_independent(alone.difference(together.row(row)))
-    yield "rows_independent"
-    if loaded.paths:
-        if problem := check_paths(loaded.paths, places):
-            raise _Failed("paths", problem)
-        yield "paths"
+def _taken(rows: Batch, first: int, last: int) -> dict[str, Tensor]:
+    return {name: tensor[first:last] for name, tensor in rows.items()}
 
 
-def _require_shape(output: object, shape: tuple[int, ...]) -> None:
-    if not isinstance(output, Tensor):
-        raise _Failed("shapes", f"The model returns {type(output).__name__}, not one tensor.")
-    if output.shape != shape:
-        found, needed = list(output.shape), list(shape)
-        detail = f"For a batch of {_ROWS} the model returns shape {found}; {needed} is needed, one number per label"
-        raise _Failed("shapes", f"{detail} (of a sequence, per position and label).")
-    if not output.is_floating_point():
-        raise _Failed("shapes", f"The model returns {output.dtype}; its output has to be floating point.")
+def _output_scale(outputs: Tensor, kind: OutputKind) -> str:
+    """Outputs (rows, n), float64. Probabilities have to be some; logits that look like some are remarked on."""
+    sums, smallest = outputs.sum(1), outputs.min().item()
+    if kind is OutputKind.PROBABILITIES:
+        off = float((sums - 1).abs().max())
+        if smallest < 0 or off > _SUM_TOLERANCE:
+            what = f"one of them is {smallest:.3g}" if smallest < 0 else f"a row misses adding up to 1 by {off:.1e}"
+            raise Failed(
+                "output_scale",
+                f'The manifest says kind = "probabilities", and {what}. Say "classes" if the outputs are logits, '
+                '"values" if they are neither.',
+            )
+    elif smallest >= 0 and float((sums - 1).abs().max()) <= _LOOKS_LIKE_ONE:
+        return (
+            f"{PASSED}; but the outputs of every row lie between 0 and 1 and add up to 1: if they are probabilities "
+            'already, say kind = "probabilities", lest a softmax be taken of them'
+        )
+    return PASSED
 
 
-def _require_places(module: nn.Module, info: ModelInfo, rows: Batch) -> Batch:
-    try:
-        return places_of(module, info, rows)
-    except RequestError as error:
-        raise _Failed("embeddings", f"The embedding of a token input cannot be used: {error.detail}") from error
-
-
-def _require_finite_gradients(run: _Run) -> None:
-    for name, gradient in run.gradients.items():
-        if not gradient.isfinite().all():
-            raise _Failed("gradients", f"The gradient has NaN or infinity at finite inputs, in {name!r}.")
+def _require_finite(run: Run, where: str, hint: str) -> None:
+    if not run.outputs.isfinite().all():
+        raise Failed("gradients", f"The model returns NaN or infinity {where}. {hint}")
+    if (name := run.not_finite()) is not None:
+        raise Failed("gradients", f"The gradient has NaN or infinity {where}, in {name!r}. {hint}")
 
 
 def _require_deterministic(change: float) -> None:
     if not change <= _ROW_TOLERANCE:
-        raise _Failed(
+        raise Failed(
             "deterministic",
             f"The same batch, run twice, gave outputs or gradients that differ by {change:.1e} (relative): the model "
             "is not deterministic. Look for dropout that stays on, or noise.",
         )
 
 
-def _require_independent(change: float) -> None:
+def _require_independent(change: float, n_rows: int) -> None:
     if not change <= _ROW_TOLERANCE:
-        raise _Failed(
+        alone = "the same row alone" if n_rows == 1 else f"the same rows in a batch of {n_rows}"
+        raise Failed(
             "rows_independent",
-            f"A row in a batch of {_ROWS} and the same row alone gave outputs or gradients that differ by {change:.1e} "
+            f"A row in a batch of {ROWS} and {alone} gave outputs or gradients that differ by {change:.1e} "
             "(relative): the rows of a batch influence each other, so requests could not share a batch. Look for "
             "statistics over the batch axis.",
         )
-
-
-def _run(module: nn.Module, info: ModelInfo, rows: Batch) -> _Run:
-    places = {name: place.clone().requires_grad_() for name, place in places_of(module, info, rows).items()}
-    outputs = cast("Tensor", forward(module, info, rows, places))
-    gradients: Sequence[Tensor | None] = [None] * len(places)
-    if outputs.requires_grad:
-        flat = outputs.flatten(1)
-        # Unequal factors, so that no class is left out and equal shares (a softmax) do not cancel.
-        mix = torch.arange(1.0, flat.shape[1] + 1, device=flat.device) / flat.shape[1]
-        gradients = torch.autograd.grad((flat * mix).sum(), list(places.values()), allow_unused=True)
-    found: dict[str, Tensor] = {}
-    for name, gradient in zip(places, gradients, strict=True):
-        if gradient is None:
-            detail = f"No gradient reaches the input {name!r}: the output does not depend on it differentiably."
-            raise _Failed("gradients", detail)
-        found[name] = gradient
-    return _Run(outputs.detach(), found)
-
-
-def _relative_l1(one: Tensor, other: Tensor) -> float:
-    """||one - other||_1 / ||other||_1; 0 where both vanish."""
-    difference, norm = (one - other).double().abs().sum().item(), other.double().abs().sum().item()
-    return difference / max(norm, torch.finfo(torch.float32).tiny)

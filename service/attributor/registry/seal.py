@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from attributor.errors import BundleError
-from attributor.registry.files import MANIFEST, list_files, record_of, require_plain_file
+from attributor.registry.files import MANIFEST, list_files, read_manifest, record_of_file
 from attributor.registry.manifest import Manifest, parse
 
 #: The [files] table, in either form, with all that belongs to it: up to the next other table, or the end.
@@ -22,12 +22,11 @@ def seal(folder: Path) -> Manifest:
             f"There is no {MANIFEST} in {folder}: give the folder of one version, such as models/mine/1.",
             field=MANIFEST,
         )
-    require_plain_file(path)
     try:
-        rest = _FILES_TABLE.sub("", path.read_text(encoding="utf-8"))
+        rest = _FILES_TABLE.sub("", read_manifest(folder).decode())
     except UnicodeDecodeError as error:
         raise BundleError(f"The manifest is not UTF-8: {error}.") from None
-    records = {name: record_of((folder / name).read_bytes()) for name in list_files(folder)}
+    records = {name: record_of_file(folder / name) for name in list_files(folder)}
     lines = [f'"{name}" = {{ sha256 = "{r.sha256}", size_bytes = {r.size_bytes} }}' for name, r in records.items()]
     data = "\n".join([rest.rstrip(), "", "[files]", *lines, ""]).encode()
     manifest = parse(data)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from attributor.jobs.columns import Column, columns
 from attributor.jobs.job import Polarity, Visualization
 from attributor.rendering.figures import rounded
 from attributor.rendering.subject import Subject
@@ -13,18 +14,19 @@ from attributor.rendering.subject import Subject
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One feature. At its baseline it gets zero by construction, which says nothing about its weight."""
+    """One column. `at_baseline`: the input and the baseline agree in it; it then gets zero by construction, which says
+    nothing about its weight.
+
+    `value`, `baseline`: a number or a category; None without a baseline, and for a one-hot column that is no category
+    (such as a mean of several).
+    """
 
     name: str
     unit: str | None
-    value: float
-    baseline: float | None
+    value: float | str | None
+    baseline: float | str | None
     attribution: float
-
-    @property
-    def at_baseline(self) -> bool:
-        """Whether the input and the baseline agree in it."""
-        return self.value == self.baseline
+    at_baseline: bool
 
     def payload(self) -> dict[str, Any]:
         """Plain values; value and baseline as exact as they were sent."""
@@ -40,7 +42,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """Features without a bar of their own: how many, and the sum of their attributions."""
+    """Columns without a bar of their own: how many, and the sum of their attributions."""
 
     count: int
     attribution: float
@@ -69,8 +71,9 @@ class Bars:
 
 
 def rank(view: Visualization, subject: Subject) -> Bars:
-    """Sort by |attribution|, equal ones in the declared order, and take the first `max_bars`."""
-    attributions = subject.attributions.astype(np.float64)
+    """Sort columns by |attribution|, equal ones in the declared order, and take the first `max_bars`."""
+    table = columns(subject.input_spec)
+    attributions = np.array([column.added_up(subject.attributions) for column in table])
     signs: Mapping[Polarity, np.ndarray[Any, np.dtype[np.bool_]]] = {
         Polarity.BOTH: np.ones(attributions.shape, dtype=np.bool_),
         Polarity.POSITIVE: attributions >= 0,
@@ -80,26 +83,22 @@ def rank(view: Visualization, subject: Subject) -> Bars:
     order = np.argsort(-np.abs(attributions), kind="stable")
     order = order[wanted[order]]
     return Bars(
-        shown=tuple(_bar(subject, int(index)) for index in order[: view.max_bars]),
+        shown=tuple(_bar(subject, table[index], attributions[index]) for index in order[: view.max_bars]),
         others=_rest(attributions[order[view.max_bars :]]),
         hidden=_rest(attributions[~wanted]),
     )
 
 
-def _bar(subject: Subject, index: int) -> Bar:
-    feature = subject.input_spec.features[index]
+def _bar(subject: Subject, column: Column, attribution: float) -> Bar:
+    baseline = subject.baseline
     return Bar(
-        name=feature.name,
-        unit=feature.unit,
-        value=_shortest(subject.example[index]),
-        baseline=None if subject.baseline is None else _shortest(subject.baseline[index]),
-        attribution=float(subject.attributions[index]),
+        name=column.feature.name,
+        unit=column.feature.unit,
+        value=column.value(subject.example),
+        baseline=None if baseline is None else column.value(baseline),
+        attribution=float(attribution),
+        at_baseline=baseline is not None and column.equal(subject.example, baseline),
     )
-
-
-def _shortest(value: np.float32) -> float:
-    """The shortest decimal that is this float32: 17.99, not 17.989999771118164."""
-    return float(str(value))
 
 
 def _rest(attributions: np.ndarray[Any, np.dtype[np.float64]]) -> Rest | None:

@@ -200,6 +200,10 @@ def _draw_bar(root: ET.Element, axis: _Axis, attribution: float, top: float, nam
 
 
 def _value(bar: Bar) -> str:
+    if bar.value is None:
+        return "no one category"
+    if isinstance(bar.value, str):
+        return bar.value
     return number(bar.value) + (f" {bar.unit}" if bar.unit else "")
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from attributor.jobs.domain import Bounds, pixel_values
 from attributor.jobs.job import ColorMap, OverlayStyle, Visualization, VisualizationKind
 from attributor.jobs.model import InputSpec
 from attributor.rendering.colormaps import PALETTES, entries, rgb, table
@@ -18,9 +19,9 @@ _LEGEND_GREY = 138
 def encode_image(spec: InputSpec, array: NDArray[np.float32]) -> NDArray[np.uint8]:
     """An image input as pixels again: (channels, height, width) to (height, width) or (height, width, 3).
 
-    The inverse of how a picture that is sent is read; values outside `spec.value_range` are clipped to it.
+    The inverse of how a picture of the model's size is read; values beyond those of black and white are clipped.
     """
-    low, high = cast("tuple[float, float]", spec.value_range)  # a manifest must give an image one
+    low, high = cast("Bounds", pixel_values(spec))  # a manifest must give an image its values
     pixels = np.rint((np.clip(array, low, high) - low) * (255.0 / (high - low))).astype(np.uint8)
     return pixels[0] if spec.shape[0] == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
 

@@ -28,7 +28,7 @@ def layer_is_cut(placer: Placer, route: OpenRoute, baseline: Tensors, output: Ou
     if not route.is_resolved:
         route.resolve(outputs[0].cpu().numpy(), output)
     held = placer.outputs_with(route, layer.name, z[1])
-    at_example, at_baseline = target_scores(outputs, [route.targets[0]] * 2).tolist()
-    (with_layer_held,) = target_scores(held, [route.targets[0]]).tolist()
+    at_example, at_baseline = target_scores(outputs, [route.targets[0]] * 2, output.kind).tolist()
+    (with_layer_held,) = target_scores(held, [route.targets[0]], output.kind).tolist()
     size, gap = max(abs(at_example), abs(at_baseline)), abs(at_example - at_baseline)
     return bool(abs(with_layer_held - at_baseline) <= _ROUNDING * size + _BESIDE * gap)

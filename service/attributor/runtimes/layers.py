@@ -24,12 +24,26 @@ LAYER_FIELD = "layer.name"
 _NAMES_SHOWN = 10
 
 
+def named_layers(module: nn.Module) -> dict[str, nn.Module]:
+    """The layers of a module by name: those that it names itself, else its submodules.
+
+    ONNX modules have an attribute `named_layers`, whose names may hold any characters.
+    """
+    own = getattr(module, "named_layers", None)
+    if isinstance(own, Mapping):
+        return dict(own)
+    return {name: part for name, part in module.named_modules(remove_duplicate=False) if name}
+
+
 def submodule(module: nn.Module, name: str) -> nn.Module:
-    """The module inside `module` with this dotted name. Raises UnknownLayer; the module itself has no name."""
-    modules: dict[str, nn.Module] = dict(module.named_modules(remove_duplicate=False))
-    found = modules.get(name) if name else None
+    """The layer of `module` with this name, else the module inside it with this dotted name.
+
+    Raises UnknownLayer; the module itself has no name.
+    """
+    layers = named_layers(module)
+    found = layers.get(name) or (dict(module.named_modules(remove_duplicate=False)).get(name) if name else None)
     if found is None:
-        raise UnknownLayer(_unknown(name, [known for known in modules if known]), field=LAYER_FIELD)
+        raise UnknownLayer(_unknown(name, list(layers)), field=LAYER_FIELD)
     return found
 
 

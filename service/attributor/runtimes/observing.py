@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from attributor.jobs.model import OutputScale
+from attributor.jobs.model import OutputKind, OutputScale
 from attributor.ports import Observation
 from attributor.runtimes.batch import Batch
 from attributor.runtimes.routes import OpenRoute
@@ -17,7 +17,13 @@ from attributor.runtimes.targets import target_scores
 
 
 @torch.no_grad()
-def observe(batch: Batch, outputs: Tensor, caught: Mapping[str, Tensor], at_example: Mapping[OpenRoute, int]) -> None:
+def observe(
+    batch: Batch,
+    outputs: Tensor,
+    caught: Mapping[str, Tensor],
+    at_example: Mapping[OpenRoute, int],
+    kind: OutputKind,
+) -> None:
     """Adds an Observation per point to the routes that are observed. `outputs`: per point; `caught`: per row, by layer;
     `at_example`: the point of each route that is evaluated for the first time."""
     points: dict[OpenRoute, list[int]] = {}
@@ -29,22 +35,31 @@ def observe(batch: Batch, outputs: Tensor, caught: Mapping[str, Tensor], at_exam
             route.references = {layer: _flat(caught[layer][at_example[route]][None])[0] for layer in batch.observed}
         at = torch.tensor(own, device=outputs.device)
         distances = [_distances(_flat(caught[layer][at]), route.references[layer]) for layer in batch.observed]
-        probabilities, logits = _on_both_scales(route, outputs[at])
+        probabilities, logits = _on_both_scales(route, outputs[at], kind)
         route.observations.extend(
             Observation(batch.nodes[number].index, probability, logit, tuple(of_layer[place] for of_layer in distances))
             for place, (number, probability, logit) in enumerate(zip(own, probabilities, logits, strict=True))
         )
 
 
-def _on_both_scales(route: OpenRoute, outputs: Tensor) -> tuple[list[float] | list[None], list[float]]:
+def _on_both_scales(
+    route: OpenRoute, outputs: Tensor, kind: OutputKind
+) -> tuple[list[float] | list[None], list[float]]:
+    """The first target as probability, and as logit; of outputs that are probabilities, which have none, as
+    log-probability, the logit but for a constant of the point. There 0 stands as the smallest normal float32: a
+    diagnostic shows saturation, and need not fail of it."""
     target = route.targets[0]
-    if target.scale is OutputScale.VALUE:
-        return [None] * len(outputs), target_scores(outputs, [target] * len(outputs)).tolist()
-    probability, logit = (
-        target_scores(outputs, [replace(target, scale=scale)] * len(outputs)).tolist()
-        for scale in (OutputScale.PROBABILITY, OutputScale.LOGIT)
-    )
-    return probability, logit
+
+    def read(rows: Tensor, scale: OutputScale) -> list[float]:
+        found: list[float] = target_scores(rows, [replace(target, scale=scale)] * len(rows), kind).tolist()
+        return found
+
+    if kind is OutputKind.VALUES:
+        return [None] * len(outputs), read(outputs, OutputScale.VALUE)
+    if kind is OutputKind.PROBABILITIES:
+        above_zero = outputs.clamp(min=torch.finfo(torch.float32).tiny)
+        return read(outputs, OutputScale.PROBABILITY), read(above_zero, OutputScale.LOG_PROBABILITY)
+    return read(outputs, OutputScale.PROBABILITY), read(outputs, OutputScale.LOGIT)
 
 
 def _flat(rows: Tensor) -> Tensor:

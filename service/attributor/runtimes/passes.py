@@ -50,7 +50,8 @@ def evaluate(batch: Batch, output: OutputSpec) -> list[Evaluation]:
         at_example = _resolve(batch, forward.outputs.detach(), output)
         for target in range(batch.n_targets):
             rows = batch.rows_with(target)
-            found = target_scores(_taken(forward.outputs, rows), [batch.routes[row].targets[target] for row in rows])
+            asked = [batch.routes[row].targets[target] for row in rows]
+            found = target_scores(_taken(forward.outputs, rows), asked, output.kind)
             for row, score in zip(rows, found.tolist(), strict=True):
                 scores[row].append(score)
             nodes = batch.nodes_with(target)
@@ -59,7 +60,7 @@ def evaluate(batch: Batch, output: OutputSpec) -> list[Evaluation]:
                 for node, slope in zip(nodes, _backward(batch, forward, total, nodes, target), strict=True):
                     slopes[node].append(slope)
     outputs = forward.outputs[:n_points].detach()
-    observe(batch, outputs, forward.caught, at_example)
+    observe(batch, outputs, forward.caught, at_example, output.kind)
     tops = top_outputs(outputs, [route.targets[0] for route in batch.routes[:n_points]])
     return [
         Evaluation(tuple(scores[number]), own, top)

@@ -16,19 +16,20 @@ from attributor.errors import UnsupportedByModel
 from attributor.jobs.model import Tensors
 from attributor.ports import Blur, CurveSpec, Registered
 from attributor.runtimes.curves import Bend, Curve, PathObject, blur_bend, registered_bend
+from attributor.runtimes.network import Network
 from attributor.runtimes.routes import EXAMPLE, OpenRoute, VertexKey
-from attributor.runtimes.space import Space, input_values
+from attributor.runtimes.space import Space, input_values, run_at_inputs
 
 Values = dict[str, Tensor]
 
 
 class Placer:
-    """Adds curves to open routes. `inputs` is the space of the inputs, `paths` the bundle's path objects by name."""
+    """Adds curves to open routes. `paths`: the bundle's path objects by name."""
 
-    def __init__(self, inputs: Space, paths: Mapping[str, PathObject]) -> None:
-        self._inputs = inputs
+    def __init__(self, network: Network, paths: Mapping[str, PathObject]) -> None:
+        self._network = network
         self._paths = paths
-        self._attributed = [spec.name for spec in inputs.network.inputs if spec.attributed]
+        self._attributed = [spec.name for spec in network.inputs if spec.attributed]
 
     def add_curve(self, route: OpenRoute, spec: CurveSpec) -> int:
         """See GradientModel. Raises UnsupportedByModel for bends that cannot be; ValueError for another shape."""
@@ -53,7 +54,7 @@ class Placer:
     def start(self, route: OpenRoute, curve: Curve) -> Tensors:
         """See GradientModel."""
         found = {}
-        for spec in self._inputs.network.inputs:
+        for spec in self._network.inputs:
             if not spec.attributed:
                 found[spec.name] = route.spec.example[spec.name]
             elif isinstance(curve.spec.bends.get(spec.name), Blur):
@@ -84,25 +85,26 @@ class Placer:
     def layer_outputs(self, places: Sequence[tuple[OpenRoute, Tensors]], layer: str) -> tuple[Tensor, Tensor]:
         """The network's outputs and the layer's at some inputs, by one pass; each route's unattributed inputs at its
         example."""
-        leaves = [input_values(self._inputs.network, inputs) for _, inputs in places]
+        leaves = [input_values(self._network, inputs) for _, inputs in places]
         held = {id(route): self._held(route) for route, _ in places}
         with torch.no_grad():
-            outputs, caught = self._inputs.run(
-                _stacked(leaves), _stacked([held[id(route)] for route, _ in places]), [layer]
+            outputs, caught = run_at_inputs(
+                self._network, _stacked(leaves), _stacked([held[id(route)] for route, _ in places]), [layer]
             )
         return outputs, caught[layer]
 
     def outputs_with(self, route: OpenRoute, layer: str, value: Tensor) -> Tensor:
         """The network's outputs with the layer held at `value` (without the batch axis), all else at the example."""
-        example = {name: leaf[None] for name, leaf in input_values(self._inputs.network, route.spec.example).items()}
+        example = _stacked([input_values(self._network, route.spec.example)])
         with torch.no_grad():
-            outputs, _ = self._inputs.run(example, _stacked([self._held(route)]), replacements={layer: value[None]})
+            outputs, _ = run_at_inputs(
+                self._network, example, _stacked([self._held(route)]), replacements={layer: value[None]}
+            )
         return outputs
 
     def _held(self, route: OpenRoute) -> Values:
         """All inputs at the example, without the batch axis."""
-        network = self._inputs.network
-        return {spec.name: network.argument(spec, route.spec.example[spec.name]) for spec in network.inputs}
+        return {spec.name: self._network.argument(spec, route.spec.example[spec.name]) for spec in self._network.inputs}
 
     def _from_blurred(self, route: OpenRoute, spec: CurveSpec) -> Curve:
         """A curve whose start follows from its end in some inputs, and so is a vertex of its own."""
@@ -110,9 +112,9 @@ class Placer:
         (end_key,) = self._keys(route, spec.end)
         end = route.slot(end_key)
         bends = {name: blur_bend(route.space.vertex(end, name), blur.sigma) for name, blur in blurs.items()}
-        values = input_values(self._inputs.network, {**spec.start, **{name: spec.end[name] for name in blurs}})
+        values = input_values(self._network, {**spec.start, **{name: spec.end[name] for name in blurs}})
         for name, bend in bends.items():
-            values[name] = bend(torch.zeros(1, device=self._inputs.network.device))[0][0]
+            values[name] = bend(torch.zeros(1, device=self._network.device))[0][0]
         start = route.place(values)
         registered = self._registered(route.space, spec, start, end)
         return Curve(spec, start, end, False, end_key == EXAMPLE, {**bends, **registered})
@@ -137,7 +139,7 @@ class Placer:
             if route.has(key):
                 continue
             if route.space.layer is None:
-                route.place(input_values(self._inputs.network, end), key, end)
+                route.place(input_values(self._network, end), key, end)
             else:
                 route.reserve(key, end)
         return keys

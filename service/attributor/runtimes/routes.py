@@ -14,6 +14,7 @@ from attributor.jobs.explanation import Target
 from attributor.jobs.model import OutputSpec, Tensors
 from attributor.ports import Observation, RouteSpec
 from attributor.runtimes.curves import Curve
+from attributor.runtimes.network import Lengths
 from attributor.runtimes.space import Space
 from attributor.runtimes.targets import resolved_target
 
@@ -22,9 +23,10 @@ VertexKey = tuple[int, ...]
 EXAMPLE: VertexKey = ()
 
 
-def lane_of(spec: RouteSpec) -> Hashable:
-    """What routes must agree in to share a pass: the layer, what is attributed to it, and the layers observed."""
-    return spec.layer, spec.observed or ()
+def lane_of(spec: RouteSpec, lengths: Lengths) -> Hashable:
+    """What routes must agree in to share a pass: the layer, what is attributed to it, the layers observed, and how long
+    the examples are."""
+    return spec.layer, spec.observed or (), lengths
 
 
 class OpenRoute:
@@ -34,7 +36,7 @@ class OpenRoute:
         """Raises ValueError for an example of another shape."""
         self.name = name
         self.spec = spec
-        self.lane = lane_of(spec)
+        self.lane = lane_of(spec, space.network.lengths(spec.example))
         self.space = space
         self.held = space.hold(spec.example)
         self.curves: list[Curve] = []

@@ -12,34 +12,36 @@ from torch import Tensor
 
 from attributor.jobs.model import InputKind, InputSpec, Tensors
 from attributor.runtimes.curves import Curve, straight
+from attributor.runtimes.guarding import require_fit, require_tokens
 from attributor.runtimes.network import Network
 from attributor.runtimes.slots import Form, Slots
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A tensor that curves move: an input, or the output of `module`, which is then replaced.
-
-    `name`: of the input or layer, under which it is attributed. `summed`: a token's embedding, attributed as one.
-    """
+    """A tensor that curves move. `name`: of the input or layer, under which it is attributed. `summed`: a token's
+    embedding, attributed as one."""
 
     name: str
     shape: tuple[int, ...]
-    module: str | None = None
     summed: bool = False
 
 
 class Space:
-    """Vertices and held inputs in slots, and the network as a function of the leaves."""
+    """Vertices and held inputs in slots, and the network as a function of the leaves.
 
-    def __init__(self, network: Network, leaves: Sequence[Leaf], layer: str | None = None) -> None:
+    All tensors are of the shapes that `example` gives them: where lengths vary, each has a space of its own.
+    """
+
+    def __init__(self, network: Network, leaves: Sequence[Leaf], example: Tensors, layer: str | None = None) -> None:
         self.network = network
         self.leaves = tuple(leaves)
         self.layer = layer
         self.vertices = Slots({leaf.name: Form(leaf.shape) for leaf in leaves}, network.device)
-        moved = {leaf.name for leaf in leaves if leaf.module is None}
+        moved = {leaf.name for leaf in leaves if network.embedding(leaf.name) is None}
         self._held_inputs = [spec for spec in network.inputs if layer is not None or spec.name not in moved]
-        self._held = Slots({spec.name: Form(spec.shape, _dtype(spec)) for spec in self._held_inputs}, network.device)
+        forms = {spec.name: Form(example[spec.name].shape, _dtype(spec)) for spec in self._held_inputs}
+        self._held = Slots(forms, network.device)
 
     def hold(self, example: Tensors) -> int | None:
         """Places the inputs that stay at the example; their slot, None where all inputs move. ValueError by shape."""
@@ -84,46 +86,73 @@ class Space:
         return {spec.name: self._held.gather(spec.name, at) for spec in self._held_inputs}
 
     def run(
-        self,
-        leaves: Mapping[str, Tensor],
-        held: Mapping[str, Tensor],
-        names: Sequence[str] = (),
-        replacements: Mapping[str, Tensor] | None = None,
+        self, leaves: Mapping[str, Tensor], held: Mapping[str, Tensor], names: Sequence[str] = ()
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The network's outputs, and those of its modules `names`. Raises whatever the module raises."""
-        moved = {leaf.name: leaves[leaf.name] for leaf in self.leaves if leaf.module is None}
-        replaced = {leaf.module: leaves[leaf.name] for leaf in self.leaves if leaf.module is not None}
-        return self.network.run({**held, **moved}, {**replaced, **(replacements or {})}, names)
+        if self.layer is not None:
+            return self.network.run(held, leaves, names)
+        return run_at_inputs(self.network, leaves, held, names)
 
 
-def input_space(network: Network) -> Space:
+def input_space(network: Network, example: Tensors) -> Space:
     """Curves in the attributed inputs."""
     leaves = []
     for spec in network.inputs:
         if not spec.attributed:
             continue
-        if spec.kind is InputKind.TOKENS:
-            shape = network.embedding_shapes[spec.name]
-            leaves.append(Leaf(spec.name, shape, network.embedding(spec.name), summed=True))
+        shape = example[spec.name].shape
+        if network.embedding(spec.name) is None:
+            leaves.append(Leaf(spec.name, shape))
         else:
-            leaves.append(Leaf(spec.name, spec.shape))
-    return Space(network, leaves)
+            leaves.append(Leaf(spec.name, network.embedding_shape(spec.name, len(example[spec.name])), summed=True))
+    return Space(network, leaves, example)
 
 
 def layer_space(network: Network, layer: str, example: Tensors) -> Space:
     """Curves in a layer's output. Raises UnknownLayer, UnsupportedByModel."""
-    return Space(network, [Leaf(layer, network.layer_shape(layer, example), layer)], layer)
+    return Space(network, [Leaf(layer, network.layer_shape(layer, example))], example, layer)
+
+
+def run_at_inputs(
+    network: Network,
+    leaves: Mapping[str, Tensor],
+    held: Mapping[str, Tensor],
+    names: Sequence[str] = (),
+    replacements: Mapping[str, Tensor] | None = None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The network's outputs at leaves of the input space, and those of its modules `names`; a replacement goes before
+    an embedding that is a leaf."""
+    arguments, replaced = dict(held), {}
+    for spec in network.inputs:
+        if spec.name not in leaves:
+            continue
+        embedding = network.embedding(spec.name)
+        if embedding is not None:
+            replaced[embedding] = leaves[spec.name]
+        elif spec.kind is InputKind.TOKENS:
+            # Exact: float32 holds whole numbers up to 2 ** 24, and ids move on points only, as nothing asks gradients.
+            arguments[spec.name] = leaves[spec.name].round().long()
+        else:
+            arguments[spec.name] = leaves[spec.name]
+    return network.run(arguments, {**replaced, **(replacements or {})}, names)
 
 
 def input_values(network: Network, tensors: Tensors) -> dict[str, Tensor]:
-    """The leaves of the input space at an input."""
-    return {
-        spec.name: network.embedded(spec.name, tensors[spec.name])
-        if spec.kind is InputKind.TOKENS
-        else network.argument(spec, tensors[spec.name])
-        for spec in network.inputs
-        if spec.attributed
-    }
+    """The leaves of the input space at an input.
+
+    Raises InvalidInput, InvalidShape for what no input has; UnsupportedByModel for no token where none can be left out.
+    """
+    values = {}
+    for spec in network.inputs:
+        if not spec.attributed:
+            continue
+        require_fit(spec, tensors[spec.name])
+        if network.embedding(spec.name) is not None:
+            values[spec.name] = network.embedded(spec.name, tensors)
+        else:
+            require_tokens(spec, tensors[spec.name])
+            values[spec.name] = torch.tensor(tensors[spec.name], dtype=torch.float32, device=network.device)
+    return values
 
 
 def _dtype(spec: InputSpec) -> torch.dtype:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from attributor.errors import UnsupportedByModel
 from attributor.jobs.explanation import Target, Term
+from attributor.jobs.fitting import SCALES
 from attributor.jobs.model import OutputKind, OutputScale, OutputSpec
 
 #: Scales that read an output as it stands.
@@ -17,18 +18,19 @@ _AS_IT_STANDS = (OutputScale.LOGIT, OutputScale.VALUE)
 
 
 def check_target(target: Target, output: OutputSpec) -> None:
-    """Raises UnsupportedByModel for a scale or position the output does not have; ValueError for an output or rank."""
+    """Raises UnsupportedByModel for a scale or position the output does not have; ValueError for an output or rank.
+
+    `output`: as the example has it (`jobs.lengths.output_at`).
+    """
     n = len(output.labels)
     for term in target.terms:
         if not 0 <= term.index < n:
             raise ValueError(f"The model has no output {term.index}. This is a bug.")
     if not target.terms and not 0 <= target.rank < n:
         raise ValueError(f"The model has no output of rank {target.rank}. This is a bug.")
-    if target.scale is OutputScale.VALUE and output.kind is not OutputKind.VALUES:
-        raise UnsupportedByModel(
-            "This model's outputs are logits; read them on the scale probability, logit or log_probability.",
-            field="target.scale",
-        )
+    # A regression output is read as it stands, whatever the scale.
+    if output.kind is not OutputKind.VALUES and target.scale not in SCALES[output.kind]:
+        raise UnsupportedByModel(_no_scale(target.scale, output.kind), field="target.scale")
     if target.position is None:
         return
     if output.positions is None:
@@ -40,6 +42,11 @@ def check_target(target: Target, output: OutputSpec) -> None:
         )
 
 
+def _no_scale(scale: OutputScale, kind: OutputKind) -> str:
+    what = "probabilities, of which no logits are known" if kind is OutputKind.PROBABILITIES else "logits"
+    return f"This model's outputs are {what}; read them on the scale {' or '.join(SCALES[kind])}, not {scale}."
+
+
 def resolved_target(target: Target, output: OutputSpec, at_example: NDArray[np.float32]) -> Target:
     """The target with its terms, given the outputs at the example (of the output's shape), and a position from 0.
 
@@ -48,17 +55,18 @@ def resolved_target(target: Target, output: OutputSpec, at_example: NDArray[np.f
     """
     position = None
     if output.positions is not None:
-        position = (-1 if target.position is None else target.position) % output.positions
+        position = (-1 if target.position is None else target.position) % len(at_example)
         at_example = at_example[position]
     terms = target.terms or (Term(int(np.argsort(-at_example, kind="stable")[target.rank])),)
     scale = OutputScale.VALUE if output.kind is OutputKind.VALUES else target.scale
     return replace(target, terms=terms, position=position, scale=scale)
 
 
-def target_scores(outputs: Tensor, targets: Sequence[Target]) -> Tensor:
+def target_scores(outputs: Tensor, targets: Sequence[Target], kind: OutputKind) -> Tensor:
     """F per row. Outputs (rows, n) or (rows, positions, n), one resolved target per row; scores float64, shape (rows,).
 
-    float64 from here on, as residuals are small differences of scores. log p_c = z_c - log sum_k exp z_k.
+    float64 from here on, as residuals are small differences of scores. log p_c = z_c - log sum_k exp z_k; outputs that
+    are probabilities are read as they stand, and by their logarithm, -inf at 0.
     """
     # Few targets, many rows: what is per target is built once and looked up per row.
     numbers: dict[int, int] = {}
@@ -72,7 +80,11 @@ def target_scores(outputs: Tensor, targets: Sequence[Target]) -> Tensor:
     of_row = torch.tensor(rows, device=outputs.device)
     wide = at_positions(outputs, targets).double()
     indexes, weights = _terms(distinct, outputs.device)
-    read = _on_scales(wide, wide.gather(1, indexes.index_select(0, of_row)), distinct, of_row)
+    raw = wide.gather(1, indexes.index_select(0, of_row))
+    if kind is OutputKind.PROBABILITIES:
+        read = _of_probabilities(raw, distinct, of_row)
+    else:
+        read = _on_scales(wide, raw, distinct, of_row)
     if weights is None:
         return read.squeeze(1)
     return (read * weights.index_select(0, of_row)).sum(1)
@@ -123,6 +135,18 @@ def _on_scales(wide: Tensor, raw: Tensor, targets: Sequence[Target], of_row: Ten
             _mask([target.scale is OutputScale.PROBABILITY for target in targets], of_row), read.exp(), read
         )
     return read if as_it_stands is None else torch.where(as_it_stands, raw, read)
+
+
+def _of_probabilities(raw: Tensor, targets: Sequence[Target], of_row: Tensor) -> Tensor:
+    """Probabilities `raw` (rows, terms), each row on the scale of its target."""
+    logarithms = [target.scale is OutputScale.LOG_PROBABILITY for target in targets]
+    if not any(logarithms):
+        return raw
+    if all(logarithms):
+        return raw.log()
+    # Rows that are not read by their logarithm stay out of it, as above.
+    logarithm = _mask(logarithms, of_row)
+    return torch.where(logarithm, raw.masked_fill(~logarithm, 1.0).log(), raw)
 
 
 def _mask(of_target: Sequence[bool], of_row: Tensor) -> Tensor:

@@ -14,12 +14,15 @@ from torch import nn
 
 from attributor.errors import UnknownLayer, UnsupportedByModel
 from attributor.jobs.explanation import Quantity, Target
+from attributor.jobs.fitting import WITHOUT_GRADIENTS
+from attributor.jobs.lengths import output_at
 from attributor.jobs.model import ModelInfo, Tensors
 from attributor.ports import CurveSpec, Evaluation, Observation, Point, RouteSpec
 from attributor.runtimes.batch import Batch
 from attributor.runtimes.curves import PathObject
 from attributor.runtimes.cut import layer_is_cut
-from attributor.runtimes.network import Network
+from attributor.runtimes.guarding import require_example
+from attributor.runtimes.network import Lengths, Network
 from attributor.runtimes.passes import evaluate
 from attributor.runtimes.placing import Placer
 from attributor.runtimes.routes import OpenRoute, lane_of
@@ -57,10 +60,10 @@ class TorchModel:
         self._output = info.output
         self._max_points = max_points
         self._network = Network(module, info, torch.device(device))
-        self._inputs = input_space(self._network)
-        self._placer = Placer(self._inputs, paths or {})
+        self._placer = Placer(self._network, paths or {})
         self._routes: dict[str, OpenRoute] = {}
-        self._layer_spaces: dict[str, Space] = {}
+        #: By layer (None: curves run in the inputs) and the lengths of examples.
+        self._spaces: dict[tuple[str | None, Lengths], Space] = {}
 
     @property
     def max_points(self) -> int:
@@ -69,20 +72,22 @@ class TorchModel:
 
     def lane(self, spec: RouteSpec) -> Hashable:
         """See GradientModel."""
-        return lane_of(spec)
+        return lane_of(spec, self._network.lengths(spec.example))
 
     def open(self, route: str, spec: RouteSpec) -> None:
         """See GradientModel. The first route with a layer runs the model, to find the shape of its output.
 
-        Raises UnknownLayer, UnsupportedByModel; ValueError for a tensor of another shape, an output or a rank that the
-        model does not have.
+        Raises InvalidInput, InvalidShape for an example that is not as declared; UnknownLayer, UnsupportedByModel;
+        ValueError for an output or a rank that the model does not have.
         """
         if route in self._routes:
             raise RuntimeError(f"Route {route!r} is already open. This is a bug.")
         if not spec.targets:
             raise ValueError(f"Route {route!r} has no target. This is a bug.")
+        require_example(self._network.inputs, spec.example)
+        output = output_at(self._output, self._network.inputs, spec.example)
         for target in spec.targets:
-            check_target(target, self._output)
+            check_target(target, output)
         for observed in spec.observed or ():
             self._check_observed(observed, spec.example)
         self._routes[route] = OpenRoute(route, spec, self._space(spec))
@@ -97,9 +102,15 @@ class TorchModel:
         return self._placer.start(opened, opened.curve(curve))
 
     def evaluate(self, points: Sequence[Point]) -> list[Evaluation]:
-        """See GradientModel. Raises RuntimeError for a route that is not open, and for points of several lanes."""
+        """See GradientModel. Raises RuntimeError for a route that is not open, and for points of several lanes;
+        UnsupportedByModel for a gradient of a model that has none."""
         if not points:
             return []
+        if not self._network.gradients and any(point.ask.gradient for point in points):
+            raise UnsupportedByModel(
+                f"this model cannot be differentiated; choose one of {', '.join(sorted(WITHOUT_GRADIENTS))}",
+                field="method",
+            )
         batch = Batch(points, [self._route(point.route) for point in points])
         if batch.space.layer is not None:
             self._placer.fill(zip(batch.routes, batch.curves, strict=True), self._max_points)
@@ -130,9 +141,10 @@ class TorchModel:
         closed = self._route(route)
         closed.release()
         del self._routes[route]
-        layer = closed.space.layer
-        if layer is not None and all(other.space is not closed.space for other in self._routes.values()):
-            del self._layer_spaces[layer]
+        if closed.space.layer is None and not self._network.lengths(closed.spec.example):
+            return  # the one space that all routes come back to
+        if all(other.space is not closed.space for other in self._routes.values()):
+            self._spaces = {key: space for key, space in self._spaces.items() if space is not closed.space}
 
     def _route(self, name: str) -> OpenRoute:
         opened = self._routes.get(name)
@@ -141,16 +153,19 @@ class TorchModel:
         return opened
 
     def _space(self, spec: RouteSpec) -> Space:
-        """Where the route's curves run; a layer's space goes with its last route."""
-        if spec.layer is None:
-            return self._inputs
-        self._network.layer_shape(spec.layer.name, spec.example)
-        if spec.layer.quantity is not Quantity.LAYER_IG:
-            return self._inputs
-        name = spec.layer.name
-        if name not in self._layer_spaces:
-            self._layer_spaces[name] = layer_space(self._network, name, spec.example)
-        return self._layer_spaces[name]
+        """Where the route's curves run; that of a layer, or of a length, goes with its last route."""
+        layer = None
+        if spec.layer is not None:
+            self._network.layer_shape(spec.layer.name, spec.example)
+            layer = spec.layer.name if spec.layer.quantity is Quantity.LAYER_IG else None
+        key = layer, self._network.lengths(spec.example)
+        if key not in self._spaces:
+            self._spaces[key] = (
+                input_space(self._network, spec.example)
+                if layer is None
+                else layer_space(self._network, layer, spec.example)
+            )
+        return self._spaces[key]
 
     def _check_observed(self, layer: str, example: Tensors) -> None:
         try:

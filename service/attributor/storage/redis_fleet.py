@@ -20,6 +20,10 @@ class RedisFleet:
         """See the port. The report written last stands."""
         await self._store.call("HSET", self._store.keys.key("models"), report.ref, encode(report))
 
+    async def forget_model(self, ref: str) -> None:
+        """See the port."""
+        await self._store.call("HDEL", self._store.keys.key("models"), ref)
+
     async def model_reports(self) -> Mapping[str, ModelReport]:
         """See the port. Reports that another release wrote are left out: its workers are being replaced."""
         rows = await self._store.call("HGETALL", self._store.keys.key("models"))

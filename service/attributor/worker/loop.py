@@ -1,7 +1,8 @@
 """The worker: claim jobs, admit them, step the engine, store what ends. Knows ports and the engine, no torch, no Redis.
 
-Tasks run side by side: `_claim` fills the inbox, `_step` drives the engine in a thread, `_beat` renews leases and
-hears of cancellations, one per comparator's job, and one delivery per ended job. The engine is touched by `_step` only.
+Tasks run side by side: `_claim` hands jobs to the admission, which fills the inbox once their models are in memory,
+`_step` drives the engine in a thread, `_beat` renews leases and hears of cancellations, one per comparator's job, and
+one delivery per ended job. The engine is touched by `_step` only.
 """
 
 import asyncio
@@ -16,7 +17,9 @@ from attributor.errors import InternalError, StoreUnavailable
 from attributor.jobs.job import ClaimedJob, Failure, Lease, Progress
 from attributor.jobs.result import JobResult
 from attributor.ports import Clock, Comparator, Fleet, JobQueue
+from attributor.worker.admission import Admission, Outlets
 from attributor.worker.comparisons import Comparisons
+from attributor.worker.model_keeper import ModelKeeper
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +39,7 @@ class WorkerPolicy:
     beat_s: float
     step_timeout_s: float
     drain_s: float
+    rescan_s: float
 
 
 class WorkerLoop:
@@ -44,15 +48,17 @@ class WorkerLoop:
     def __init__(
         self,
         worker_id: str,
-        ports: tuple[JobQueue, Fleet, Comparator],
+        ports: tuple[JobQueue, Fleet, Comparator, ModelKeeper],
         engine: Engine,
         policy: WorkerPolicy,
         clock: Clock,
         on_hang: Callable[[], None],
     ) -> None:
         self._worker_id = worker_id
-        self._queue, self._fleet, comparator = ports
+        self._queue, self._fleet, comparator, keeper = ports
         self._comparisons = Comparisons(comparator, self._deliver)
+        outlets = Outlets(self._admit, self._deliver)
+        self._admission = Admission(keeper, self._fleet, outlets, clock, policy.rescan_s)
         self._engine = engine
         self._policy = policy
         self._clock = clock
@@ -77,6 +83,7 @@ class WorkerLoop:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._claim(stop))
             tasks.create_task(self._beat())
+            tasks.create_task(self._admission.run(self._over))
             stepping = tasks.create_task(self._step())
             try:
                 await stop.wait()
@@ -117,10 +124,14 @@ class WorkerLoop:
                 continue
             for job in claimed:
                 self._held[job.lease.job_id] = job.lease
-                if job.spec.is_comparison:
-                    self._comparisons.start(job)
-                else:
-                    self._inbox.append(job)
+                self._admission.take(job)
+
+    def _admit(self, job: ClaimedJob) -> None:
+        """Its model is in memory (of a comparator's job: proven)."""
+        if job.spec.is_comparison:
+            self._comparisons.start(job)
+        else:
+            self._inbox.append(job)
             self._work.set()
 
     def _places(self) -> tuple[int, int]:
@@ -129,9 +140,10 @@ class WorkerLoop:
         Counted apart, and only so many claimed: whoever waits for either waits in the queue, where it reads "queued"
         and another worker can take it.
         """
-        computed = sum(lease not in self._comparisons for lease in self._held.values())
+        waiting = self._admission.comparisons
+        computed = sum(lease not in self._comparisons for lease in self._held.values()) - waiting
         engine = self._policy.max_active_jobs - computed
-        return max(engine, 0), max(self._policy.max_comparators - len(self._comparisons), 0)
+        return max(engine, 0), max(self._policy.max_comparators - len(self._comparisons) - waiting, 0)
 
     async def _wait_to_claim(self, engine: int) -> None:
         """Until there may be something to claim. A full engine waits for its own jobs to end, not for the bell, which
@@ -199,8 +211,18 @@ class WorkerLoop:
                 outcome = UNSTORABLE
         if self._held.get(lease.job_id) == lease:  # else it was lost, and the job claimed again
             del self._held[lease.job_id]
+            self._admission.ended(lease.job_id)
         del self._deliveries[lease]
         self._freed.set()
+
+    def _stop(self, told: Iterable[Lease]) -> None:
+        """Jobs that were cancelled or lost, wherever they are."""
+        for lease in told:
+            if self._admission.stop(lease):
+                self._deliver(lease, None)
+            elif not self._comparisons.stop(lease):
+                self._stopping.add(lease)
+                self._work.set()
 
     async def _beat(self) -> None:
         while not self._over.is_set():
@@ -214,8 +236,7 @@ class WorkerLoop:
                 if held:
                     stop = await self._queue.beat(held)
                     told = {lease for lease in held if lease.job_id in stop}
-                    self._stopping |= {lease for lease in told if not self._comparisons.stop(lease)}
-                    self._work.set()
+                    self._stop(told)
                 await self._queue.reap()
             except StoreUnavailable as error:
                 log.warning("cannot beat: %s", error)

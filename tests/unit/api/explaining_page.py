@@ -43,6 +43,8 @@ Every field is described in the OpenAPI document (`ResultDocument`). Those that 
 |---|---|
 | `score`, `baseline_score` | F(x) and F(x'), on the `scale` of the target; of several baselines the mean |
 | `attributions` | a number per feature, pixel and channel, or token, by input; or of a layer's output, under its name |
+| `explained` | the same in the terms of what was given, with the same sum: words and tokens of a text with \
+their characters, columns of a table (a one-hot column is one), atoms and bonds of a molecule |
 | `attribution_sum` | all of them added up |
 | `completeness_error` | how far `attribution_sum` misses `score - baseline_score` |
 | `attribution_error` | how far single numbers may be off, relative: what a coarser rule on the same nodes changes |

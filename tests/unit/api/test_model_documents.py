@@ -1,5 +1,6 @@
 """Models and predictions as documents, held strictly to what OpenAPI says of them."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,24 @@ import pytest
 from attributor.api.documents import ModelDocument, PredictionDocument
 from attributor.api.model_documents import MOST_RANKED, model_document, prediction_document
 from attributor.jobs.explanation import COMPARATORS, Method
-from attributor.jobs.model import ModelInfo, ModelReport, Readiness
+from attributor.jobs.model import (
+    DeclaredLayer,
+    Feature,
+    Fit,
+    Framework,
+    InputKind,
+    InputSpec,
+    ModelInfo,
+    ModelReport,
+    OutputKind,
+    OutputSpec,
+    Part,
+    Readiness,
+    Source,
+    SourceKind,
+)
 from attributor.jobs.result import PredictionResult
-from unit.api.models import DIGITS, LAYERS, MASKED, MODELS, PATIENTS, PRICES, WORDS, model
+from unit.api.models import DIGITS, LAYERS, MASKED, MODELS, PATIENTS, PRICES, TOKENS, WORDS, model
 
 
 def described(info: ModelInfo, report: ModelReport | None = None) -> dict[str, Any]:
@@ -34,7 +50,9 @@ def test_every_model_is_described_strictly(name):
 def test_a_model_says_what_it_can_do():
     report = ModelReport("digits@1", DIGITS.digest, Readiness.READY, None, LAYERS, {}, 0.0, ("Linear",) * len(LAYERS))
     digits = described(DIGITS, report)
-    assert digits["layers"] == [{"name": name, "type": "Linear"} for name in LAYERS]
+    assert digits["layers"] == [
+        {"name": name, "type": "Linear", "module": name, "description": None} for name in LAYERS
+    ]
     assert (digits["paths"], digits["reference_count"]) == ([], 0)
     assert digits["scales"] == ["probability", "logit", "log_probability"]
     (image,) = digits["inputs"]
@@ -62,7 +80,7 @@ def test_methods_that_a_worker_lacks_are_not_offered():
     report = ModelReport("digits@1", DIGITS.digest, Readiness.READY, None, LAYERS, {}, 0.0, comparators=False)
     digits = described(DIGITS, report)
     assert set(Method) - set(digits["methods"]) == COMPARATORS
-    assert digits["layers"][0] == {"name": LAYERS[0], "type": None}
+    assert digits["layers"][0]["type"] is None
 
 
 def test_a_report_on_other_files_does_not_count():
@@ -75,6 +93,86 @@ def test_an_input_of_tokens_has_its_vocabulary_and_a_mask_is_not_explained():
     tokens, mask = described(MASKED)["inputs"]
     assert (tokens["datatype"], tokens["vocabulary"], tokens["pad_id"], tokens["mask_id"]) == ("INT64", 30_000, 0, 3)
     assert (mask["attributed"], mask["visualizations"]) == (False, [])
+
+
+def test_layers_that_the_manifest_names_come_first_with_or_without_a_report():
+    stem = replace(DIGITS, layers={"stem": DeclaredLayer("stem", LAYERS[1], "The first half.")})
+    told = {"name": "stem", "type": None, "module": LAYERS[1], "description": "The first half."}
+    assert described(stem)["layers"] == [told]
+    report = ModelReport("digits@1", DIGITS.digest, Readiness.READY, None, LAYERS, {}, 0.0, ("Conv2d",) * len(LAYERS))
+    layers = described(stem, report)["layers"]
+    assert layers[0] == told | {"type": "Conv2d"}
+    assert [each["name"] for each in layers[1:]] == list(LAYERS)
+
+
+def test_a_model_says_how_it_can_be_spoken_to():
+    size = Feature("size", minimum=0, maximum=9, missing=4.5)
+    colour = Feature("colour", categories=("red", "green"), one_hot=True, missing_category="red")
+    table = InputSpec("table", InputKind.TABULAR, (3,), (size, colour), groups={"looks": ("size", "colour")})
+    ids = replace(TOKENS, variable=True, source="text", part=Part.IDS)
+    photo = InputSpec("photo", InputKind.IMAGE, (1, 2, 2), normalise=((0.5, 0.25),), fit=Fit.CROP)
+    atoms = InputSpec("atoms", InputKind.TENSOR, (4, 12), source="drug", part=Part.ATOMS)
+    info = replace(
+        model("talking", (table, ids, photo, atoms), DIGITS.output, framework=Framework.ONNX, gradients=False),
+        sources={
+            "text": Source("text", SourceKind.TEXT, "tokenizer.json"),
+            "drug": Source("drug", SourceKind.SMILES, elements=("C", "O")),
+        },
+    )
+    made = described(info)
+    assert (made["framework"], made["gradients"]) == ("onnx", False)
+    text, drug = made["sources"]
+    assert (text["kind"], text["tokenizer"], text["elements"], text["inputs"]) == (
+        "text",
+        "tokenizer.json",
+        [],
+        ["tokens"],
+    )
+    assert "pair" in text["send"]
+    assert (drug["kind"], drug["elements"], drug["inputs"]) == ("smiles", ["C", "O"], ["atoms"])
+    columns, tokens, picture, _ = made["inputs"]
+    assert columns["groups"] == {"looks": ["size", "colour"]}
+    assert [each["missing"] for each in columns["features"]] == [4.5, "red"]
+    assert (columns["features"][1]["categories"], columns["features"][1]["one_hot"]) == (["red", "green"], True)
+    assert (tokens["variable"], tokens["source"], tokens["part"]) == (True, "text", "ids")
+    assert "mode" not in tokens["baseline_kinds"]
+    assert (picture["normalise"], picture["fit"], picture["value_range"]) == (
+        [{"mean": 0.5, "std": 0.25}],
+        "crop",
+        None,
+    )
+    assert {"black", "uniform"} <= set(picture["baseline_kinds"])
+
+
+def test_a_worker_says_what_a_model_costs():
+    assert described(DIGITS)["readiness"] == {
+        "state": "loading",
+        "reason": None,
+        "checks": {},
+        "loaded": False,
+        "memory_bytes": None,
+        "seconds_per_evaluation": None,
+    }
+    report = ModelReport(
+        *("digits@1", DIGITS.digest, Readiness.READY, None, LAYERS, {"finite": "yes"}, 0.0),
+        loaded=False,
+        memory_bytes=4096,
+        seconds_per_evaluation=0.002,
+    )
+    told = described(DIGITS, report)["readiness"]
+    assert (told["loaded"], told["memory_bytes"], told["seconds_per_evaluation"]) == (False, 4096, 0.002)
+
+
+def test_a_version_has_the_aliases_that_stand_for_it():
+    made = model_document(DIGITS, None, default=True, aliases={"stable": "1", "next": "2", "best": "1"})
+    assert made["aliases"] == ["stable", "best"]
+
+
+def test_probabilities_are_told_as_they_are_and_have_no_logits():
+    sure = model("sure", PRICES.inputs, OutputSpec("p", ("no", "yes"), OutputKind.PROBABILITIES))
+    (item,) = predicted(sure, [[0.25, 0.75]])
+    assert (item["class"], item["label"]) == (1, "yes")
+    assert (item["probabilities"], item["logits"], item["values"]) == ({"no": 0.25, "yes": 0.75}, None, None)
 
 
 def test_classes_have_probabilities_and_logits():

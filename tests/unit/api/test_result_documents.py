@@ -9,64 +9,27 @@ import numpy as np
 import orjson
 import pytest
 from attributor.api.documented_result import ResultDocument
+from attributor.api.mapping.specs import attribution_spec
 from attributor.api.result_documents import MOST_NUMBERS, default_view, npy, result_document, subject
+from attributor.api.schemas.bodies import AttributionBody
 from attributor.errors import UnsupportedVisualization
-from attributor.jobs.explanation import Method, Quantity, Term
+from attributor.jobs.explanation import Layer, Method, Quantity, Term
 from attributor.jobs.job import JobSpec, Visualization, VisualizationKind
-from attributor.jobs.model import OutputScale
+from attributor.jobs.model import DeclaredLayer, Feature, InputKind, InputSpec, OutputScale
 from attributor.jobs.result import (
     BaselineResult,
     InteriorGradients,
     LayerDistance,
     LayerResult,
-    Nodes,
     PathResult,
     ResolvedTarget,
-    ResultWarning,
     SaturationResult,
 )
-from unit.api.models import INPUTS, spec
+from unit.api.models import INPUTS, LAYERS, MODELS, spec
+from unit.api.results import SHARES, result
 
 HEATMAP = Visualization(VisualizationKind.HEATMAP)
 BARS = Visualization(VisualizationKind.BARS, input="record")
-ZEROS = np.zeros((1, 2, 2), np.float32)
-SHARES = {
-    "record": np.array([0.1, 0.2], np.float32),
-    "photo": np.array([[[0.3, 0.0], [-0.1, 0.0]]], np.float32),
-}
-
-
-def result(**changes: Any) -> PathResult:
-    plain = PathResult(
-        input=0,
-        method=Method.INTEGRATED_GRADIENTS,
-        target=ResolvedTarget((Term(1),), ("ill",), "ill", None, OutputScale.PROBABILITY, True),
-        score=0.9,
-        baseline_score=0.4,
-        attribution_sum=0.5,
-        completeness_error=0.001,
-        relative_completeness_error=0.002,
-        completeness_reason=None,
-        tolerance=0.01,
-        absolute_tolerance=1e-5,
-        attribution_tolerance=None,
-        converged=True,
-        stop_reason="tolerance",
-        attribution_error=0.03,
-        rule="adaptive",
-        evaluations=9,
-        forwards=9,
-        backwards=9,
-        nodes=Nodes((0.0, 1.0), (0.5, 0.5), (0.4, 0.9), (None, 0.5), (0, 0)),
-        attributions=SHARES,
-        baseline={"photo": ZEROS, "record": np.zeros(2, np.float32)},
-        baselines=(BaselineResult("none", 0.4, 0.001),),
-        warnings=(ResultWarning("not_converged", "why"),),
-        computing_s=0.1,
-    )
-    return replace(plain, **changes)
-
-
 BARE = {
     "baseline_score": None,
     "completeness_error": None,
@@ -230,12 +193,13 @@ def test_a_tokens_attribution_is_one_number():
 
 def test_many_numbers_go_as_npy_unless_asked_otherwise():
     shares = {"tokens": np.arange(MOST_NUMBERS + 1, dtype=np.float32)}
-    packed = document(result(attributions=shares), spec("reviews"))["attributions"]["tokens"]
+    job = replace(spec("reviews"), inputs=({"tokens": np.zeros(MOST_NUMBERS + 1, np.int64)},))
+    packed = document(result(attributions=shares), job)["attributions"]["tokens"]
     assert packed["encoding"] == "base64-npy"
     unpacked = np.load(io.BytesIO(base64.b64decode(packed["data"])), allow_pickle=False)
     assert np.array_equal(unpacked, shares["tokens"])
     assert base64.b64decode(packed["data"]) == npy(shares["tokens"])
-    plain = document(result(attributions=shares), spec("reviews"), "numbers")["attributions"]["tokens"]
+    plain = document(result(attributions=shares), job, "numbers")["attributions"]["tokens"]
     assert (plain["encoding"], plain["data"][-1]) == ("numbers", MOST_NUMBERS)
 
 
@@ -276,3 +240,61 @@ def test_a_picture_without_a_baseline_states_why_nothing_adds_up():
 
 
 PHOTO = {"shape": [1, 2, 2], "data": [0.1, 0.2, 0.3, 0.4]}
+
+
+STEM = replace(MODELS["photo-and-record"], layers={"stem": DeclaredLayer("stem", "convolutions.2", "The first half.")})
+
+
+def test_layers_are_called_as_the_request_calls_them():
+    saturation = SaturationResult(
+        (0.0,),
+        (0.4,),
+        (0.4,),
+        (-1.0,),
+        tuple(LayerDistance(name, (1.0,), (0.5,)) for name in ("convolutions.2", "classifier.1")),
+    )
+    body = AttributionBody.model_validate(
+        {
+            "model": "photo-and-record",
+            "inputs": [INPUTS["photo-and-record"]],
+            "layer": {"name": "stem"},
+            "saturation": {"layers": ["stem", "classifier.1"]},
+        }
+    )
+    job = attribution_spec(body, STEM, tenant="t", layers=LAYERS)
+    assert job.explanation.layer == Layer("convolutions.2")
+    assert job.explanation.saturation.layers == ("convolutions.2", "classifier.1")
+    made = document(
+        result(
+            attributions={"convolutions.2": np.ones(3, np.float32)},
+            layer=LayerResult("convolutions.2", Quantity.LAYER_IG, cut=True),
+            saturation=saturation,
+        ),
+        job,
+    )
+    assert made["layer"]["name"] == "stem"
+    assert list(made["attributions"]) == ["stem"]
+    assert [each["layer"] for each in made["saturation"]["layers"]] == ["stem", "classifier.1"]
+    assert made["explained"] is None
+
+
+def test_a_table_is_explained_by_column_beside_its_tensor():
+    job = spec("photo-and-record")
+    made = document(result(), job)
+    assert made["explained"]["record"]["columns"][0] == {
+        "name": "age",
+        "unit": None,
+        "value": 61.0,
+        "attribution": pytest.approx(0.1),
+    }
+    assert made["explained"]["photo"] == {"kind": "image", "shape": [2, 2], "picture": None}
+    assert made["attributions"]["record"]["features"] == ["age", "weight"]
+
+
+def test_a_tensors_features_are_its_elements():
+    features = (Feature("age"), Feature("colour", categories=("red", "green"), one_hot=True))
+    record = InputSpec("record", InputKind.TABULAR, (3,), features)
+    job = replace(spec("photo-and-record"), declared=(record,), inputs=({"record": np.array([5, 0, 1], np.float32)},))
+    made = document(result(attributions={"record": np.array([0.5, -0.25, 1], np.float32)}, baseline=None), job)
+    assert made["attributions"]["record"]["features"] == ["age", "colour=red", "colour=green"]
+    assert made["explained"]["record"]["columns"][1]["attribution"] == 0.75

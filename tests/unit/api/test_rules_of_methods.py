@@ -1,10 +1,13 @@
+from dataclasses import replace
+
 import pytest
 from attributor.api.mapping.specs import attribution_spec
-from attributor.api.rules_of_methods import RULES, methods_for
+from attributor.api.rules_of_methods import RULES, methods_for, unfit
 from attributor.api.schemas.bodies import AttributionBody
 from attributor.errors import InvalidRequest, UnsupportedByModel
 from attributor.jobs.explanation import COMPARATORS, Method
-from unit.api.models import DIGITS, INPUTS, LARGE, MASKED, REVIEWS, spec
+from attributor.jobs.model import Framework, OutputKind
+from unit.api.models import DIGITS, INPUTS, LARGE, MASKED, PRICES, REVIEWS, spec
 
 LAYER = {"name": "classifier.1"}
 
@@ -95,3 +98,41 @@ def test_a_model_lists_the_methods_that_can_explain_it():
     assert set(Method) - set(methods_for(LARGE)) == {Method.SHAPLEY}
     on_tokens = {Method.OCCLUSION, Method.KERNEL_SHAP, Method.LIME}
     assert COMPARATORS & set(methods_for(REVIEWS)) == COMPARATORS & set(methods_for(MASKED)) == on_tokens
+
+
+FORWARD_ONLY = [Method.SHAPLEY, Method.OCCLUSION, Method.KERNEL_SHAP, Method.LIME]
+PROPAGATING = {Method.DEEP_LIFT, Method.LRP, Method.GUIDED_BACKPROPAGATION, Method.DECONVOLUTION}
+TREES = replace(PRICES, framework=Framework.ONNX, gradients=False)
+
+
+def test_a_model_without_gradients_is_explained_by_what_only_runs_it():
+    assert methods_for(TREES) == FORWARD_ONLY
+    assert methods_for(TREES, comparators=False) == [Method.SHAPLEY]
+    wide = replace(LARGE, framework=Framework.ONNX, gradients=False)
+    assert methods_for(wide) == [Method.OCCLUSION, Method.KERNEL_SHAP, Method.LIME]
+
+
+@pytest.mark.parametrize("method", [None, *(method for method in Method if method not in FORWARD_ONLY)])
+def test_a_method_that_needs_gradients_is_refused_without_them_with_those_that_serve(method):
+    asked = {"model": "prices", "inputs": [INPUTS["prices"]], **({"method": method} if method else {})}
+    with pytest.raises(UnsupportedByModel, match="shapley, occlusion, kernel_shap, lime") as refused:
+        attribution_spec(AttributionBody.model_validate(asked), TREES, tenant="t")
+    assert refused.value.field == "method"
+
+
+@pytest.mark.parametrize("method", FORWARD_ONLY)
+def test_a_method_that_only_runs_the_model_takes_one_without_gradients(method):
+    body = AttributionBody.model_validate({"model": "prices", "inputs": [INPUTS["prices"]], "method": method})
+    assert attribution_spec(body, TREES, tenant="t").explanation.method is method
+
+
+@pytest.mark.parametrize("framework", [Framework.ONNX, Framework.TORCH_EXPORT])
+def test_rules_for_modules_are_not_for_what_holds_none_of_them(framework):
+    graph = replace(DIGITS, framework=framework)
+    assert set(Method) - set(methods_for(graph)) == PROPAGATING
+    assert "holds none of them" in str(unfit(Method.LRP, graph))
+
+
+def test_probabilities_have_no_logit_to_hand_back():
+    voting = replace(DIGITS, output=replace(DIGITS.output, kind=OutputKind.PROBABILITIES))
+    assert set(Method) - set(methods_for(voting)) == PROPAGATING

@@ -12,9 +12,10 @@ MODEL = loaded(nn.Linear(2, 2), row(2))
 
 def test_a_request_survives_the_way():
     spec = comparison(MODEL, Method.LIME, floats(1.0, 2.0), options={"samples": 3}, seed=7)
-    request = Request(Path("/models/some name/1"), spec, "cpu", 2)
+    request = Request(Path("/models/some name/1"), spec, "cpu", 2, allow_torch_export=True)
     found = unpack(request.pack())
     assert (found.folder, found.device, found.threads) == (request.folder, "cpu", 2)
+    assert found.allow_torch_export
     assert found.spec.explanation.options == {"samples": 3}
     assert np.array_equal(found.spec.inputs[0]["x"], spec.inputs[0]["x"])
 

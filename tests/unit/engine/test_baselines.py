@@ -4,7 +4,7 @@ from attributor.core.scale_space import blurred
 from attributor.engine.baselines import BLUR_SHARE, resolve_baselines
 from attributor.errors import UnsupportedByModel
 from attributor.jobs.explanation import BaselineKind, BaselinePart, BaselineSpec
-from attributor.jobs.model import NO_TOKEN
+from attributor.jobs.model import NO_TOKEN, Feature, InputKind, InputSpec
 from baseline_cases import BARE_TEXT, BOUNDED, EXAMPLE, HELD, PICTURE, REFERENCE, SIGNAL, TABLE, TEXT, info, part, spec
 
 
@@ -155,3 +155,48 @@ def test_the_example_is_never_written_to():
         given = BaselinePart(BaselineKind.TENSOR, before.copy())
         resolve(BaselineSpec("given", {declared.name: given}), inputs=[declared])
         np.testing.assert_array_equal(EXAMPLE[declared.name], before)
+
+
+SHORT = {"words": np.array([7, 8, 9])}
+WORDS = InputSpec("words", InputKind.TOKENS, (5,), vocabulary=20, embedding="e", pad_id=0, mask_id=19, variable=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "expected"),
+    [
+        (BaselineKind.NAMED, {"values": np.array([1, 2, 3, 4, 5])}, [1, 2, 3]),
+        (BaselineKind.TENSOR, {"values": np.array([4, 5, 6])}, [4, 5, 6]),
+        (BaselineKind.PAD, {}, [0, 0, 0]),
+        (BaselineKind.MASK, {}, [19, 19, 19]),
+        (BaselineKind.ZERO_EMBEDDING, {}, [NO_TOKEN] * 3),
+    ],
+)
+def test_where_the_length_varies_a_baseline_is_as_long_as_its_example(kind, changes, expected):
+    asked = BaselineSpec("b", {"words": BaselinePart(kind, **changes)})
+    (found,) = resolve(asked, inputs=[WORDS], example=SHORT)
+    assert found.tensors["words"].tolist() == expected
+
+
+@pytest.mark.parametrize("kind", [BaselineKind.MODE, BaselineKind.REFERENCE, BaselineKind.TENSOR])
+def test_what_has_another_length_is_refused(kind):
+    asked = BaselineSpec("b", {"words": BaselinePart(kind, np.array([1, 2, 3, 4, 5]))})
+    with pytest.raises(UnsupportedByModel, match="'words'"):
+        resolve(asked, inputs=[WORDS], example=SHORT, reference={"words": np.zeros((4, 5), np.int64)})
+
+
+def test_black_and_white_of_a_normalised_picture_differ_by_channel():
+    photo = InputSpec("photo", InputKind.IMAGE, (2, 1, 1), normalise=((0.5, 0.25), (0.0, 0.5)))
+    for kind, expected in {BaselineKind.BLACK: [-2, 0], BaselineKind.WHITE: [2, 2]}.items():
+        asked = BaselineSpec("b", {"photo": BaselinePart(kind)})
+        (found,) = resolve(asked, inputs=[photo], example={"photo": np.zeros((2, 1, 1), np.float32)})
+        assert found.tensors["photo"].ravel().tolist() == expected
+        assert found.tensors["photo"].dtype == np.float32
+
+
+def test_uniform_noise_of_one_hot_elements_lies_between_0_and_1():
+    table = InputSpec("t", InputKind.TABULAR, (2,), (Feature("colour", categories=("red", "green"), one_hot=True),))
+    asked = BaselineSpec("b", {"t": BaselinePart(BaselineKind.UNIFORM, samples=100)})
+    drawn = resolve(asked, inputs=[table], example={"t": np.float32([1, 0])}, reference={})
+    values = np.stack([each.tensors["t"] for each in drawn])
+    assert 0 <= values.min() < 0.1
+    assert 0.9 < values.max() <= 1

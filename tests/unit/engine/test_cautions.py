@@ -189,6 +189,49 @@ def test_an_image_outside_its_range_is_counted():
     assert warnings == {"outside_domain": "outside the domain that the model declares: 2 values of 'x' beyond [-1, 1]"}
 
 
+def test_a_normalised_image_is_held_against_what_pixels_can_be():
+    image = InputSpec(INPUT, InputKind.IMAGE, (1, 1, 4), normalise=((0.485, 0.229),))
+    info = replace(model_info(PROBLEM), inputs=(image,))
+    white = np.float32((1 - np.float32(0.485)) / np.float32(0.229))  # in float32, which may be above the exact value
+    baseline = np.full((1, 1, 4), -1.0)
+    assert found(integral(), info=info, example=[[[white, -2.0, 0.0, 1.0]]], baseline=baseline) == {}
+    (message,) = found(integral(), info=info, example=[[[2.3, -2.2, 0.0, 1.0]]], baseline=baseline).values()
+    assert message.endswith("2 values of 'x' beyond what pixels can be")
+
+
+COLOURED = (Feature("age"), Feature("colour", categories=("red", "green", "blue"), one_hot=True))
+
+
+def test_a_one_hot_column_equals_its_baseline_as_a_whole():
+    info = model_info(PROBLEM, features=COLOURED)
+    # Of blue and red, the element of green is equal, and no column is.
+    assert found(integral(), info=info, example=(0.3, 0, 0, 1), baseline=(0.0, 1, 0, 0)) == {}
+    warnings = found(integral(), info=info, example=(0.3, 0, 0, 1), baseline=(0.0, 0, 0, 1))
+    assert warnings["features_equal_to_baseline"].startswith("50% of the features")
+
+
+def test_a_value_that_is_no_category_is_outside_the_domain():
+    size = Feature("size", categories=("small", "large"))
+    info = model_info(PROBLEM, features=(*COLOURED, size))
+    away = (9.0, 9, 9, 9, 9)
+    assert found(integral(), info=info, example=(0.3, 0, 0, 1, 1), baseline=away) == {}
+    warnings = found(integral(), info=info, example=(0.3, 0.5, 0.5, 0, 0.5), baseline=away)
+    assert warnings["outside_domain"].endswith("colour is not 1 for one category and 0 for the others, size = 0.5")
+
+
+def test_a_layer_is_called_as_the_request_calls_it():
+    layer = LayerResult("features.0", Quantity.LAYER_IG, cut=False)
+    explanation = Explanation(layer=Layer("features.0"), layer_names={"features.0": "stem"})
+    assert "'stem'" in found(integral(), layer=layer, explanation=explanation)["layer_not_a_cut"]
+
+
+def test_tokens_of_any_length_are_compared_one_by_one():
+    tokens = InputSpec(INPUT, InputKind.TOKENS, (512,), vocabulary=99, embedding="e", variable=True)
+    info = replace(model_info(PROBLEM), inputs=(tokens,))
+    warnings = found(integral(), info=info, example=(5, 6, 7, 8), baseline=(5, 0, 0, 8))
+    assert warnings["features_equal_to_baseline"].startswith("50%")
+
+
 def test_a_tensor_has_no_declared_domain():
     info = replace(model_info(PROBLEM), inputs=(InputSpec(INPUT, InputKind.TENSOR, (2,)),))
     assert found(integral(), info=info, example=(1e9, -1e9)) == {}

@@ -3,6 +3,7 @@ import pytest
 from attributor.engine.noise import combine, noisy_copies
 from attributor.errors import UnsupportedByModel
 from attributor.jobs.explanation import SmoothForm, Smoothing
+from attributor.jobs.model import Feature, InputKind, InputSpec
 from baseline_cases import EXAMPLE, HELD, PICTURE, SIGNAL, TABLE, TEXT, info
 
 MANY = Smoothing(samples=2000, noise=0.1)
@@ -58,3 +59,13 @@ def test_what_is_averaged():
         combined = combine(form, samples)["x"]
         np.testing.assert_array_equal(combined, values)
         assert combined.dtype == np.float64
+
+
+def test_the_noise_of_one_hot_elements_and_of_normalised_pixels_is_a_share_of_their_range():
+    colour = Feature("colour", categories=("red", "green"), one_hot=True)
+    table = InputSpec("table", InputKind.TABULAR, (3,), (Feature("age", minimum=0, maximum=100), colour))
+    image = InputSpec("image", InputKind.IMAGE, (2, 1, 1), normalise=((0.5, 0.5), (0.5, 0.1)))
+    example = {"table": np.float32([50, 1, 0]), "image": np.zeros((2, 1, 1), np.float32)}
+    drawn = copies(table, image, example=example)
+    for name, deviations in {"table": [10, 0.1, 0.1], "image": [[[0.2]], [[1.0]]]}.items():
+        np.testing.assert_allclose(np.std([each[name] for each in drawn], axis=0), deviations, rtol=0.08)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from attributor.engine.baselines import resolve_baselines
@@ -95,3 +97,23 @@ def test_another_class_is_asked_of_all_inputs_or_none():
 
 def test_shapley_features_are_pixels_columns_and_positions_of_what_is_attributed():
     assert shapley_features(info(PICTURE, TABLE, TEXT, HELD)) == 4 * 5 + 2 + 5
+
+
+VARIABLE = replace(TEXT, variable=True)
+
+
+@pytest.mark.parametrize("kind", KINDS_MADE)
+def test_of_an_input_of_variable_length_both_refuse_the_same(kind):
+    checked, resolved = both(spec(kind, VARIABLE), VARIABLE, reference=True)
+    assert (checked is None) == (resolved is None)
+    assert (kind in (BaselineKind.MODE, BaselineKind.REFERENCE)) <= (checked is not None)
+
+
+NORMALISED = replace(PICTURE, value_range=None, normalise=((0.5, 0.2),) * 3)
+
+
+@pytest.mark.parametrize("kind", KINDS_MADE)
+def test_a_normalised_picture_can_have_what_any_picture_can(kind):
+    checked, resolved = both(spec(kind, NORMALISED), NORMALISED, reference=False)
+    plain, _ = both(spec(kind, PICTURE), PICTURE, reference=False)
+    assert (checked is None) == (resolved is None) == (plain is None)

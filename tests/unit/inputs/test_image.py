@@ -8,8 +8,9 @@ from random import Random
 import numpy as np
 import pytest
 from attributor.errors import ImageTooLarge, InvalidBase64, InvalidImage
-from attributor.inputs.image import MAX_IMAGE_PIXELS, decode_image
-from attributor.jobs.model import InputKind, InputSpec
+from attributor.inputs.image import MAX_IMAGE_PIXELS, MAX_SIDE_PX, decode_image
+from attributor.jobs.given import GivenPicture
+from attributor.jobs.model import Fit, InputKind, InputSpec
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -43,7 +44,7 @@ def expected(spec: InputSpec, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def test_a_colour_png_becomes_channels_first_in_the_models_range() -> None:
-    array = decode_image(RGB, encoded(Image.fromarray(COLOURS)), field="image")
+    array, _ = decode_image(RGB, encoded(Image.fromarray(COLOURS)), field="image")
     assert array.dtype == np.float32
     assert array.flags.c_contiguous
     np.testing.assert_allclose(array, expected(RGB, COLOURS), atol=1e-7)
@@ -51,19 +52,19 @@ def test_a_colour_png_becomes_channels_first_in_the_models_range() -> None:
 
 @pytest.mark.parametrize("prefix", ["data:image/png;base64,", "data:image/jpeg;base64,"])
 def test_a_data_url_is_read_by_its_content(prefix: str) -> None:
-    array = decode_image(GREY, prefix + encoded(Image.fromarray(PLAIN)), field="image")
+    array, _ = decode_image(GREY, prefix + encoded(Image.fromarray(PLAIN)), field="image")
     np.testing.assert_allclose(array, expected(GREY, PLAIN), atol=1e-6)
 
 
 def test_black_and_white_pixels_are_the_very_ends_of_the_range() -> None:
     spec = InputSpec("image", InputKind.IMAGE, (1, 1, 2), value_range=(-0.1, 0.7))
-    array = decode_image(spec, encoded(Image.fromarray(np.array([[0, 255]], dtype=np.uint8))), field="image")
+    array, _ = decode_image(spec, encoded(Image.fromarray(np.array([[0, 255]], dtype=np.uint8))), field="image")
     np.testing.assert_array_equal(array, np.array([[[-0.1, 0.7]]], dtype=np.float32))
 
 
 def test_a_jpeg_is_read() -> None:
     picture = Image.new("RGB", (WIDTH, HEIGHT), (200, 40, 90))
-    array = decode_image(RGB, encoded(picture, "JPEG", quality=95), field="image")
+    array, _ = decode_image(RGB, encoded(picture, "JPEG", quality=95), field="image")
     np.testing.assert_allclose(array, expected(RGB, np.asarray(picture)), atol=0.05)
 
 
@@ -72,7 +73,7 @@ def test_a_jpeg_is_read() -> None:
 def test_opaque_pictures_of_every_common_mode_are_converted(mode: str, spec: InputSpec) -> None:
     picture = Image.fromarray(COLOURS).convert(mode)
     seen = np.asarray(picture.convert("RGB").convert("L" if spec is GREY else "RGB"))
-    array = decode_image(spec, encoded(picture), field="image")
+    array, _ = decode_image(spec, encoded(picture), field="image")
     np.testing.assert_allclose(array, expected(spec, seen), atol=1e-6)
 
 
@@ -159,7 +160,7 @@ def test_no_corruption_raises_anything_but_stated_errors() -> None:
         for _ in range(random.choice([1, 3])):
             broken[random.randrange(len(broken))] = random.randrange(256)
         try:
-            array = decode_image(RGB, base64.b64encode(broken).decode(), field="image")
+            array, _ = decode_image(RGB, base64.b64encode(broken).decode(), field="image")
         except (InvalidImage, ImageTooLarge):
             continue
         assert array.shape == RGB.shape
@@ -168,7 +169,7 @@ def test_no_corruption_raises_anything_but_stated_errors() -> None:
 def test_a_photo_that_asks_to_be_turned_is_turned() -> None:
     exif = Image.Exif()
     exif[0x0112] = 3  # turned by 180 degrees
-    array = decode_image(RGB, encoded(Image.fromarray(COLOURS), exif=exif), field="image")
+    array, _ = decode_image(RGB, encoded(Image.fromarray(COLOURS), exif=exif), field="image")
     np.testing.assert_allclose(array, expected(RGB, COLOURS[::-1, ::-1]), atol=1e-7)
 
 
@@ -233,3 +234,74 @@ def test_whatever_stands_in_the_exif_block_only_stated_errors_come_out():
         except (InvalidImage, ImageTooLarge):
             refused += 1
     assert refused > 100
+
+
+NORMALISE = ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))
+FITTED = InputSpec("image", InputKind.IMAGE, (3, 4, 6), normalise=NORMALISE)
+
+
+def test_pixels_are_normalised_channel_by_channel() -> None:
+    pixels = COLOURS[:4, :6]
+    array, given = decode_image(FITTED, encoded(Image.fromarray(pixels)), field="image")
+    mean, std = np.array(NORMALISE).T
+    np.testing.assert_allclose(array, ((pixels / 255 - mean) / std).transpose(2, 0, 1), atol=1e-6)
+    assert given is None
+
+
+def halves(width: int, height: int) -> Image.Image:
+    """Black on the left, white on the right."""
+    pixels = np.zeros((height, width, 3), dtype=np.uint8)
+    pixels[:, width // 2 :] = 255
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize(
+    ("fit", "size", "box"),
+    [
+        (Fit.STRETCH, (60, 20), (0, 0, 60, 20)),
+        (Fit.CROP, (60, 20), (15, 0, 45, 20)),
+        (Fit.CROP, (30, 80), (0, 30, 30, 50)),
+        (Fit.STRETCH, (3, 2), (0, 0, 3, 2)),
+    ],
+)
+def test_a_picture_of_another_size_is_fitted_and_said_to_be(
+    fit: Fit, size: tuple[int, int], box: tuple[float, ...]
+) -> None:
+    spec = InputSpec("image", InputKind.IMAGE, (3, 4, 6), value_range=(0.0, 1.0), fit=fit)
+    array, given = decode_image(spec, encoded(halves(*size)), field="image")
+    assert given == GivenPicture(*size, tuple(map(float, box)))
+    assert array.shape == spec.shape
+    assert (array[:, :, 0] < 0.1).all()
+    assert (array[:, :, -1] > 0.9).all()
+
+
+def test_a_picture_that_shrinks_is_averaged_and_not_sampled() -> None:
+    board = np.indices((80, 120)).sum(0) % 2 * 255
+    spec = InputSpec("image", InputKind.IMAGE, (1, 4, 6), value_range=(0.0, 1.0), fit=Fit.STRETCH)
+    array, _ = decode_image(spec, encoded(Image.fromarray(board.astype(np.uint8))), field="image")
+    np.testing.assert_allclose(array, 0.5, atol=0.02)
+
+
+def test_a_picture_of_the_models_size_is_left_as_it_is_where_others_are_fitted() -> None:
+    spec = InputSpec("image", InputKind.IMAGE, (3, HEIGHT, WIDTH), value_range=(-1.0, 1.0), fit=Fit.CROP)
+    array, given = decode_image(spec, encoded(Image.fromarray(COLOURS)), field="image")
+    np.testing.assert_allclose(array, expected(RGB, COLOURS), atol=1e-7)
+    assert given is None
+
+
+def test_a_turned_photo_is_fitted_upright() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    spec = InputSpec("image", InputKind.IMAGE, (3, 4, 6), value_range=(0.0, 1.0), fit=Fit.STRETCH)
+    _, given = decode_image(spec, encoded(Image.new("RGB", (9, 40)), exif=exif), field="image")
+    assert given == GivenPicture(40, 9, (0.0, 0.0, 40.0, 9.0))
+
+
+@pytest.mark.parametrize(("width", "height"), [(MAX_IMAGE_PIXELS + 1, 1), (20_000, 20_000), (1, MAX_SIDE_PX + 1)])
+@pytest.mark.parametrize("fit", list(Fit))
+def test_bombs_and_needles_are_refused_by_their_header_where_pictures_are_fitted(
+    width: int, height: int, fit: Fit
+) -> None:
+    spec = InputSpec("image", InputKind.IMAGE, (3, 4, 6), value_range=(0.0, 1.0), fit=fit)
+    with pytest.raises(ImageTooLarge):
+        decode_image(spec, png_by_hand(width, height), field="image")

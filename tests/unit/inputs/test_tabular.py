@@ -43,3 +43,48 @@ def test_a_value_that_is_no_finite_number_is_refused_by_name(value: object) -> N
     with pytest.raises(InvalidInput) as caught:
         decode_features(SPEC, GOOD | {"mean texture": value}, field="inputs.2.features")
     assert caught.value.field == "inputs.2.features.mean texture"
+
+
+MIXED = InputSpec(
+    "row",
+    InputKind.TABULAR,
+    (5,),
+    (
+        Feature("age", missing=38.5),
+        Feature("size", categories=("S", "M", "L")),
+        Feature("colour", categories=("red", "green", "blue"), one_hot=True, missing_category="green"),
+    ),
+)
+
+
+def mixed(value: dict[str, object]) -> list[float]:
+    return decode_features(MIXED, value, field="inputs.0.row").tolist()
+
+
+def test_categories_become_their_number_or_one_of_many_elements() -> None:
+    assert mixed({"colour": "blue", "size": "L", "age": 7}) == [7, 2, 0, 0, 1]
+
+
+@pytest.mark.parametrize("row", [{"size": "S"}, {"size": "S", "age": None, "colour": None}])
+def test_what_is_missing_takes_the_declared_value(row: dict[str, object]) -> None:
+    assert mixed(row) == [38.5, 0, 0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("row", "field", "words"),
+    [
+        ({"colour": "red"}, "size", '1 of 3 features are missing: "size"'),
+        ({"size": None}, "size", 'must be the name of a category; its categories are "S", "M", "L"'),
+        ({"size": 1}, "size", "must be the name of a category"),
+        ({"size": "S", "colour": "gren"}, "colour", 'did you mean "green"'),
+        ({"size": "S", "colour": "mauve"}, "colour", 'unknown category; its categories are "red", "green", "blue"'),
+        ({"size": "S", "colour=red": 1}, "colour=red", "unknown feature"),
+        ({"size": "S", "age": "old"}, "age", "must be a number"),
+    ],
+)
+def test_a_value_that_is_no_category_is_refused_with_those_that_are(
+    row: dict[str, object], field: str, words: str
+) -> None:
+    with pytest.raises(InvalidInput, match=words) as caught:
+        mixed(row)
+    assert caught.value.field == f"inputs.0.row.{field}"

@@ -18,7 +18,7 @@ def verdict(folder, **changes) -> str | None:
     bundle = open_bundle(folder)
     document = orjson.loads((folder / GOLDEN).read_bytes()) | changes
     return check_golden(
-        TorchModel(load_module(bundle), bundle.info, max_points=100), bundle.info, orjson.dumps(document)
+        TorchModel(load_module(bundle), bundle.info, max_points=100), bundle.info, orjson.dumps(document), {}
     )
 
 
@@ -71,7 +71,7 @@ def test_other_code_does_not_pass_the_old_example(tmp_path):
     write_golden(folder, ITEM)
     changed = open_bundle(write_bundle(tmp_path / "changed", "linear", code=LINEAR.replace("2.0", "2.1")))
     model = TorchModel(load_module(changed), changed.info)
-    assert check_golden(model, changed.info, (folder / GOLDEN).read_bytes()) is not None
+    assert check_golden(model, changed.info, (folder / GOLDEN).read_bytes(), {}) is not None
 
 
 def test_an_input_that_does_not_fit_is_refused_with_its_field(tmp_path):

@@ -6,10 +6,12 @@ import pytest
 import torch
 from attributor.errors import BundleError
 from attributor.registry.catalog import open_bundle
-from attributor.registry.loader import import_name, load_bundle, load_module
+from attributor.registry.formats.python_code import import_name
+from attributor.registry.loader import load_bundle, load_module, unload
 from attributor.registry.seal import seal
 from attributor.runtimes.torch_runtime import configure_threads
 from bundles import LINEAR, path_bundle, write_bundle
+from format_bundles import tree_bundle
 
 configure_threads()
 
@@ -46,12 +48,13 @@ def test_weights_are_loaded_and_the_module_is_frozen(tmp_path):
 
 def test_two_bundles_with_a_model_py_each_share_nothing(tmp_path):
     code = "from torch import nn\nclass Net(nn.Linear):\n    pass\ndef build():\n    return Net(2, {n})\n"
-    first = load_module(open_bundle(write_bundle(tmp_path, "pear", code=code.format(n=2))))
-    second = load_module(open_bundle(write_bundle(tmp_path, "plum", code=code.format(n=3))))
+    bundles = [
+        open_bundle(write_bundle(tmp_path, name, code=code.format(n=n))) for name, n in (("pear", 2), ("plum", 3))
+    ]
+    first, second = map(load_module, bundles)
     assert (first.out_features, second.out_features) == (2, 3)
     assert type(first) is not type(second)
-    assert type(first).__module__ == "attributor_bundle_pear_1"
-    assert type(second).__module__ == "attributor_bundle_plum_1"
+    assert [type(first).__module__, type(second).__module__] == [import_name(bundle.info) for bundle in bundles]
     assert "model" not in sys.modules
 
 
@@ -133,19 +136,60 @@ def test_weights_must_be_safetensors(tmp_path):
 
 
 def test_a_registered_path_is_loaded_from_its_own_file(tmp_path):
-    loaded = load_bundle(open_bundle(path_bundle(tmp_path)))
+    bundle = open_bundle(path_bundle(tmp_path))
+    loaded = load_bundle(bundle)
     assert list(loaded.paths) == ["arc"]
     start, end = torch.zeros(4), torch.arange(4.0)
     points, derivatives = loaded.paths["arc"](start, end)(torch.tensor([0.0, 1.0]))
     torch.testing.assert_close(points, torch.stack([start, end]), atol=1e-6, rtol=0)
     assert derivatives.shape == (2, 4)
-    assert loaded.paths["arc"].__module__ == "attributor_bundle_curved_1__arcs"
+    assert loaded.paths["arc"].__module__ == f"{import_name(bundle.info)}__arcs"
 
 
 def test_code_that_holds_model_and_path_runs_once(tmp_path):
     code = LINEAR + "\nruns = []\ndef twin(baseline, example):\n    return runs\nruns.append(1)\n"
-    loaded = load_bundle(open_bundle(write_bundle(tmp_path, "pear", code=code, paths={"twin": "model:twin"})))
-    assert sys.modules["attributor_bundle_pear_1"].runs is loaded.paths["twin"](None, None) == [1]
+    bundle = open_bundle(write_bundle(tmp_path, "pear", code=code, paths={"twin": "model:twin"}))
+    loaded = load_bundle(bundle)
+    assert sys.modules[import_name(bundle.info)].runs is loaded.paths["twin"](None, None) == [1]
+
+
+def test_a_bundle_that_is_unloaded_leaves_no_module_and_no_other_loses_its_own(tmp_path):
+    bundle, other = open_bundle(path_bundle(tmp_path)), open_bundle(path_bundle(tmp_path, "curved-2"))
+    load_bundle(bundle)
+    load_bundle(other)
+    names = {import_name(each.info) for each in (bundle, other)} | {
+        f"{import_name(each.info)}__arcs" for each in (bundle, other)
+    }
+    assert names <= sys.modules.keys()
+    unload(bundle.info)
+    assert {name for name in names if name in sys.modules} == {
+        import_name(other.info),
+        f"{import_name(other.info)}__arcs",
+    }
+    unload(other.info)
+
+
+def test_a_changed_bundle_of_the_same_version_does_not_take_the_place_of_the_one_in_use(tmp_path):
+    folder = write_bundle(tmp_path, "pear")
+    before = open_bundle(folder)
+    load_module(before)
+    (folder / "model.py").write_text(LINEAR + "\nlater = True\n")
+    seal(folder)
+    after = open_bundle(folder)
+    load_module(after)
+    unload(before.info)
+    assert sys.modules[import_name(after.info)].later
+    unload(after.info)
+
+
+def test_what_a_framework_needs_and_is_not_installed_is_named_with_its_extra(tmp_path, monkeypatch):
+    bundle = open_bundle(tree_bundle(tmp_path))
+    monkeypatch.delitem(sys.modules, "attributor.registry.formats.onnx_session", raising=False)
+    monkeypatch.delattr("attributor.registry.formats.onnx_session", raising=False)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(BundleError, match=r"needs onnxruntime, which is not installed.*extra worker") as caught:
+        load_module(bundle)
+    assert caught.value.field == "framework"
 
 
 @pytest.mark.parametrize(

@@ -207,3 +207,10 @@ def test_tens_of_thousands_of_labels_are_checked_in_no_time():
     labels = ", ".join(f'"{number}"' for number in range(50_000))
     info = parse(TABULAR.replace('"no", "yes"', labels).encode()).info
     assert info.output.shape == (50_000,)
+
+
+def test_a_manifest_is_bounded_in_size_and_depth():
+    with pytest.raises(BundleError, match="at most 1000000 are read"):
+        parse(TABULAR.encode() + b"#" * 1_000_000)
+    with pytest.raises(BundleError, match="nested too deeply"):
+        parse(b"a = " + b"[" * 200_000)

@@ -3,7 +3,8 @@ import pytest
 import torch
 from attributor.registry.catalog import open_bundle
 from attributor.registry.loader import load_bundle, load_module
-from attributor.registry.probe import PASSED, Proof, layers, probe_rows, prove
+from attributor.registry.probe import PASSED, Proof, layers, prove
+from attributor.registry.probe_rows import probe_rows
 from attributor.registry.reference import read_references
 from attributor.registry.seal import seal
 from attributor.runtimes.torch_runtime import configure_threads
@@ -58,6 +59,7 @@ def test_a_model_of_its_rows_passes_everything(tmp_path, expression):
         "eval_mode",
         "shapes",
         "finite_outputs",
+        "output_scale",
         "gradients",
         "deterministic",
         "rows_independent",
@@ -75,8 +77,8 @@ def test_a_model_of_its_rows_passes_everything(tmp_path, expression):
         ("z / (z.std(0, unbiased=len(z) > 2) + (len(z) > 1))", "rows_independent", "differ by nan"),
         ("F.dropout(z, training=True)", "deterministic", "dropout that stays on"),
         ("z + 0.01 * torch.randn_like(z)", "deterministic", "not deterministic"),
-        ("z[:, :1]", "shapes", r"returns shape \[3, 1\]; \[3, 2\] is needed"),
-        ("z.sum(1)", "shapes", r"returns shape \[3\]"),
+        ("z[:, :1]", "shapes", r"returns shape \[5, 1\]; \[5, 2\] is needed"),
+        ("z.sum(1)", "shapes", r"returns shape \[5\]"),
         ("(z,)", "shapes", "returns tuple, not one tensor"),
         ("z.long()", "shapes", "floating point"),
         ("z / 0", "finite_outputs", "NaN or infinity for finite inputs"),
@@ -112,12 +114,12 @@ def test_layers_are_named(tmp_path):
 
 def test_probe_rows_lie_in_the_declared_domain_and_are_always_the_same(tmp_path):
     image = open_bundle(write_bundle(tmp_path, "image", image_shape=(3, 4, 5))).info
-    rows = probe_rows(image, {})["image"]
-    assert rows.shape == (3, 3, 4, 5)
+    rows = probe_rows(image, {}, 5, None)["image"]
+    assert rows.shape == (5, 3, 4, 5)
     assert 0 <= rows.min() < rows.max() <= 1
-    assert torch.equal(rows, probe_rows(image, {})["image"])
+    assert torch.equal(rows, probe_rows(image, {}, 5, None)["image"])
     table = open_bundle(write_bundle(tmp_path, "table", baselines={"far": [100.0, -1.0]})).info
-    rows = probe_rows(table, {})["features"].numpy()
+    rows = probe_rows(table, {}, 5, None)["features"].numpy()
     assert np.all((rows[:, 0] > -2) & (rows[:, 0] < 202) & (rows[:, 1] >= -3) & (rows[:, 1] <= 1))
     assert len(np.unique(rows)) == rows.size
 
@@ -125,11 +127,11 @@ def test_probe_rows_lie_in_the_declared_domain_and_are_always_the_same(tmp_path)
 def test_token_rows_are_ids_and_what_is_only_given_comes_from_the_reference_set_or_the_baseline(tmp_path):
     info = open_bundle(token_bundle(tmp_path)).info
     masks = np.array([[1, 1, 1, 1, 1, 0], [1, 0, 0, 0, 0, 0]], np.float32)
-    rows = probe_rows(info, {"mask": masks})
+    rows = probe_rows(info, {"mask": masks}, 3, None)
     assert rows["ids"].dtype == torch.int64
     assert 0 <= rows["ids"].min() < rows["ids"].max() < 12
     np.testing.assert_array_equal(rows["mask"], masks[[0, 1, 0]])
-    assert probe_rows(info, {})["mask"].tolist() == [[1.0] * 6] * 3
+    assert probe_rows(info, {}, 3, None)["mask"].tolist() == [[1.0] * 6] * 3
 
 
 @pytest.mark.parametrize(
@@ -175,9 +177,9 @@ def changed(folder, file: str, old: str, new: str):
             "embeddings",
             "2 times in a pass",
         ),
-        (sequence_bundle, "model.py", ".cumsum(1)", ".sum(1)", "shapes", r"\[3, 9\]; \[3, 5, 9\] is needed"),
+        (sequence_bundle, "model.py", ".cumsum(1)", ".sum(1)", "shapes", r"\[5, 9\]; \[5, 5, 9\] is needed"),
         (sequence_bundle, "model.py", ".cumsum(1)", ".cumsum(0)", "rows_independent", "influence each other"),
-        (regression_bundle, "manifest.toml", '"price", ', "", "shapes", r"\[3, 1\] is needed"),
+        (regression_bundle, "manifest.toml", '"price", ', "", "shapes", r"\[5, 1\] is needed"),
         (path_bundle, "arcs.py", "0.5 * math.pi", "0.6 * math.pi", "paths", "Path 'arc' cannot be used"),
     ],
 )

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from attributor.jobs.job import Polarity, Visualization, VisualizationKind
+from attributor.jobs.model import Feature, InputKind, InputSpec
 from attributor.rendering.bars import Rest, rank
 from attributor.rendering.subject import Subject
 
@@ -72,3 +73,42 @@ def test_a_sum_of_others_larger_than_any_bar_sets_the_scale(table: Subject) -> N
 
 def test_attributions_of_zero_have_no_length(table: Subject) -> None:
     assert rank(view(), replace(table, attributions=np.zeros(6, dtype=np.float32))).largest == 0.0
+
+
+COLOURED = InputSpec(
+    "features",
+    InputKind.TABULAR,
+    (5,),
+    (Feature("age", "years"), Feature("colour", categories=("red", "green", "blue"), one_hot=True), Feature("size")),
+)
+
+
+def coloured(table: Subject, baseline: list[float]) -> Subject:
+    return replace(
+        table,
+        input_spec=COLOURED,
+        example=np.array([61, 0, 1, 0, 7], np.float32),
+        baseline=np.array(baseline, np.float32),
+        attributions=np.array([0.1, 0.25, 0.5, -0.125, -0.2], np.float32),
+    )
+
+
+def test_a_one_hot_column_is_one_bar_with_its_category(table: Subject) -> None:
+    bars = rank(view(), coloured(table, [50, 1, 0, 0, 7]))
+    assert [(bar.name, bar.value, bar.baseline, bar.attribution) for bar in bars.shown[:1]] == [
+        ("colour", "green", "red", 0.625)
+    ]
+    assert [bar.name for bar in bars.shown] == ["colour", "size", "age"]
+    assert [bar.at_baseline for bar in bars.shown] == [False, True, False]
+    rest = rank(view(max_bars=1), coloured(table, [50, 1, 0, 0, 7])).others
+    assert rest is not None
+    assert rest.count == 2
+
+
+def test_a_baseline_that_mixes_categories_has_no_name_and_is_not_met(table: Subject) -> None:
+    bar = rank(view(), coloured(table, [50, 0.2, 0.5, 0.3, 7])).shown[0]
+    assert (bar.baseline, bar.at_baseline) == (None, False)
+    mixed = replace(coloured(table, [0] * 5), example=np.array([61, 0.2, 0.5, 0.3, 7], np.float32))
+    assert rank(view(), mixed).shown[0].value is None
+    same = replace(mixed, baseline=mixed.example)
+    assert rank(view(), same).shown[0].at_baseline

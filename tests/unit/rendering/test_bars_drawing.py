@@ -6,7 +6,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 from attributor.jobs.job import ColorMap, Polarity, Visualization, VisualizationKind
-from attributor.jobs.model import Feature
+from attributor.jobs.model import Feature, InputKind, InputSpec
 from attributor.rendering import svg
 from attributor.rendering.bars_drawing import draw_bars
 from attributor.rendering.subject import Subject
@@ -102,3 +102,14 @@ def test_the_png_is_the_chart_at_twice_its_size(table: Subject) -> None:
         colours = picture.convert("RGB").getcolors(1 << 20)
     seen = {colour for _, colour in colours or []}
     assert {tuple(bytes.fromhex(BLUE[1:])), tuple(bytes.fromhex(ORANGE[1:]))} <= seen
+
+
+def test_a_category_is_written_beside_its_bar(table: Subject) -> None:
+    spec = InputSpec(
+        "f", InputKind.TABULAR, (3,), (Feature("colour", categories=("red", "green"), one_hot=True), Feature("age"))
+    )
+    given = {"input_spec": spec, "baseline": None, "attributions": np.array([0.5, 0.25, 0.1], np.float32)}
+    green = replace(table, **given, example=np.array([0, 1, 61], np.float32))
+    assert ">green<" in draw_bars(Visualization(VisualizationKind.BARS), green).svg()
+    mixed = replace(green, example=np.array([0.5, 0.5, 61], np.float32))
+    assert ">no one category<" in draw_bars(Visualization(VisualizationKind.BARS), mixed).svg()

@@ -85,9 +85,17 @@ def test_each_pixel_becomes_a_square_of_its_colour() -> None:
 def test_an_input_is_drawn_as_the_picture_that_was_sent(photo: np.ndarray, value_range: tuple[float, float]) -> None:
     spec = InputSpec("image", InputKind.IMAGE, (photo.size // 5, 1, 5), value_range=value_range)
     sent = base64.b64encode(png(Image.fromarray(photo), 1)).decode()
-    pixels = encode_image(spec, decode_image(spec, sent, field="image"))
+    pixels = encode_image(spec, decode_image(spec, sent, field="image")[0])
     assert pixels.dtype == np.uint8
     np.testing.assert_array_equal(pixels, photo)
+
+
+def test_a_picture_normalised_by_channel_is_drawn_as_it_was_sent() -> None:
+    normalise = ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))
+    spec = InputSpec("image", InputKind.IMAGE, (3, 16, 16), normalise=normalise)
+    photo = np.arange(3 * 256, dtype=np.uint8).reshape(16, 16, 3)
+    sent = base64.b64encode(png(Image.fromarray(photo), 1)).decode()
+    np.testing.assert_array_equal(encode_image(spec, decode_image(spec, sent, field="image")[0]), photo)
 
 
 def test_values_beyond_the_range_are_clipped_when_drawn() -> None:

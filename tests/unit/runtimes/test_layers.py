@@ -3,7 +3,7 @@ from collections import namedtuple
 import pytest
 import torch
 from attributor.errors import UnknownLayer, UnsupportedByModel
-from attributor.runtimes.layers import captured, replaced, submodule
+from attributor.runtimes.layers import captured, named_layers, replaced, submodule
 from torch import Tensor, nn
 
 torch.set_num_threads(1)
@@ -310,3 +310,35 @@ def test_hooks_are_gone_after_an_exception_which_is_not_hidden():
         pass
     assert n_hooks(module) == 0
     assert torch.backends.mha.get_fastpath_enabled()
+
+
+class Graph(nn.Module):
+    """Names its layers itself, as a graph's tensors are named."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = nn.ModuleList([nn.Linear(4, 3), nn.Tanh()])
+
+    @property
+    def named_layers(self) -> dict[str, nn.Module]:
+        return {"/encoder/MatMul:0": self.steps[0], "out put.é": self.steps[1], "encoder": self.steps[0]}
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.steps[1](self.steps[0](x))
+
+
+def test_a_module_that_names_its_layers_is_asked_by_those_names():
+    module, x = Graph(), torch.rand(2, 4)
+    assert list(named_layers(module)) == ["/encoder/MatMul:0", "out put.é", "encoder"]
+    assert submodule(module, "out put.é") is module.steps[1]
+    assert submodule(module, "steps.0") is module.steps[0]
+    with captured(module, ["/encoder/MatMul:0"]) as outputs:
+        module(x)
+    with replaced(module, "encoder", outputs["/encoder/MatMul:0"] + 1):
+        moved = module(x)
+    torch.testing.assert_close(moved, (outputs["/encoder/MatMul:0"] + 1).tanh())
+
+
+def test_an_unknown_name_beside_a_modules_own_is_answered_with_close_ones():
+    with pytest.raises(UnknownLayer, match=r"Did you mean '/encoder/MatMul:0'\?.*Its layers: /encoder/MatMul:0, out"):
+        submodule(Graph(), "/encoder/MatMul_0")

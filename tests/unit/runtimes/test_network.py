@@ -42,7 +42,7 @@ def test_inputs_are_given_in_the_manifests_order():
 def test_no_token_is_a_zero_embedding_and_the_others_are_the_modules():
     module = Tagger().eval()
     network = Network(module, described(TOKENS), CPU)
-    found = network.embedded("ids", np.array([3, NO_TOKEN, 0, 6]))
+    found = network.embedded("ids", {"ids": np.array([3, NO_TOKEN, 0, 6])})
     assert torch.equal(found[[0, 2, 3]], module.embed.weight[[3, 0, 6]])
     assert found[1].tolist() == [0.0] * 4
     assert not found.requires_grad
@@ -72,7 +72,7 @@ def test_a_token_input_needs_an_embedding_of_its_own(inputs):
 def test_an_embedding_must_give_floats_per_position():
     module = Tagger()
     module.embed = nn.Flatten(0)
-    with pytest.raises(ValueError, match=r"torch\.int64 of shape"):
+    with pytest.raises(UnsupportedByModel, match=r"torch\.int64"):
         Network(module, described(TOKENS), CPU)
 
 

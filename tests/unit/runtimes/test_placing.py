@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from attributor.core.integrator import Ask, Node
-from attributor.errors import UnsupportedByModel
+from attributor.errors import InvalidShape, UnsupportedByModel
 from attributor.jobs.explanation import Layer
 from attributor.jobs.model import InputKind, InputSpec
 from attributor.ports import Blur, CurveSpec, Point, Registered, RouteSpec
@@ -57,7 +57,7 @@ def test_a_vertex_where_curves_meet_is_placed_once():
     model = TorchModel(Skipping(skip=False), vector_info(3))
     example, middle, baseline = ({"x": row(*values)} for values in ((1, 2, 3), (1, 0, 0), (0, 0, 0)))
     model.open("p", RouteSpec(example, (LOGIT,)))
-    vertices = model._inputs.vertices
+    vertices = model._spaces[None, ()].vertices
     taken = len(vertices)
     assert model.add_curve("p", CurveSpec(baseline, middle)) == 0
     # An equal example in another array is the example.
@@ -212,14 +212,14 @@ def test_a_path_in_a_layer_is_straight():
     assert refused.value.field == "path"
 
 
-def test_a_bend_of_what_is_not_attributed_or_ends_of_another_shape_are_bugs():
+def test_a_bend_of_what_is_not_attributed_is_a_bug_and_ends_of_another_shape_are_refused():
     model = TorchModel(Masked(), MASKED_INFO)
     example = {"x": row(1, 2, 3), "mask": row(1, 1, 1)}
     with pytest.raises(ValueError, match="No curve runs in"):
         open_straight(model, "p", example, example, bends={"mask": Registered("arc")})
-    with pytest.raises(ValueError, match="must have shape"):
+    with pytest.raises(InvalidShape, match=r"'x' has shape \[3\]; this one has \[2\]"):
         open_straight(model, "q", example, {"x": row(1, 2), "mask": row(1, 1, 1)})
-    with pytest.raises(ValueError, match="must have shape"):
+    with pytest.raises(InvalidShape, match=r"'mask' has shape \[3\]; this one has \[1\]"):
         open_straight(model, "r", {**example, "mask": row(1)})
 
 

@@ -12,8 +12,9 @@ INFO = vector_info()
 
 
 def opened(*targets: Target) -> OpenRoute:
-    space = input_space(Network(TwoClasses(), INFO, torch.device("cpu")))
-    return OpenRoute("p", RouteSpec({"x": row(1, 1)}, targets or (LOGIT,)), space)
+    example = {"x": row(1, 1)}
+    space = input_space(Network(TwoClasses(), INFO, torch.device("cpu")), example)
+    return OpenRoute("p", RouteSpec(example, targets or (LOGIT,)), space)
 
 
 def test_a_node_of_weight_zero_is_left_out_even_if_it_is_not_finite():
@@ -52,5 +53,6 @@ def test_lanes_are_told_apart_by_layer_quantity_and_observed_layers():
         RouteSpec(example, (LOGIT,), layer=Layer("head")),
         RouteSpec(example, (LOGIT,), observed=("linear",)),
     ]
-    assert len({lane_of(spec) for spec in specs}) == len(specs)
-    assert lane_of(specs[0]) == lane_of(RouteSpec({"x": row(2, 2)}, (Target(), LOGIT), observed=()))
+    assert len({lane_of(spec, ()) for spec in specs}) == len(specs)
+    assert lane_of(specs[0], ()) == lane_of(RouteSpec({"x": row(2, 2)}, (Target(), LOGIT), observed=()), ())
+    assert lane_of(specs[0], (3,)) != lane_of(specs[0], (4,))

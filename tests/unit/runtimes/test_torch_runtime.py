@@ -233,7 +233,7 @@ def test_a_closed_route_gives_all_its_slots_back():
         taken = len(space.vertices)
         model.close("p")
         assert len(space.vertices) == taken - len(baselines) - 1
-    assert model._layer_spaces == {}
+    assert list(model._spaces) == [(None, ())]
 
 
 def test_held_inputs_take_one_slot_however_many_routes_come_and_go():
@@ -243,7 +243,7 @@ def test_held_inputs_take_one_slot_however_many_routes_come_and_go():
         open_straight(model, "p", example, example)
         model.evaluate(at("p", 1.0))
         model.close("p")
-    assert len(model._inputs._held._rows["mask"]) < 100
+    assert len(model._spaces[None, ()]._held._rows["mask"]) < 100
 
 
 @pytest.mark.parametrize("quantity", [None, *Quantity])

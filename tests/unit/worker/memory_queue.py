@@ -1,11 +1,13 @@
 """A queue in memory, which can be away: a JobQueue and a Fleet for the tests of the worker."""
 
 import asyncio
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from attributor.errors import StoreUnavailable
 from attributor.jobs.job import ClaimedJob, Failure, JobSpec, Lease
+from attributor.jobs.model import ModelReport
 from doubles import job_spec
 from problems import named
 
@@ -25,6 +27,8 @@ class MemoryQueue:
     away: bool = False
     beats: int = 0
     most_held: int = 0
+    reports: dict[str, ModelReport] = field(default_factory=dict)
+    told: list[ModelReport] = field(default_factory=list)
     claims: int = 0
 
     def put(self, *ids: str, spec: JobSpec = SPEC) -> None:
@@ -84,6 +88,41 @@ class MemoryQueue:
 
     async def beat_worker(self, worker_id: str) -> None:
         self._answers()
+
+    async def report_model(self, report: ModelReport) -> None:
+        self._answers()
+        self.told.append(report)
+        self.reports[report.ref] = report
+
+    async def forget_model(self, ref: str) -> None:
+        self._answers()
+        self.reports.pop(ref, None)
+
+    async def model_reports(self) -> Mapping[str, ModelReport]:
+        self._answers()
+        return dict(self.reports)
+
+
+class AllThere:
+    """A ModelKeeper whose models are all in memory, for tests of what comes after."""
+
+    def hold(self, job_id: str, spec: JobSpec) -> bool:
+        return True
+
+    def release(self, job_id: str) -> None:
+        pass
+
+    def due(self, wanted: Iterable[JobSpec]) -> str | None:
+        return None
+
+    def starting(self, ref: str) -> ModelReport | None:
+        raise AssertionError("nothing is due")
+
+    def attend(self, ref: str) -> Mapping[str, ModelReport | None]:
+        raise AssertionError("nothing is due")
+
+    def rescan(self) -> Mapping[str, ModelReport | None]:
+        return {}
 
 
 async def until(true) -> None:

@@ -17,7 +17,7 @@ from attributor.worker import loop
 from attributor.worker.loop import WorkerLoop, WorkerPolicy
 from doubles import RecordingModel, job_spec, one_model
 from problems import named
-from unit.worker.memory_queue import MemoryQueue, until
+from unit.worker.memory_queue import AllThere, MemoryQueue, until
 
 PROBLEM = named("product")
 COMPARED = job_spec(PROBLEM, explanation=Explanation(method=Method.OCCLUSION))
@@ -74,9 +74,10 @@ async def working(queue: MemoryQueue, **changes: Any) -> AsyncIterator[Working]:
         beat_s=0.01,
         step_timeout_s=30,
         drain_s=changes.get("drain_s", 5),
+        rescan_s=5,
     )
     engine = Engine(one_model(RecordingModel(PROBLEM)), time.monotonic)
-    worker = WorkerLoop("w", (queue, queue, comparator), engine, policy, time.monotonic, lambda: None)
+    worker = WorkerLoop("w", (queue, queue, comparator, AllThere()), engine, policy, time.monotonic, lambda: None)
     stop = asyncio.Event()
     task = asyncio.create_task(worker.run(stop))
     try:

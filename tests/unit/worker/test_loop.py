@@ -17,12 +17,12 @@ from attributor.worker import loop
 from attributor.worker.loop import WorkerLoop, WorkerPolicy
 from doubles import RecordingModel, fixed, job_spec, one_model
 from problems import named
-from unit.worker.memory_queue import MemoryQueue, until
+from unit.worker.memory_queue import AllThere, MemoryQueue, until
 
 PROBLEM = named("product")
 #: Takes several passes of the model's 64 points.
 LONG = job_spec(PROBLEM, quadrature=fixed(300))
-POLICY = WorkerPolicy(max_active_jobs=4, max_comparators=1, beat_s=0.01, step_timeout_s=30, drain_s=5)
+POLICY = WorkerPolicy(max_active_jobs=4, max_comparators=1, beat_s=0.01, step_timeout_s=30, drain_s=5, rescan_s=5)
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +64,7 @@ async def working(queue: MemoryQueue, model: RecordingModel | None = None, **pol
     changed = WorkerPolicy(**{name: policy.get(name, getattr(POLICY, name)) for name in WorkerPolicy.__slots__})
     hangs: list[float] = []
     stop = asyncio.Event()
-    ports = (queue, queue, NoComparator())
+    ports = (queue, queue, NoComparator(), AllThere())
     worker = WorkerLoop("w", ports, engine, changed, time.monotonic, lambda: hangs.append(time.monotonic()))
     task = asyncio.create_task(worker.run(stop))
     try:

@@ -13,6 +13,7 @@ from attributor.inputs.baselines import check_baseline, check_part, fitting_kind
 from attributor.inputs.decode import decode_inputs
 from attributor.jobs.explanation import COMPARATORS, BaselineKind, BaselinePart, BaselineSpec, Gamma, GammaKind, Method
 from attributor.jobs.model import InputKind, InputSpec, ModelInfo
+from attributor.ports import SourceReader
 
 CUSTOM_BASELINE = "custom"
 #: Ours: the average of ten draws is no longer the accident of one.
@@ -37,7 +38,9 @@ _NUMBERS: Mapping[BaselineKind, tuple[str, ...]] = {
 _NEEDED = {BaselineKind.CONSTANT: "value", BaselineKind.GAUSSIAN: "sigma"}
 
 
-def baselines(body: AttributionBody, info: ModelInfo, gamma: Mapping[str, Gamma]) -> tuple[BaselineSpec, ...]:
+def baselines(
+    body: AttributionBody, info: ModelInfo, gamma: Mapping[str, Gamma], sources: Mapping[str, SourceReader]
+) -> tuple[BaselineSpec, ...]:
     """Every baseline, for the attributed inputs that do not come out of a blur; none where there are no such inputs.
 
     Raises UnknownBaseline, UnsupportedByModel, InvalidRequest and the errors of values, naming `baseline...`.
@@ -45,7 +48,7 @@ def baselines(body: AttributionBody, info: ModelInfo, gamma: Mapping[str, Gamma]
     if "baseline" not in RULES[body.method].fields:
         return ()
     blurred = {name for name, one in gamma.items() if one.kind is GammaKind.BLUR}
-    reader = _Reader(body, info, blurred)
+    reader = _Reader(body, info, sources, blurred)
     if not reader.moving:
         if body.baseline is not None:
             raise InvalidRequest("a blur path starts at the blurred input; leave the baseline out", field="baseline")
@@ -82,8 +85,11 @@ def _with_sigma(part: BaselinePart, spec: InputSpec) -> BaselinePart:
 class _Reader:
     """Reads the forms that a baseline can have, for one request on one model."""
 
-    def __init__(self, body: AttributionBody, info: ModelInfo, blurred: set[str]) -> None:
+    def __init__(
+        self, body: AttributionBody, info: ModelInfo, sources: Mapping[str, SourceReader], blurred: set[str]
+    ) -> None:
         self._info = info
+        self._sources = sources
         self._blurred = blurred
         self._method = body.method
         # One for each draw of a method that draws, as far as there may be so many.
@@ -122,18 +128,34 @@ class _Reader:
 
     def _by_input(self, wanted: Mapping[str, Any], field: str) -> BaselineSpec:
         known = {each.name: each for each in self.moving}
+        made = self._made(wanted, field)
         for name in wanted:
             if name in self._blurred:
                 raise InvalidRequest("its path is a blur, which starts at the blurred input", field=f"{field}.{name}")
-            if name not in known:
+            if name in made:
+                detail = f'is made from "{known[name].source}", which is given as well; give one of the two'
+                raise InvalidInput(detail, field=f"{field}.{name}")
+            if name not in known and name not in self._sources:
                 raise InvalidInput(f"no input to explain; there is {', '.join(known)}", field=f"{field}.{name}")
         for name in known:
-            if name not in wanted:
+            if name not in wanted and name not in made:
                 raise InvalidInput(f"is missing; give a baseline to {', '.join(known)}", field=f"{field}.{name}")
-        parts = {name: self._checked(wanted[name], known[name], f"{field}.{name}") for name in known}
+        parts = made | {
+            name: self._checked(wanted[name], spec, f"{field}.{name}") for name, spec in known.items() if name in wanted
+        }
         kinds = {part.kind for part in parts.values()}
         only = next(iter(kinds)) if len(kinds) == 1 else BaselineKind.TENSOR
         return BaselineSpec(only if only in GENERIC else CUSTOM_BASELINE, parts)
+
+    def _made(self, wanted: Mapping[str, Any], field: str) -> dict[str, BaselinePart]:
+        """The parts that come from a text or another source; what belongs to no attributed input of it is left out."""
+        parts: dict[str, BaselinePart] = {}
+        for source in self._sources:
+            specs = [spec for spec in self.moving if spec.source == source]
+            if specs and source in wanted:
+                tensors, _ = decode_inputs(specs, self._sources, {source: wanted[source]}, field=field)
+                parts |= {name: BaselinePart(BaselineKind.TENSOR, values) for name, values in tensors.items()}
+        return parts
 
     def _checked(self, wanted: object, spec: InputSpec, field: str) -> BaselinePart:
         """One input's part; what is wrong with it is told of that input."""
@@ -151,7 +173,8 @@ class _Reader:
         if isinstance(wanted, str) and (spec.kind is not InputKind.IMAGE or len(wanted) < SHORTEST_PICTURE):
             return self._named(wanted, spec, field)
         place = field.removesuffix(f".{spec.name}")
-        return BaselinePart(BaselineKind.TENSOR, decode_inputs([spec], {spec.name: wanted}, field=place)[spec.name])
+        tensors, _ = decode_inputs([spec], {}, {spec.name: wanted}, field=place)
+        return BaselinePart(BaselineKind.TENSOR, tensors[spec.name])
 
     def _named(self, name: str, spec: InputSpec, field: str) -> BaselinePart:
         """A baseline that the model declares, or else a kind."""

@@ -11,6 +11,7 @@ from attributor.errors import AttributorError, InvalidRequest, UnknownLayer, Uns
 from attributor.inputs.decode import decode_inputs
 from attributor.jobs.explanation import Gamma, GammaKind, Layer, Saturation
 from attributor.jobs.model import InputKind, InputSpec, ModelInfo
+from attributor.ports import SourceReader
 
 #: Of the longer side. The authors' own code starts at 50 pixels for pictures of 224 to 299 (Xu, Venugopalan,
 #: Sundararajan 2020).
@@ -29,13 +30,13 @@ _NEEDED = {GammaKind.POLYLINE: "points", GammaKind.REGISTERED: "name"}
 _LISTED_LAYERS = 20
 
 
-def gammas(body: AttributionBody, info: ModelInfo) -> dict[str, Gamma]:
+def gammas(body: AttributionBody, info: ModelInfo, sources: Mapping[str, SourceReader]) -> dict[str, Gamma]:
     """The paths that are not straight, by input. Raises InvalidRequest, UnsupportedByModel and the errors of values."""
     if body.path is None:
         return {}
     attributed = {spec.name: spec for spec in info.inputs if spec.attributed}
     if isinstance(body.path, PathBody):
-        found = _of_all(body.path, attributed, info)
+        found = _of_all(body.path, attributed, info, sources)
     else:
         found = _by_input(body.path, attributed, info)
     _require_company(found, attributed)
@@ -52,25 +53,39 @@ def path_kinds(spec: InputSpec, info: ModelInfo) -> list[GammaKind]:
     return [kind for kind in GammaKind if fits.get(kind, True)]
 
 
-def layer(body: LayerBody | None, known: Collection[str] | None) -> Layer | None:
-    """The layer asked for. `known`: the model's layers, None while no worker has told. Raises UnknownLayer."""
+def layer(body: LayerBody | None, info: ModelInfo, known: Collection[str] | None) -> Layer | None:
+    """The layer asked for, by its module. `known`: the model's modules, None while no worker has told. Raises
+    UnknownLayer."""
     if body is None:
         return None
-    _require_layer(body.name, known, "layer.name")
-    return Layer(body.name, body.quantity)
+    return Layer(_module(body.name, info, known, "layer.name"), body.quantity)
 
 
-def saturation(body: SaturationBody | None, known: Collection[str] | None) -> Saturation | None:
+def saturation(body: SaturationBody | None, info: ModelInfo, known: Collection[str] | None) -> Saturation | None:
     """The diagnostics asked for. Raises UnknownLayer."""
     if body is None:
         return None
-    for i, name in enumerate(body.layers):
-        _require_layer(name, known, f"saturation.layers.{i}")
-    return Saturation(tuple(body.alphas), tuple(body.layers))
+    modules = [_module(name, info, known, f"saturation.layers.{i}") for i, name in enumerate(body.layers)]
+    return Saturation(tuple(body.alphas), tuple(modules))
 
 
-def _require_layer(name: str, known: Collection[str] | None, field: str) -> None:
-    if known is None or name in known:
+def layer_names(body: AttributionBody, info: ModelInfo) -> dict[str, str]:
+    """By module, the name that the request calls it by, where that is one of the manifest's."""
+    asked = [*(body.saturation.layers if body.saturation else ()), *([body.layer.name] if body.layer else ())]
+    return {info.layers[name].module: name for name in asked if name in info.layers}
+
+
+def _module(name: str, info: ModelInfo, modules: Collection[str] | None, field: str) -> str:
+    """What the model calls a layer. The manifest's names go before the modules'."""
+    if name in info.layers:
+        return info.layers[name].module
+    if modules is not None:
+        _require_layer(name, {*info.layers, *modules}, field)
+    return name
+
+
+def _require_layer(name: str, known: Collection[str], field: str) -> None:
+    if name in known:
         return
     close = get_close_matches(name, known, n=3)
     if close:
@@ -82,13 +97,15 @@ def _require_layer(name: str, known: Collection[str] | None, field: str) -> None
     )
 
 
-def _of_all(path: PathBody, attributed: Mapping[str, InputSpec], info: ModelInfo) -> dict[str, Gamma]:
+def _of_all(
+    path: PathBody, attributed: Mapping[str, InputSpec], info: ModelInfo, sources: Mapping[str, SourceReader]
+) -> dict[str, Gamma]:
     _require_parts(path, "path")
     if path.kind is GammaKind.GUIDED:
         _require_guided(attributed, info, "path.kind")
         return {name: _gamma(path) for name in attributed}
     if path.kind is GammaKind.POLYLINE:
-        points = [_point(item, attributed, f"path.points.{i}") for i, item in enumerate(path.points or ())]
+        points = [_point(item, attributed, sources, f"path.points.{i}") for i, item in enumerate(path.points or ())]
         return {name: Gamma(path.kind, tuple(point[name] for point in points)) for name in attributed}
     return {name: _of_one(path, spec, info, "path") for name, spec in attributed.items()}
 
@@ -105,7 +122,7 @@ def _by_input(paths: Mapping[str, PathBody], attributed: Mapping[str, InputSpec]
         if path.kind is GammaKind.POLYLINE:
             spec = attributed[name]
             points = [
-                _point({name: value}, {name: spec}, f"{field}.points.{i}", named=False)[name]
+                _point({name: value}, {name: spec}, {}, f"{field}.points.{i}", named=False)[name]
                 for i, value in enumerate(path.points or ())
             ]
             found[name] = Gamma(path.kind, tuple(points))
@@ -137,12 +154,14 @@ def _gamma(path: PathBody) -> Gamma:
     return Gamma(path.kind, name=path.name, steps=path.steps or plain.steps, fraction=path.fraction or plain.fraction)
 
 
-def _point(item: Any, specs: Mapping[str, InputSpec], field: str, *, named: bool = True) -> Mapping[str, Any]:
+def _point(
+    item: Any, specs: Mapping[str, InputSpec], sources: Mapping[str, SourceReader], field: str, *, named: bool = True
+) -> Mapping[str, Any]:
     """A vertex, by input. With `named` False the item is one input's value, and errors do not repeat its name."""
     if not isinstance(item, Mapping):
         raise InvalidRequest("must be an object like an entry of `inputs`", field=field)
     try:
-        return decode_inputs(list(specs.values()), item, field=field)
+        return decode_inputs(list(specs.values()), sources, item, field=field)[0]
     except AttributorError as error:
         if not named and error.field is not None:
             (name,) = specs

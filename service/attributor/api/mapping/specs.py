@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -10,18 +11,23 @@ from pydantic import BaseModel
 
 from attributor.api.mapping.baselines import baselines
 from attributor.api.mapping.budget import DEFAULT_STEPS, require_budget
-from attributor.api.mapping.paths import gammas, layer, saturation
-from attributor.api.mapping.targets import targets
+from attributor.api.mapping.lengths import require_lengths
+from attributor.api.mapping.paths import gammas, layer, layer_names, saturation
+from attributor.api.mapping.targets import require_positions, targets
 from attributor.api.rules_of_methods import require_sensible, samples_of
 from attributor.api.schemas.bodies import AttributionBody, PredictionBody
 from attributor.api.schemas.pictures import VisualizationBody
 from attributor.errors import InvalidRequest, UnsupportedVisualization
 from attributor.inputs.decode import decode_inputs
 from attributor.jobs.explanation import Explanation, Smoothing
+from attributor.jobs.given import NOTHING_GIVEN, Given
 from attributor.jobs.job import JobKind, JobSpec, Quadrature, RuleName, Visualization
 from attributor.jobs.model import InputSpec, ModelInfo, Tensors
+from attributor.ports import SourceReader
 from attributor.rendering.draw import drawable_kinds, drawn_input
 
+#: Of a model that is given tensors only.
+NO_SOURCES: Mapping[str, SourceReader] = MappingProxyType({})
 #: The trapezoid rule needs both ends.
 FEWEST_TRAPEZOID_STEPS = 2
 #: Drawn anew for every answer, up to a tenth of a second each. Ours: one picture of each of the most inputs.
@@ -50,23 +56,28 @@ def attribution_spec(
     tenant: str,
     layers: Collection[str] | None = None,
     comparators: bool = True,
+    sources: Mapping[str, SourceReader] = NO_SOURCES,
 ) -> JobSpec:
     """The job that a request asks for. `layers`: the model's, None while no worker has told. `comparators`: whether the
-    worker can run their methods.
+    worker can run their methods. `sources`: the readers of the model's sources.
 
     Raises RequestErrors that name the field.
     """
     require_sensible(body, info, comparators=comparators)
-    explanation = _explanation(body, info, layers)
+    explanation = _explanation(body, info, layers, sources)
     _require_drawable(body, len(explanation.targets))
     require_budget(body, explanation, info)
+    inputs, given = decoded(body.inputs, info, sources)
+    require_lengths(body, explanation, info, inputs)
+    require_positions(explanation.targets, info, inputs)
     return JobSpec(
         kind=JobKind.ATTRIBUTION,
         model=info.name,
         version=info.version,
         digest=info.digest,
         declared=info.inputs,
-        inputs=decoded(body.inputs, info),
+        inputs=inputs,
+        given=given,
         fingerprint=fingerprint(body),
         explanation=explanation,
         quadrature=_quadrature(body),
@@ -75,42 +86,54 @@ def attribution_spec(
     )
 
 
-def prediction_spec(body: PredictionBody, info: ModelInfo, *, tenant: str) -> JobSpec:
-    """The job behind a prediction: first in the queue, for somebody waits on the line."""
+def prediction_spec(
+    body: PredictionBody, info: ModelInfo, *, tenant: str, sources: Mapping[str, SourceReader] = NO_SOURCES
+) -> JobSpec:
+    """The job behind a prediction: first in the queue, for somebody waits on the line. `sources`: as above."""
+    inputs, given = decoded(body.inputs, info, sources)
     return JobSpec(
         kind=JobKind.PREDICTION,
         model=info.name,
         version=info.version,
         digest=info.digest,
         declared=info.inputs,
-        inputs=decoded(body.inputs, info),
+        inputs=inputs,
+        given=given,
         fingerprint=fingerprint(body, info.ref),
         tenant=tenant,
         priority=0,
     )
 
 
-def decoded(items: Sequence[Mapping[str, Any]], info: ModelInfo) -> tuple[Tensors, ...]:
-    """The inputs as tensors. Raises InvalidInput, InvalidShape, InvalidImage and their kin, naming `inputs.<i>...`."""
-    return tuple(decode_inputs(info.inputs, item, field=f"inputs.{i}") for i, item in enumerate(items))
+def decoded(
+    items: Sequence[Mapping[str, Any]], info: ModelInfo, sources: Mapping[str, SourceReader]
+) -> tuple[tuple[Tensors, ...], tuple[Given, ...]]:
+    """The inputs as tensors, and what was given in their place: empty where all were tensors, tables or pictures of the
+    model's size. Raises InvalidInput, InvalidShape, InvalidImage and their kin, naming `inputs.<i>...`."""
+    found = [decode_inputs(info.inputs, sources, item, field=f"inputs.{i}") for i, item in enumerate(items)]
+    given = tuple(each for _, each in found)
+    return tuple(tensors for tensors, _ in found), () if all(each == NOTHING_GIVEN for each in given) else given
 
 
-def _explanation(body: AttributionBody, info: ModelInfo, layers: Collection[str] | None) -> Explanation:
-    gamma = gammas(body, info)
+def _explanation(
+    body: AttributionBody, info: ModelInfo, layers: Collection[str] | None, sources: Mapping[str, SourceReader]
+) -> Explanation:
+    gamma = gammas(body, info, sources)
     smoothing = body.smoothing
     return Explanation(
         method=body.method,
-        baselines=baselines(body, info, gamma),
+        baselines=baselines(body, info, gamma, sources),
         gamma=gamma,
         targets=targets(body.target, info.output),
-        layer=layer(body.layer, layers),
+        layer=layer(body.layer, info, layers),
         smoothing=Smoothing(smoothing.form, smoothing.samples, smoothing.noise) if smoothing else None,
         interior_alphas=tuple(body.interior.alphas) if body.interior else (),
-        saturation=saturation(body.saturation, layers),
+        saturation=saturation(body.saturation, info, layers),
         samples=samples_of(body),
         absolute=body.absolute,
         seed=body.seed,
         options=body.options,
+        layer_names=layer_names(body, info),
     )
 
 

@@ -1,11 +1,14 @@
 """The targets of a request, held against the model's outputs."""
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 
 from attributor.api.schemas.explanation import MOST_TARGETS, TargetBody, TermBody
 from attributor.errors import InvalidRequest, UnknownClass, UnsupportedByModel
 from attributor.jobs.explanation import Target, Term
-from attributor.jobs.model import OutputKind, OutputScale, OutputSpec
+from attributor.jobs.fitting import SCALES
+from attributor.jobs.lengths import output_at
+from attributor.jobs.model import ModelInfo, OutputKind, OutputScale, OutputSpec, Tensors
 
 #: Labels named in an error; ours, so that the sentence stays readable with thousands of them.
 _LISTED_LABELS = 20
@@ -28,11 +31,25 @@ def targets(body: TargetBody | list[TargetBody], output: OutputSpec) -> tuple[Ta
     return tuple(found)
 
 
+def require_positions(found: Sequence[Target], info: ModelInfo, inputs: Sequence[Tensors]) -> None:
+    """Whether all inputs of a request, whose lengths may vary, are as long as its targets need.
+
+    Raises InvalidRequest, field `target.position`.
+    """
+    for i, example in enumerate(inputs):
+        n = output_at(info.output, info.inputs, example).positions
+        for target in found:
+            if n is not None and target.position is not None and not -n <= target.position < n:
+                raise InvalidRequest(
+                    f"position {target.position} is beyond inputs.{i}, whose output has positions 0 to {n - 1}, or "
+                    f"-{n} to -1 from the end",
+                    field="target.position",
+                )
+
+
 def scales(output: OutputSpec) -> tuple[OutputScale, ...]:
     """The scales on which an output can be read, the default first."""
-    if output.kind is OutputKind.VALUES:
-        return (OutputScale.VALUE,)
-    return (OutputScale.PROBABILITY, OutputScale.LOGIT, OutputScale.LOG_PROBABILITY)
+    return SCALES[output.kind]
 
 
 def _targets(body: TargetBody, output: OutputSpec, field: str) -> list[Target]:

@@ -13,7 +13,7 @@ from attributor.api.mapping.specs import attribution_spec
 from attributor.api.negotiation import JSON, NPY, PNG, SVG, combined, negotiate, wanted_wait_s
 from attributor.api.problems import documented
 from attributor.api.progress import event_stream, wait_until_ended
-from attributor.api.readiness import require_servable
+from attributor.api.readiness import servable
 from attributor.api.representation import (
     JOB_MEDIA_TYPES,
     as_json,
@@ -117,14 +117,15 @@ async def _job_asked_for(deps: Deps, body: AttributionBody, tenant: str) -> JobS
     """The body, held against limits, model and workers. Raises RequestErrors and ModelNotReady."""
     if len(body.inputs) > deps.limits.max_inputs:
         raise InvalidRequest(f"at most {deps.limits.max_inputs} in one request", field="inputs")
-    info = deps.catalog.get(body.model)
-    report = await require_servable(deps, info.ref, info.digest)
+    model = await servable(deps, body.model)
+    report = model.report
     return attribution_spec(
         body,
-        info,
+        model.info,
         tenant=tenant,
         layers=report.layers if report else None,
         comparators=report is None or report.comparators,
+        sources=model.sources,
     )
 
 

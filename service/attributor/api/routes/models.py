@@ -1,5 +1,7 @@
 """/v1/models: what is served, what it can do, and its predictions."""
 
+from typing import Any
+
 from fastapi import APIRouter, Response
 
 from attributor.api.dependencies import Provided, Tenant
@@ -8,11 +10,13 @@ from attributor.api.mapping.specs import prediction_spec
 from attributor.api.model_documents import model_document, prediction_document
 from attributor.api.problems import documented, job_failed
 from attributor.api.progress import wait_until_ended
-from attributor.api.readiness import require_servable
+from attributor.api.readiness import Reports, is_default, proven, servable
 from attributor.api.representation import as_json
 from attributor.api.schemas.bodies import PredictionBody
 from attributor.errors import InvalidRequest, PredictionTimeout
+from attributor.jobs.model import ModelInfo
 from attributor.jobs.result import PredictionResult
+from attributor.ports import ModelCatalog
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
@@ -21,10 +25,7 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 async def list_models(deps: Provided) -> Response:
     """All versions of all models in the model folder, ready or not, and the bundles that cannot be read."""
     reports = await deps.fleet.model_reports()
-    models = []
-    for info in deps.catalog.all():
-        default = deps.catalog.get(info.name).version == info.version
-        models.append(model_document(info, reports.get(info.ref), default=default))
+    models = [_document(deps.catalog, info, reports) for info in deps.catalog.all()]
     return as_json({"models": models, "unreadable": dict(deps.catalog.problems)})
 
 
@@ -32,11 +33,9 @@ async def list_models(deps: Provided) -> Response:
     "/{name}", summary="Describe a model", responses={200: {"model": ModelDocument}, **documented(404, 422, 503)}
 )
 async def get_model(name: str, deps: Provided) -> Response:
-    """Inputs, outputs, labels, layers, baselines, and whether it is ready. `name` or `name@version`."""
-    info = deps.catalog.get(name)
+    """Inputs, outputs, labels, layers, baselines, and whether it is ready. `name`, `name@version` or `name@alias`."""
     reports = await deps.fleet.model_reports()
-    default = deps.catalog.get(info.name).version == info.version
-    return as_json(model_document(info, reports.get(info.ref), default=default))
+    return as_json(_document(deps.catalog, deps.catalog.get(name, proven(reports)), reports))
 
 
 @router.post(
@@ -48,9 +47,9 @@ async def predict(name: str, body: PredictionBody, deps: Provided, tenant: Tenan
     """Probabilities and logits for each input, values of a regression, or the best of each position of a sequence."""
     if len(body.inputs) > deps.limits.max_inputs:
         raise InvalidRequest(f"at most {deps.limits.max_inputs} in one request", field="inputs")
-    info = deps.catalog.get(name)
-    await require_servable(deps, info.ref, info.digest)
-    job_id = (await deps.queue.enqueue(prediction_spec(body, info, tenant=tenant))).job_id
+    model = await servable(deps, name)
+    spec = prediction_spec(body, model.info, tenant=tenant, sources=model.sources)
+    job_id = (await deps.queue.enqueue(spec)).job_id
     record = await wait_until_ended(deps, job_id, tenant, deps.limits.predict_timeout_s)
     if record is not None and record.failure is not None:
         return job_failed(record.failure)
@@ -59,4 +58,9 @@ async def predict(name: str, body: PredictionBody, deps: Provided, tenant: Tenan
         await deps.queue.cancel(job_id, tenant=tenant)
         raise PredictionTimeout(f"no worker answered within {deps.limits.predict_timeout_s:g} s")
     await deps.store.erase(job_id, tenant=tenant)
-    return as_json(prediction_document(result, info))
+    return as_json(prediction_document(result, model.info))
+
+
+def _document(catalog: ModelCatalog, info: ModelInfo, reports: Reports) -> dict[str, Any]:
+    default = is_default(catalog, info, reports)
+    return model_document(info, reports.get(info.ref), default=default, aliases=catalog.aliases(info.name))

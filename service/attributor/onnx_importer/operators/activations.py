@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from attributor.onnx_importer.node import Function, Node, Unsupported, operator
+from attributor.onnx_importer.plain import declare
 
 #: Selu's defaults, as its schema gives them; F.selu has the same numbers to float32.
 _SELU_ALPHA, _SELU_GAMMA = 1.6732631921768188, 1.0507010221481323
@@ -26,16 +27,7 @@ _SIMPLE: Mapping[str, tuple[tuple[int, ...], Function]] = {
     "HardSwish": ((14, 22), F.hardswish),
     "Mish": ((18, 22), F.mish),
 }
-
-
-def _declare(op_type: str, versions: tuple[int, ...], function: Function) -> None:
-    @operator(op_type, versions=versions)
-    def build(node: Node) -> Function:
-        return function
-
-
-for _op_type, (_versions, _function) in _SIMPLE.items():
-    _declare(_op_type, _versions, _function)
+declare(_SIMPLE)
 
 
 @operator("LeakyRelu", versions=(6, 16), attributes="alpha")
@@ -131,7 +123,7 @@ def shrink(node: Node) -> Function:
 @operator("Clip", versions=(6, 11, 12, 13), attributes="min max")
 def clip(node: Node) -> Function:
     """x kept within two bounds; where they cross, the upper one."""
-    if node.version < 11:  # noqa: PLR2004 - the version that made the bounds inputs
+    if node.version < 11:
         return _clip_by_attributes(node)
     if node.attributes:
         raise Unsupported("has its bounds as attributes, which are inputs since version 11")

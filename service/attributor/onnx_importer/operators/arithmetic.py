@@ -1,4 +1,4 @@
-"""Element-wise arithmetic of one, two or more tensors, and choosing between them. Knows torch and the node interface."""
+"""Element-wise arithmetic of one, two or more tensors, and choosing between them. Knows the node interface."""
 
 from collections.abc import Mapping
 from functools import reduce
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from attributor.onnx_importer.node import Function, Node, Unsupported, operator
+from attributor.onnx_importer.plain import declare
 
 
 def _divide(a: Tensor, b: Tensor) -> Tensor:
@@ -74,16 +75,7 @@ _SIMPLE: Mapping[str, tuple[tuple[int, ...], Function]] = {
     "Atanh": ((9, 22), torch.atanh),
     "Erf": ((9, 13), _erf),
 }
-
-
-def _declare(op_type: str, versions: tuple[int, ...], function: Function) -> None:
-    @operator(op_type, versions=versions)
-    def build(node: Node) -> Function:
-        return function
-
-
-for _op_type, (_versions, _function) in _SIMPLE.items():
-    _declare(_op_type, _versions, _function)
+declare(_SIMPLE)
 
 
 @operator("Pow", versions=(7, 12, 13, 15))
@@ -124,13 +116,13 @@ def modulo(node: Node) -> Function:
 @operator("Dropout", versions=(7, 10, 12, 13, 22), attributes="ratio seed")
 def dropout(node: Node) -> Function:
     """Its input, as when it is used and not trained; the mask is all true."""
-    if len(node.present) > 2 and node.present[2]:  # noqa: PLR2004 - data, ratio, training_mode
+    if len(node.present) > 2 and node.present[2]:
         training = node.constants[2]
         if training is None or training.any():
             raise Unsupported("has a training_mode that is not a constant false")
     if not any(node.wanted[1:]):
         return _first
-    if node.version < 10:  # noqa: PLR2004 - the version whose mask is of truth values
+    if node.version < 10:
         raise Unsupported("gives its mask, which version 7 leaves open outside training")
     return lambda x, *_: (x, torch.ones_like(x, dtype=torch.bool))
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from attributor.onnx_importer.node import Function, Node, operator
+from attributor.onnx_importer.plain import declare
 
 #: By operator: the versions of its schema (they differ in types only), and what computes it.
 _SIMPLE: Mapping[str, tuple[tuple[int, ...], Function]] = {
@@ -20,16 +21,7 @@ _SIMPLE: Mapping[str, tuple[tuple[int, ...], Function]] = {
     "LessOrEqual": ((12, 16), torch.le),
     "IsNaN": ((9, 13, 20), torch.isnan),
 }
-
-
-def _declare(op_type: str, versions: tuple[int, ...], function: Function) -> None:
-    @operator(op_type, versions=versions)
-    def build(node: Node) -> Function:
-        return function
-
-
-for _op_type, (_versions, _function) in _SIMPLE.items():
-    _declare(_op_type, _versions, _function)
+declare(_SIMPLE)
 
 
 @operator("IsInf", versions=(10, 20), attributes="detect_negative detect_positive")

@@ -1,6 +1,7 @@
 """Normalisations: by stored statistics, by those of an example, and by those of a neighbourhood.
 
-Knows torch and the node interface. All are torch's own fused functions, which hold half-precision statistics in float32.
+Knows torch and the node interface. Where torch has a fused function it is used; these take the statistics of halves in
+float32.
 """
 
 import math
@@ -31,17 +32,27 @@ def batch_normalization(node: Node) -> Function:
     if any(node.wanted[1:]):
         raise Unsupported("gives statistics, which it has in training only")
     epsilon = node.number("epsilon", _EPSILON)
+    # torch's function drops the derivative by mean and variance, which matters where a graph computes them.
+    stored = all(value is not None for value in node.constants[3:5])
 
     def compute(x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
-        if x.dim() < 2:  # noqa: PLR2004 - a row of examples has one channel
+        if not stored:
+            return _by_given_statistics(x, scale, shift, mean, (variance + epsilon).rsqrt())
+        if x.dim() < 2:
             return compute(x.reshape(-1, 1), scale, shift, mean, variance).reshape(x.shape)
         if x.dtype == scale.dtype == mean.dtype:
             return F.batch_norm(x, mean, variance, scale, shift, eps=epsilon)
         wide = torch.promote_types(torch.promote_types(x.dtype, scale.dtype), mean.dtype)
-        parts = [value.to(wide) for value in (x, mean, variance, scale, shift)]
-        return F.batch_norm(*parts, eps=epsilon).to(x.dtype)
+        wide_x, mean, variance, scale, shift = (value.to(wide) for value in (x, mean, variance, scale, shift))
+        return F.batch_norm(wide_x, mean, variance, scale, shift, eps=epsilon).to(x.dtype)
 
     return compute
+
+
+def _by_given_statistics(x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, factor: Tensor) -> Tensor:
+    shape = [-1] + [1] * (x.dim() - 2)
+    scale, shift, mean, factor = (value.reshape(shape) for value in (scale, shift, mean, factor))
+    return ((x - mean) * (factor * scale) + shift).to(x.dtype)
 
 
 @operator("InstanceNormalization", versions=(6, 22), attributes="epsilon")

@@ -5,6 +5,9 @@ from torch import Tensor
 
 from attributor.onnx_importer.node import Function, Node, Unsupported, dtype_of, operator
 
+#: The version since which there may be a scale per place of an axis.
+_PER_AXIS = 13
+
 
 @operator("DequantizeLinear", versions=(10, 13, 19, 21, 23, 24, 25, 28), attributes="axis block_size output_dtype")
 def dequantize_linear(node: Node) -> Function:
@@ -15,9 +18,13 @@ def dequantize_linear(node: Node) -> Function:
     stated = node.integer("output_dtype", 0)
     result = dtype_of(stated, node.floating) if stated else None
 
+    per_tensor = node.version < _PER_AXIS
+
     def compute(x: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
         if x.is_floating_point():
             raise ValueError("DequantizeLinear was given floats")
+        if per_tensor and scale.numel() != 1:
+            raise ValueError(f"a scale of shape {list(scale.shape)}, where version 10 has one for the whole tensor")
         # A product of halves may overflow where the result does not, so it is taken in float32.
         wide = torch.promote_types(scale.dtype, torch.float32)
         whole = x if zero is None else x.to(torch.int64) - _spread(zero, x, axis, block).to(torch.int64)

@@ -13,11 +13,11 @@ Axes = list[int]
 Reduction = Callable[[Tensor, Axes, bool], Tensor]
 
 
-def _sum(x: Tensor, axes: Axes, keep: bool) -> Tensor:  # noqa: FBT001 - called by place, like torch's own
+def _sum(x: Tensor, axes: Axes, keep: bool) -> Tensor:
     return x.sum(axes, keep, dtype=x.dtype)
 
 
-def _mean(x: Tensor, axes: Axes, keep: bool) -> Tensor:  # noqa: FBT001
+def _mean(x: Tensor, axes: Axes, keep: bool) -> Tensor:
     """Of whole numbers, the mean cut towards zero."""
     if x.is_floating_point():
         return x.mean(axes, keep)
@@ -31,14 +31,14 @@ def _count(x: Tensor, axes: Axes) -> int:
     return count
 
 
-def _largest(x: Tensor, axes: Axes, keep: bool) -> Tensor:  # noqa: FBT001
+def _largest(x: Tensor, axes: Axes, keep: bool) -> Tensor:
     """Of nothing, the least number that the type has."""
     if _count(x, axes):
         return x.amax(axes, keep)
     return _filled(x, axes, keep, _least(x.dtype))
 
 
-def _smallest(x: Tensor, axes: Axes, keep: bool) -> Tensor:  # noqa: FBT001
+def _smallest(x: Tensor, axes: Axes, keep: bool) -> Tensor:
     """Of nothing, the greatest number that the type has."""
     if _count(x, axes):
         return x.amin(axes, keep)
@@ -57,22 +57,22 @@ def _greatest(dtype: torch.dtype) -> float:
     return torch.inf if dtype.is_floating_point else torch.iinfo(dtype).max
 
 
-def _filled(x: Tensor, axes: Axes, keep: bool, value: float) -> Tensor:  # noqa: FBT001
+def _filled(x: Tensor, axes: Axes, keep: bool, value: float) -> Tensor:
     return x.new_full(x.sum(axes, keep).shape, value)
 
 
-def _product(x: Tensor, axes: Axes, keep: bool) -> Tensor:  # noqa: FBT001
+def _product(x: Tensor, axes: Axes, keep: bool) -> Tensor:
     """One axis after the other, the last first, so that the numbers of the others stay."""
     for axis in sorted((axis % x.dim() for axis in axes), reverse=True):
         x = x.prod(axis, keep, dtype=x.dtype)
     return x
 
 
-def _norm_1(x: Tensor, axes: Axes, keep: bool) -> Tensor:  # noqa: FBT001
+def _norm_1(x: Tensor, axes: Axes, keep: bool) -> Tensor:
     return _sum(x.abs(), axes, keep)
 
 
-def _norm_2(x: Tensor, axes: Axes, keep: bool) -> Tensor:  # noqa: FBT001
+def _norm_2(x: Tensor, axes: Axes, keep: bool) -> Tensor:
     """torch's own, whose derivative at 0 is 0 and not NaN; of whole numbers, cut towards zero."""
     if x.is_floating_point():
         norm: Tensor = torch.linalg.vector_norm(x, 2, axes, keep)
@@ -80,15 +80,15 @@ def _norm_2(x: Tensor, axes: Axes, keep: bool) -> Tensor:  # noqa: FBT001
     return x.double().square().sum(axes, keep).sqrt().to(x.dtype)
 
 
-def _sum_of_squares(x: Tensor, axes: Axes, keep: bool) -> Tensor:  # noqa: FBT001
+def _sum_of_squares(x: Tensor, axes: Axes, keep: bool) -> Tensor:
     return _sum(x * x, axes, keep)
 
 
-def _log_of_sum(x: Tensor, axes: Axes, keep: bool) -> Tensor:  # noqa: FBT001
+def _log_of_sum(x: Tensor, axes: Axes, keep: bool) -> Tensor:
     return x.sum(axes, keep).log().to(x.dtype)
 
 
-def _log_of_sum_of_exp(x: Tensor, axes: Axes, keep: bool) -> Tensor:  # noqa: FBT001
+def _log_of_sum_of_exp(x: Tensor, axes: Axes, keep: bool) -> Tensor:
     return torch.logsumexp(x if x.is_floating_point() else x.double(), axes, keep).to(x.dtype)
 
 
@@ -129,7 +129,7 @@ for _op_type, (_reduction, _attribute, _given) in _REDUCTIONS.items():
     _declare(_op_type, _reduction, _attribute, _given)
 
 
-def _reduced(reduction: Reduction, x: Tensor, axes: Sequence[int] | None, keep: bool) -> Tensor:  # noqa: FBT001
+def _reduced(reduction: Reduction, x: Tensor, axes: Sequence[int] | None, keep: bool) -> Tensor:
     """Along the axes; without any, along all. A single number has one axis for the while."""
     if x.dim() == 0:
         return reduction(x[None], [0], False)

@@ -1,8 +1,13 @@
+from dataclasses import replace
+
 import pytest
-from attributor.api.mapping.paths import path_kinds
+from attributor.api.mapping.paths import layer, layer_names, path_kinds, saturation
+from attributor.api.schemas.bodies import AttributionBody
+from attributor.api.schemas.explanation import LayerBody, SaturationBody
 from attributor.errors import InvalidRequest, InvalidShape, UnknownLayer, UnsupportedByModel
 from attributor.jobs.explanation import Gamma, GammaKind, Layer, Quantity
-from unit.api.models import DIGITS, HOUSE, IMAGE, PATIENTS, PIXELS, PRICES, REVIEWS, TOKENS, spec
+from attributor.jobs.model import DeclaredLayer
+from unit.api.models import DIGITS, HOUSE, IMAGE, LAYERS, PATIENTS, PIXELS, PRICES, REVIEWS, TOKENS, spec
 from unit.api.models import PHOTO as PHOTO_INPUT
 from unit.api.models import RECORD as RECORD_INPUT
 
@@ -142,3 +147,31 @@ def test_an_unknown_layer_is_refused_with_what_is_there(fields, field, hint):
     with pytest.raises(UnknownLayer) as refused:
         spec(**fields)
     assert (refused.value.field, hint in refused.value.detail) == (field, True)
+
+
+STEM = replace(DIGITS, layers={"stem": DeclaredLayer("stem", "convolutions.2"), "head": DeclaredLayer("head", "x.y")})
+
+
+def test_a_name_of_the_manifest_stands_for_its_module():
+    asked = LayerBody(name="stem")
+    assert layer(asked, STEM, LAYERS) == layer(asked, STEM, None) == Layer("convolutions.2")
+    assert layer(LayerBody(name="convolutions.2"), STEM, LAYERS) == Layer("convolutions.2")
+    assert saturation(SaturationBody(layers=["classifier.1", "head"]), STEM, LAYERS).layers == ("classifier.1", "x.y")
+
+
+def test_the_names_that_were_asked_by_are_kept_by_module():
+    body = AttributionBody.model_validate(
+        {
+            "model": "digits",
+            "inputs": [{"image": PIXELS}],
+            "layer": {"name": "stem"},
+            "saturation": {"layers": ["classifier.1", "head"]},
+        }
+    )
+    assert layer_names(body, STEM) == {"convolutions.2": "stem", "x.y": "head"}
+    assert layer_names(body, DIGITS) == {}
+
+
+def test_names_of_the_manifest_are_suggested():
+    with pytest.raises(UnknownLayer, match="stem"):
+        layer(LayerBody(name="steam"), STEM, LAYERS)

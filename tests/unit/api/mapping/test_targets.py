@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
+from attributor.api.mapping.targets import require_positions, scales
 from attributor.errors import InvalidRequest, UnknownClass, UnsupportedByModel
 from attributor.jobs.explanation import Target, Term
-from attributor.jobs.model import OutputScale
-from unit.api.models import spec
+from attributor.jobs.model import InputKind, InputSpec, OutputKind, OutputScale, OutputSpec
+from unit.api.models import model, spec
 
 PROBABILITY, LOGIT, VALUE = OutputScale.PROBABILITY, OutputScale.LOGIT, OutputScale.VALUE
 
@@ -73,3 +75,21 @@ def test_a_target_that_the_model_has_not_is_refused(name, target, error, field, 
         spec(name, target=target)
     assert type(refused.value) is error
     assert (refused.value.field, detail in refused.value.detail) == (field, True), refused.value.detail
+
+
+def test_probabilities_have_no_logit():
+    votes = OutputSpec("out", ("no", "yes"), OutputKind.PROBABILITIES)
+    assert scales(votes) == (PROBABILITY, OutputScale.LOG_PROBABILITY)
+
+
+IDS = InputSpec("ids", InputKind.TOKENS, (8,), vocabulary=12, embedding="words", variable=True)
+LINES = model("lines", (IDS,), OutputSpec("logits", ("a", "b"), OutputKind.SEQUENCE, 8))
+
+
+def test_a_position_has_to_be_within_every_example_of_a_request():
+    inputs = [{"ids": np.zeros(n, np.int64)} for n in (5, 3)]
+    require_positions([Target(position=2), Target(position=-3), Target()], LINES, inputs)
+    for position in (3, -4):
+        with pytest.raises(InvalidRequest, match=r"inputs\.1, whose output has positions 0 to 2") as refused:
+            require_positions([Target(), Target(position=position)], LINES, inputs)
+        assert refused.value.field == "target.position"

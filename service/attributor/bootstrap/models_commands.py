@@ -1,0 +1,233 @@
+"""The commands `attributor models ...`: options to the registry, and what it finds to lines of text.
+
+Knows typer and settings; what needs torch is imported by the commands that do. Runs no service.
+"""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from attributor.bootstrap import models_text as text
+from attributor.registry.catalog import Bundle, FolderCatalog
+from attributor.registry.scaffold import Draft, Wishes, copied, name_from, next_version, place, write_draft
+from attributor.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, help="Look after the bundles in the model folder.")
+
+#: The status of a command that lacks something installed (EX_CONFIG of sysexits.h).
+_EXIT_CONFIG = 78
+
+Models = Annotated[Path | None, typer.Option("--models", help="The folder of bundles (default: models).")]
+Reference = Annotated[str, typer.Argument(help="A model: name, name@version or name@alias.")]
+References = Annotated[list[str] | None, typer.Argument(help="name, name@version or name@alias; all without one.")]
+Name = Annotated[str | None, typer.Option(help="The model's name (default: the file's).")]
+VersionOption = Annotated[str | None, typer.Option("--version", help="Its version (default: the next free number).")]
+Shapes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shape", help="name=3,224,224: an input's shape without the batch axis; of tokens the most of them."
+    ),
+]
+Vocabularies = Annotated[list[str] | None, typer.Option("--vocabulary", help="name=30522: how many ids there are.")]
+Labels = Annotated[
+    list[str] | None, typer.Option("--label", help="A class's or value's name; once for each, in order.")
+]
+Kind = Annotated[str | None, typer.Option("--output-kind", help="classes, probabilities, values or sequence.")]
+Columns = Annotated[str | None, typer.Option(help="Names of the columns of a table, separated by commas.")]
+ColumnsFile = Annotated[Path | None, typer.Option("--columns-from-csv", help="A CSV file whose first line names them.")]
+Task = Annotated[str | None, typer.Option(help="What a Hugging Face folder is for, if not what it was saved for.")]
+NoGradients = Annotated[bool, typer.Option("--no-gradients", help="ONNX: run it only; methods that perturb serve it.")]
+
+
+@app.command("new")
+def new_model(  # noqa: PLR0913 - an option each
+    source: Annotated[
+        str, typer.Argument(help="model.onnx, a Hugging Face folder, file.py:build or package.module:build.")
+    ],
+    models: Models = None,
+    name: Name = None,
+    version: VersionOption = None,
+    shape: Shapes = None,
+    vocabulary: Vocabularies = None,
+    label: Labels = None,
+    output_kind: Kind = None,
+    columns: Columns = None,
+    columns_from_csv: ColumnsFile = None,
+    task: Task = None,
+    no_gradients: NoGradients = False,
+) -> None:
+    """Make a bundle of a model that you have, and put it to the proof."""
+    wishes = Wishes(
+        shapes={key: _sizes(key, sizes) for key, sizes in _pairs("--shape", shape)},
+        vocabularies={key: _whole("--vocabulary", count) for key, count in _pairs("--vocabulary", vocabulary)},
+        labels=tuple(label or ()),
+        columns=_columns(columns, columns_from_csv),
+        output_kind=output_kind,
+        gradients=not no_gradients,
+    )
+    root = models if models is not None else Settings().models_dir
+    draft = _draft(source, wishes, task)
+    root.mkdir(parents=True, exist_ok=True)
+    chosen = name or name_from(_stem(source))
+    bundle = write_draft(draft, root, chosen, version or next_version(root, chosen), _stem(source, ending=True))
+    typer.echo(f"wrote {bundle.folder}")
+    for remark in draft.remarks:
+        typer.echo(f"    note: {remark}")
+    if not _proven(root, [bundle.info.ref]):
+        typer.echo(
+            f"{bundle.info.ref} is not served yet. Edit {bundle.folder / 'manifest.toml'}, then: attributor models "
+            f"seal {bundle.folder} && attributor models check {bundle.info.ref} --models {root}; or remove the folder.",
+            err=True,
+        )
+        raise typer.Exit(1)
+    typer.echo(f"serve it: attributor serve --models {root}")
+
+
+@app.command("add")
+def add_model(
+    bundle: Annotated[Path, typer.Argument(help="A finished bundle: the folder of one version, with its manifest.")],
+    models: Models = None,
+) -> None:
+    """Copy a finished bundle into the model folder, once it is verified and proven."""
+    root = models if models is not None else Settings().models_dir
+    root.mkdir(parents=True, exist_ok=True)
+    with copied(bundle, root) as arrived:
+        if not _proven(arrived.folder.parent.parent, [arrived.info.ref]):
+            typer.echo(f"{arrived.info.ref} was not added.", err=True)
+            raise typer.Exit(1)
+        placed = place(arrived, root)
+    typer.echo(f"added {placed.info.ref} at {placed.folder}")
+
+
+@app.command("list")
+def list_models(models: Models = None) -> None:
+    """List the bundles, and what is wrong with those that cannot be read. A star: what a bare name means."""
+    catalog = _catalog(models)
+    for info in catalog.all():
+        default = catalog.get(info.name).version == info.version
+        aliases = [alias for alias, version in catalog.aliases(info.name).items() if version == info.version]
+        typer.echo(text.listed(info, aliases, default=default))
+    for ref, problem in catalog.problems.items():
+        typer.echo(f"{ref:<26} cannot be read: {problem}", err=True)
+
+
+@app.command("show")
+def show_model(ref: Reference, models: Models = None) -> None:
+    """Show what a manifest says: inputs, output, baselines, layers, files, and what can explain the model."""
+    bundle: Bundle = _catalog(models).bundle(ref)
+    for line in text.shown(bundle):
+        typer.echo(line)
+
+
+@app.command("check")
+def check_models(refs: References = None, models: Models = None) -> None:
+    """Verify bundles: file hashes, proof at load, golden example. Fails if one fails."""
+    root = _folder(models)
+    if not _proven(root, refs):
+        raise typer.Exit(1)
+
+
+@app.command("seal")
+def seal_models(bundle: Annotated[Path, typer.Argument(help="The folder of one version.")]) -> None:
+    """Write the sizes and hashes of a bundle's files, as they are now, into its manifest."""
+    from attributor.registry.seal import seal
+
+    manifest = seal(bundle)
+    typer.echo(f"sealed {manifest.info.ref}, digest {manifest.info.digest[:12]}:")
+    for name, record in manifest.files.items():
+        typer.echo(f"    {name:<24} {record.size_bytes:>10} bytes  sha256 {record.sha256[:12]}")
+
+
+def _proven(root: Path, refs: Sequence[str] | None) -> bool:
+    """Whether there are such bundles and all pass; prints what was found of each."""
+    try:
+        from attributor.registry.registry import check_bundles
+    except ModuleNotFoundError as error:
+        raise _lacking(error) from error
+    settings = Settings(models_dir=root)
+    reports = check_bundles(root, refs, allow_torch_export=settings.worker.allow_torch_export)
+    for report in reports:
+        for line in text.checked(report):
+            typer.echo(line)
+    return bool(reports) and not any(report.reason for report in reports)
+
+
+def _draft(source: str, wishes: Wishes, task: str | None) -> Draft:
+    path = Path(source)
+    try:
+        if path.is_dir():
+            from attributor.registry.scaffold_huggingface import draft_huggingface
+
+            return draft_huggingface(path, wishes, task)
+        if task is not None:
+            raise typer.BadParameter("--task is for a Hugging Face folder")
+        if path.suffix == ".onnx":
+            if not path.is_file():
+                raise typer.BadParameter(f"there is no file {source}")
+            from attributor.registry.scaffold_onnx import draft_onnx
+
+            return draft_onnx(path, wishes)
+        if ":" in source:
+            from attributor.registry.scaffold_torch import draft_torch
+
+            return draft_torch(source, wishes)
+    except ModuleNotFoundError as error:
+        raise _lacking(error) from error
+    raise typer.BadParameter(f"{source} is {text.what_to_do_with(path)}")
+
+
+def _lacking(error: ModuleNotFoundError) -> typer.Exit:
+    extra = "huggingface" if error.name == "transformers" else "worker"
+    typer.echo(f"this needs {error.name}: pip install 'attributor[{extra}]'", err=True)
+    return typer.Exit(_EXIT_CONFIG)
+
+
+def _stem(source: str, *, ending: bool = False) -> str:
+    """What a source is called, without the folders that it lies in: they are nobody's business in a manifest."""
+    place, _, function = source.rpartition(":")
+    if place and not Path(source).exists():
+        return f"{Path(place).name}:{function}" if ending else Path(place).stem.rpartition(".")[2] or place
+    path = Path(source).resolve()
+    return path.name if ending or path.is_dir() else path.stem
+
+
+def _pairs(option: str, given: Sequence[str] | None) -> list[tuple[str, str]]:
+    pairs = [each.partition("=")[::2] for each in given or ()]
+    if any(not key or not value for key, value in pairs):
+        raise typer.BadParameter(f"{option} takes name=value, such as {option} image=3,224,224")
+    return pairs
+
+
+def _sizes(name: str, sizes: str) -> tuple[int, ...]:
+    return tuple(_whole(f"--shape {name}", size) for size in sizes.split(","))
+
+
+def _whole(option: str, number: str) -> int:
+    if not number.strip().isdecimal() or int(number) < 1:
+        raise typer.BadParameter(f"{option} takes whole numbers from 1, not {number!r}")
+    return int(number)
+
+
+def _columns(names: str | None, table: Path | None) -> tuple[str, ...]:
+    if names is not None and table is not None:
+        raise typer.BadParameter("--columns and --columns-from-csv say the same twice")
+    if table is None:
+        return tuple(name.strip() for name in names.split(",")) if names else ()
+    if not table.is_file():
+        raise typer.BadParameter(f"there is no file {table}")
+    with table.open(newline="", encoding="utf-8-sig") as file:
+        return tuple(name.strip() for name in next(csv.reader(file), []))
+
+
+def _folder(models: Path | None) -> Path:
+    root = models if models is not None else Settings().models_dir
+    if not root.is_dir():
+        raise typer.BadParameter(f"there is no model folder at {root}; pass --models DIR")
+    return root
+
+
+def _catalog(models: Path | None) -> FolderCatalog:
+    return FolderCatalog(_folder(models))

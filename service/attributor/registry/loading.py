@@ -1,0 +1,148 @@
+"""One bundle into memory: the first time with its proof, again without, when it was unloaded in between. And out.
+
+Knows torch through the loader and the runtime. Knows no other model, no budget, no requests.
+"""
+
+import gc
+import time
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from attributor.errors import BundleError
+from attributor.jobs.model import ModelInfo, ModelReport, Readiness
+from attributor.registry.catalog import Bundle
+from attributor.registry.files import read_verified
+from attributor.registry.foreign import describe
+from attributor.registry.golden import GOLDEN, check_golden
+from attributor.registry.loader import LoadedBundle, load_bundle, unload
+from attributor.registry.probe import PASSED, layers, prove
+from attributor.registry.reference import read_references
+from attributor.registry.residents import Resident
+from attributor.registry.sources import readers
+from attributor.runtimes.torch_runtime import TorchModel
+
+#: The names of the checks of the golden example and of the reference set in a report.
+_GOLDEN_CHECK = "golden"
+_REFERENCE_CHECK = "reference_set"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where models run: a torch device, and the most points of one pass there; and whether programs of torch.export,
+    whose loading can run code, are trusted."""
+
+    device: str
+    max_points: int
+    allow_torch_export: bool = False
+
+
+@dataclass(slots=True)
+class _Findings:
+    """What is found on the way, also where it ends in a failure."""
+
+    checks: dict[str, str] = field(default_factory=dict)
+    layers: dict[str, str] = field(default_factory=dict)
+    memory_bytes: int = 0
+    seconds_per_evaluation: float | None = None
+
+
+def load_first(bundle: Bundle, place: Place) -> tuple[Resident | None, ModelReport]:
+    """Loads a bundle and puts it to the proof; None where it must not serve, for the reason in the report.
+
+    Never raises for what the bundle does.
+    """
+    found = _Findings()
+    resident: Resident | None = None
+    reason: str | None = None
+    try:
+        resident = _proved(bundle, place, found)
+    except BundleError as error:
+        reason = error.detail
+    except SystemExit as error:
+        reason = f"Loading failed: its code tried to end the process ({error})."
+    except Exception as error:  # foreign code: whatever it raises fails this model, and this one only
+        reason = f"Loading failed: {describe(error)}."
+    return resident, _report(bundle.info, reason, found)
+
+
+def load_again(bundle: Bundle, place: Place) -> Resident:
+    """Loads a bundle that has passed in this process: its hashes are verified again, its proof holds for equal files.
+
+    Raises BundleError with the reason why it cannot be loaded any more.
+    """
+    try:
+        references = read_references(bundle.folder, bundle.manifest)
+        loaded = load_bundle(bundle, allow_torch_export=place.allow_torch_export)
+        loaded.module.to(place.device)
+        return Resident(_model(loaded, bundle.info, place), bundle.info, references, _memory_bytes(loaded, bundle))
+    except BundleError:
+        raise
+    except OSError as error:
+        raise BundleError(f"{error.filename or bundle.folder.name} cannot be read: {error.strerror}.") from error
+    except (Exception, SystemExit) as error:
+        raise BundleError(f"Loading failed: {type(error).__name__}: {error}.") from error
+
+
+def forget_code(info: ModelInfo) -> None:
+    """After the last use of a model: takes its code out of Python's modules, and gives its memory back."""
+    unload(info)
+    gc.collect()  # modules may hold themselves in a circle
+    torch.cuda.empty_cache()  # does nothing where no GPU is in use
+
+
+def _proved(bundle: Bundle, place: Place, found: _Findings) -> Resident:
+    """Raises BundleError with the reason why it must not serve, and whatever the bundle's code raises."""
+    info = bundle.info
+    references = read_references(bundle.folder, bundle.manifest)
+    if references:
+        found.checks[_REFERENCE_CHECK] = PASSED
+    # The place for trials in a process that may die: before anything of the bundle is loaded into this one.
+    loaded = load_bundle(bundle, allow_torch_export=place.allow_torch_export)
+    loaded.module.to(place.device)
+    found.layers.update(layers(loaded.module))
+    found.memory_bytes = _memory_bytes(loaded, bundle)
+    proof = prove(loaded, info, references, place.device)
+    found.checks.update(proof.checks)
+    if proof.problem is not None:
+        raise BundleError(proof.problem)
+    model = _model(loaded, info, place)
+    sources = readers(bundle.folder, bundle.manifest)  # also without an example: a broken tokenizer must not serve
+    if GOLDEN in bundle.manifest.files:
+        data = read_verified(bundle.folder, GOLDEN, bundle.manifest.files[GOLDEN])
+        problem = check_golden(model, info, data, sources)
+        found.checks[_GOLDEN_CHECK] = problem or PASSED
+        if problem is not None:
+            raise BundleError(problem)
+    return Resident(model, info, references, found.memory_bytes)
+
+
+def _model(loaded: LoadedBundle, info: ModelInfo, place: Place) -> TorchModel:
+    return TorchModel(loaded.module, info, place.device, place.max_points, loaded.paths)
+
+
+def _memory_bytes(loaded: LoadedBundle, bundle: Bundle) -> int:
+    """Of parameters and buffers. Where there are none (a graph that onnxruntime runs): of the bundle's files, which is
+    about what such a session holds."""
+    return _tensor_bytes(loaded.module) or sum(record.size_bytes for record in bundle.manifest.files.values())
+
+
+def _tensor_bytes(module: nn.Module) -> int:
+    return sum(each.numel() * each.element_size() for each in (*module.parameters(), *module.buffers()))
+
+
+def _report(info: ModelInfo, reason: str | None, found: _Findings) -> ModelReport:
+    return ModelReport(
+        ref=info.ref,
+        digest=info.digest,
+        readiness=Readiness.READY if reason is None else Readiness.FAILED,
+        reason=reason,
+        layers=tuple(found.layers),
+        checks=dict(found.checks),
+        reported_at=time.time(),
+        layer_types=tuple(found.layers.values()),
+        loaded=reason is None,
+        memory_bytes=found.memory_bytes,
+        seconds_per_evaluation=found.seconds_per_evaluation,
+    )

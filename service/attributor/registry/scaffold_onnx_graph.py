@@ -1,0 +1,72 @@
+"""What a scaffold asks of an ONNX graph: who makes a tensor, who looks ids up, how large an output is.
+
+Knows onnx's messages. Knows nothing of manifests.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import onnx
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
+
+#: An embedding is a table: ids by dimensions.
+_TABLE_AXES = 2
+#: Operators that hand on what they are given.
+_PASSING = ("Identity", "Cast")
+
+
+class Graph:
+    """A graph with its nodes by what they make and use."""
+
+    def __init__(self, model: ModelProto) -> None:
+        self.proto = proto = model.graph
+        self._inferred = _inferred(model)
+        self.initializers: Mapping[str, TensorProto] = {tensor.name: tensor for tensor in proto.initializer}
+        self.maker: Mapping[str, NodeProto] = {name: node for node in proto.node for name in node.output if name}
+
+    @property
+    def nodes(self) -> Sequence[NodeProto]:
+        """All nodes, also those in the bodies of If, Loop and Scan."""
+        found: list[NodeProto] = []
+        waiting = [self.proto]
+        while waiting:
+            for node in waiting.pop().node:
+                found.append(node)
+                waiting.extend(each.g for each in node.attribute if each.type == AttributeProto.GRAPH)
+        return found
+
+    def lookup(self, name: str) -> tuple[int, str] | None:
+        """Rows of the table in which the ids `name` are looked up, and the tensor of what is found there."""
+        names = {name}
+        for node in self.proto.node:  # in an order in which each comes after what it uses
+            if node.op_type in _PASSING and node.input[0] in names:
+                names.add(node.output[0])
+            if node.op_type != "Gather" or node.input[1] not in names or attribute(node, "axis", 0) != 0:
+                continue
+            table = self.initializers.get(node.input[0])
+            if table is not None and len(table.dims) == _TABLE_AXES and table.data_type != TensorProto.INT64:
+                return table.dims[0], node.output[0]
+        return None
+
+    def dims(self, name: str) -> list[int | None] | None:
+        """The shape of an output or inner tensor, None for what is open, as far as the file says or onnx infers it."""
+        for graph in (self._inferred, self.proto):
+            for value in (*graph.output, *graph.value_info):
+                if value.name == name and value.type.tensor_type.HasField("shape"):
+                    return [dim.dim_value or None for dim in value.type.tensor_type.shape.dim]
+        return None
+
+
+def attribute(node: NodeProto, name: str, default: Any = None) -> Any:
+    """The value of a node's attribute."""
+    for each in node.attribute:
+        if each.name == name:
+            return onnx.helper.get_attribute_value(each)
+    return default
+
+
+def _inferred(model: ModelProto) -> GraphProto:
+    try:
+        return onnx.shape_inference.infer_shapes(model).graph
+    except Exception:  # the file's own fault, which whoever runs it will name better
+        return model.graph
