@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from attributor.registry.seal import seal
-from bundle_nets import ARC, LAYERED, REGRESSION, SEQUENCE, TOKENS, TWO_INPUTS
+from bundle_nets import ARC, LAYERED, REGRESSION, SEQUENCE, TEXTS, TOKENS, TWO_INPUTS
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
@@ -313,3 +313,19 @@ def reference_bundle(root: Path, name: str = "known") -> Path:
     """The layered net on four features, with 40 references, of two predicted classes."""
     rows = np.random.default_rng(3).normal(scale=2.0, size=(40, 4)).astype(np.float32)
     return write_bundle(root, name, code=LAYERED, inputs=4, labels=3, references=rows)
+
+
+def text_bundle(root: Path, name: str = "texts") -> Path:
+    """Tokens `ids`, 1 to 9 of a vocabulary of 12 (pad 0), and their `mask`; 3 labels. The default baseline is pads."""
+    tokens = {"kind": "tokens", "shape": [9], "variable": True}
+    return write_model(
+        root,
+        name,
+        code=TEXTS,
+        inputs=[
+            {"name": "ids", **tokens, "vocabulary": 12, "embedding": "embedding", "pad_id": 0},
+            {"name": "mask", **tokens, "vocabulary": 2, "attributed": False},
+        ],
+        output={"name": "logits", "labels": ["bad", "fair", "good"]},
+        baselines={"padding": {"ids": 0, "mask": 1}, "counting": {"ids": [1, 2, 3, 4, 5, 6, 7, 8, 9], "mask": 1}},
+    )

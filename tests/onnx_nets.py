@@ -60,7 +60,8 @@ class Encoder(nn.Module):
         self.head = nn.Linear(hidden, 2)
 
     def forward(self, embedded: Tensor, mask: Tensor) -> Tensor:
-        seen = mask[:, None, None, :].to(torch.bool)
+        # One row of the mask per query: onnxruntime's Attention does not broadcast them.
+        seen = mask[:, None, None, :].to(torch.bool).expand(-1, 1, embedded.shape[1], -1)
         y = embedded + self.places[: embedded.shape[1]]
         for layer in self.layers:
             y = layer(y, seen)

@@ -11,14 +11,13 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from onnx import TensorProto, numpy_helper
-from onnx.backend.test.case.test_case import TestCase
-from torch import Tensor
-
 from attributor.onnx_importer.module import import_model
 from attributor.onnx_importer.offenders import Refused
 from attributor.onnx_importer.reading import OLDEST_OPSET
+from onnx import TensorProto, numpy_helper
+from onnx.backend.test.case.test_case import TestCase
 from onnx_cases import node_cases, outcome
+from torch import Tensor
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
 _OURS = {
@@ -143,13 +142,13 @@ def wrong_gradients(op_type: str, left_out: str = "^$") -> list[str]:
 def run_both(
     node: onnx.NodeProto, opset: int, x: np.ndarray, weights: Mapping[str, np.ndarray], output: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What we and onnxruntime make of one node with the input `x`; the other inputs are stored. Of its first output,
+    """What we and onnxruntime make of one node with the input `x`; the other inputs are stored. Of its last output,
     which has an ONNX type."""
     graph = onnx.helper.make_graph(
         [node],
         "one",
         [onnx.helper.make_tensor_value_info("x", TensorProto.FLOAT, None)],
-        [onnx.helper.make_tensor_value_info(node.output[0], output, None)],
+        [onnx.helper.make_tensor_value_info(node.output[-1], output, None)],
         [numpy_helper.from_array(array, name) for name, array in weights.items()],
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)], ir_version=8)
@@ -158,5 +157,5 @@ def run_both(
     options.intra_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     theirs = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
-    (ours,) = import_model(data, output=node.output[0]).program([torch.from_numpy(x)])
+    (ours,) = import_model(data, output=node.output[-1]).program([torch.from_numpy(x)])
     return ours.numpy(), theirs

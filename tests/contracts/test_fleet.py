@@ -30,6 +30,15 @@ async def test_the_newest_report_on_each_model_is_known(fleet, report):
     assert await fleet.model_reports() == {"tumour@1": report, "digits@2": failed}
 
 
+async def test_a_report_that_is_taken_back_is_gone(fleet, report):
+    other = dataclasses.replace(report, ref="digits@2")
+    await fleet.report_model(report)
+    await fleet.report_model(other)
+    await fleet.forget_model("tumour@1")
+    await fleet.forget_model("nothing@1")
+    assert await fleet.model_reports() == {"digits@2": other}
+
+
 async def test_a_report_of_another_release_is_left_out(fleet, report, store, caplog):
     await fleet.report_model(report)
     await store.call("HSET", store.keys.key("models"), "new@1", b"ATB\xff\0\0\0\0")

@@ -107,9 +107,10 @@ def test_a_failing_new_version_leaves_the_old_one_serving(lively, models):
             assert served(client, "pear") == ("1", 2.0)
         eventually(lambda: state(client, "pear@2") == "failed", 10)
         assert served(client, "pear") == ("1", 2.0)
-        assert "influence each other" in problem(
-            client.post("/v1/attributions", json=asked("pear@2")), 503, "model_not_ready"
-        )["detail"]
+        assert (
+            "influence each other"
+            in problem(client.post("/v1/attributions", json=asked("pear@2")), 503, "model_not_ready")["detail"]
+        )
         listed = {model["version"]: model["default"] for model in client.get("/v1/models").json()["models"]}
         assert listed == {"1": True, "2": False}
 

@@ -28,7 +28,7 @@ from attributor.jobs.job import JobSpec
 from attributor.jobs.lengths import output_at
 from attributor.jobs.model import InputKind, InputSpec, ModelInfo, OutputKind, OutputScale, Tensors
 from attributor.jobs.result import AttributionResult, PathResult, ResultWarning
-from attributor.runtimes.guarding import require_example, require_tokens
+from attributor.runtimes.guarding import require_example
 from attributor.runtimes.targets import check_target, resolved_target
 
 Vectors = dict[str, NDArray[np.float64]]
@@ -90,8 +90,7 @@ def _prepare(loaded: Loaded, spec: JobSpec) -> None:
     for part in loaded.module.modules():
         if getattr(part, "inplace", False):
             part.inplace = False  # type: ignore[assignment]
-    if loaded.info.gradients:  # else its modules are not torch's, and tokens cannot be taken away
-        let_tokens_vanish(loaded.module, loaded.info.inputs)
+    let_tokens_vanish(loaded.module, loaded.info.inputs)
 
 
 def _of_input(loaded: Loaded, spec: JobSpec, number: int) -> tuple[PathResult, ...]:
@@ -204,17 +203,13 @@ def _row(outputs: NDArray[np.float32], target: Target) -> NDArray[np.float32]:
 
 def _baselines(loaded: Loaded, work: _Work) -> list[NamedBaseline]:
     info, question = work.question.info, work.question
-    found = [
+    return [
         baseline
         for n, spec in enumerate(question.explanation.baselines or (_default(info),))
         for baseline in resolve_baselines(
             [spec], question.example, info, loaded.reference, partial(question.generator, "baselines", 0, n)
         )
     ]
-    for each in loaded.attributed if not info.gradients else ():
-        for baseline in found:
-            require_tokens(each, baseline.tensors[each.name])
-    return found
 
 
 def _default(info: ModelInfo) -> BaselineSpec:

@@ -19,7 +19,7 @@ from attributor.engine.steps import Steps, together
 from attributor.engine.work import Work
 from attributor.errors import UnsupportedByModel
 from attributor.jobs.explanation import Method, SmoothForm, Smoothing
-from attributor.jobs.fitting import WITHOUT_GRADIENTS
+from attributor.jobs.fitting import cannot_explain
 from attributor.jobs.model import InputKind
 from attributor.jobs.result import InteriorGradients, PathResult
 from attributor.ports import Clock
@@ -84,12 +84,8 @@ def explain(clock: Clock) -> Procedure:
         method = METHODS.get(explanation.method)
         if method is None:
             raise UnsupportedByModel(f"{explanation.method} is not computed by the engine", field="method")
-        if not work.info.gradients and explanation.method not in WITHOUT_GRADIENTS:
-            raise UnsupportedByModel(
-                f"{explanation.method} needs gradients, and this model has none; choose one of "
-                + ", ".join(sorted(WITHOUT_GRADIENTS)),
-                field="method",
-            )
+        if reason := cannot_explain(explanation.method, work.info):
+            raise UnsupportedByModel(reason, field="method")
         copy = Copy(work.example, explanation.targets)
         if explanation.smoothing:
             outcome = yield from _smoothed(work, copy, method, explanation.smoothing)

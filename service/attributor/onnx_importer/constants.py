@@ -30,7 +30,10 @@ def to_array(tensor: Tensor) -> NDArray[Any]:
 
 
 class Constants(nn.Module):
-    """Values by number. Tensors are buffers, so they follow the module to its device and, for proofs, to float64."""
+    """Values by number. Tensors are buffers, so they follow the module to its device and, for proofs, to float64.
+
+    `moves`: how often that happened.
+    """
 
     #: float32 values become this dtype; follows `.double()`.
     _working: Tensor
@@ -39,6 +42,7 @@ class Constants(nn.Module):
         super().__init__()
         self.register_buffer("_working", torch.zeros(()), persistent=False)
         self.arrays: list[NDArray[Any] | None] = []
+        self.moves = 0
         self._tensors: list[Tensor] | None = None
 
     def add(self, value: NDArray[Any] | Tensor) -> int:
@@ -77,5 +81,6 @@ class Constants(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's
         super()._apply(fn, recurse)
+        self.moves += 1
         self._tensors = None
         return self

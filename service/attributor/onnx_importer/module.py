@@ -39,6 +39,7 @@ class OnnxModule(nn.Module):
         self.constants = constants
         self.input_taps = nn.ModuleList(Tap() for _ in dtypes)
         self.row_by_row = False
+        self._vmaps = True
         self._dtypes = tuple(dtypes)
         self._paths: dict[str, str] = {}
 
@@ -65,6 +66,10 @@ class OnnxModule(nn.Module):
         return self._tensor(found)
 
     def _by_rows(self, given: Sequence[Tensor]) -> Tensor:
+        """All rows in one go where torch has a rule for every node and nobody listens inside, else node by node."""
+        if self._vmaps and not any(part._forward_hooks for part in self.program.modules()):
+            found = torch.func.vmap(lambda *row: self._tensor(self.program(row)[0]))(*(value[:, None] for value in given))
+            return found[:, 0] if found.dim() > 1 and found.shape[1] == 1 else found
         (found,) = self.program([Rows(value[:, None]) for value in given])
         if type(found) is not Rows:
             raise RuntimeError("the output does not depend on the inputs")
@@ -89,8 +94,8 @@ class OnnxModule(nn.Module):
         """
         alone = torch.cat([self(*(value[[row]] for value in rows)) for row in range(len(rows[0]))])
         reasons = []
-        for row_by_row in (False, True):
-            self.row_by_row = row_by_row
+        for row_by_row, vmaps in ((False, False), (True, True), (True, False)):
+            self.row_by_row, self._vmaps = row_by_row, vmaps
             try:
                 together = self(*rows)
             except TooLarge:
@@ -103,7 +108,7 @@ class OnnxModule(nn.Module):
             reasons.append(f"shape {list(together.shape)}, not {list(alone.shape)}, or other values")
         raise Refused(
             f"A batch of {len(rows[0])} rows does not give what the rows give alone, neither as it is ({reasons[0]}) "
-            f"nor mapped row by row ({reasons[1]}). Export the file with a dynamic batch axis."
+            f"nor mapped row by row ({reasons[2]}). Export the file with a dynamic batch axis."
         )
 
 
@@ -140,6 +145,7 @@ def import_model(
     said = opsets(model)
     made = Compiled(Constants(), said, ArrayReader(external or {}))
     program, _ = compile_graph(graph, made, order, [name])
+    program.is_whole = True
     if made.offenders:
         raise refused(made.offenders, said.get("", 0))
     module = OnnxModule(program, made.constants, [declared[each].type.tensor_type.elem_type for each in order])

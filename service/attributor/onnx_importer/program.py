@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from attributor.onnx_importer.constants import Constants
 from attributor.onnx_importer.node import Value
+from attributor.onnx_importer.prepared import PreparedShapes
 from attributor.onnx_importer.step import Rows, Step
 
 
@@ -40,7 +41,8 @@ class Line:
 
 class Program(nn.Module):
     """A graph. `inputs`, `outer`: places of its inputs and of the values of an outer graph that it uses; `outputs`:
-    places of its outputs, or, for one that is known at import, the number of a constant, as -1 - number."""
+    places of its outputs, or, for one that is known at import, the number of a constant, as -1 - number. `is_whole`:
+    it is no body of a node, so that all that comes in are the caller's tensors."""
 
     def __init__(self, constants: Constants, n_places: int) -> None:
         super().__init__()
@@ -51,7 +53,10 @@ class Program(nn.Module):
         self.outer: tuple[int, ...] = ()
         self.outputs: tuple[int, ...] = ()
         self.n_places = n_places
+        self.is_whole = False
         self._constants = (constants,)
+        self._prepared = PreparedShapes()
+        self._moved = -1
 
     def append(self, line: Line) -> None:
         """Adds a step."""
@@ -71,6 +76,16 @@ class Program(nn.Module):
 
     def forward(self, inputs: Sequence[Any], outer: Sequence[Any] = ()) -> tuple[Any, ...]:
         """The outputs, tensors or host values; of rows, tensors with the rows in front."""
+        (constants,) = self._constants
+        if self._moved != constants.moves:
+            self._moved = constants.moves
+            self._prepared.clear()
+        places = self._prepared.run(self, inputs) if self.is_whole and _all_tensors(inputs) else None
+        if places is None:
+            places = self._places(inputs, outer)
+        return tuple(places[place] if place >= 0 else self._known(constants, -1 - place) for place in self.outputs)
+
+    def _places(self, inputs: Sequence[Any], outer: Sequence[Any]) -> list[Any]:
         places: list[Any] = [None] * self.n_places
         for place, value in zip(self.inputs, inputs, strict=True):
             places[place] = value
@@ -80,22 +95,24 @@ class Program(nn.Module):
         for line in self.lines:
             taken = [places[place] if place >= 0 else None for place in line.takes]
             found = line.step(*taken)
+            of_rows = mapped and any(type(value) is Rows for value in taken)
             if len(line.gives) == 1:
                 value = found[0] if isinstance(found, tuple) else found
-                places[line.gives[0]] = Rows(value) if mapped and _of_rows(value, taken) else value
+                places[line.gives[0]] = Rows(value) if of_rows and isinstance(value, Tensor) else value
             else:
-                self._give(line, found, places, mapped=mapped and any(type(value) is Rows for value in taken))
+                self.give(line, found, places, of_rows=of_rows)
             for place in line.frees:
                 places[place] = None
-        (constants,) = self._constants
-        return tuple(places[place] if place >= 0 else self._known(constants, -1 - place) for place in self.outputs)
+        return places
 
-    def _give(self, line: Line, found: Any, places: list[Any], *, mapped: bool) -> None:
+    @staticmethod
+    def give(line: Line, found: Any, places: list[Any], *, of_rows: bool = False) -> None:
+        """Puts the outputs of a line into their places, past whoever listens to one of them."""
         values = found if isinstance(found, tuple) else (found,)
         for place, tap, value in zip(line.gives, line.taps, values, strict=False):
             if place >= 0:
                 seen = value if tap is None else tap(value)
-                places[place] = Rows(seen) if mapped and isinstance(seen, Tensor) else seen
+                places[place] = Rows(seen) if of_rows and isinstance(seen, Tensor) else seen
 
     @staticmethod
     def _known(constants: Constants, number: int) -> Value:
@@ -103,6 +120,5 @@ class Program(nn.Module):
         return constants.tensors[number] if kept is None else kept
 
 
-def _of_rows(value: Any, taken: Sequence[Any]) -> bool:
-    return isinstance(value, Tensor) and any(type(each) is Rows for each in taken)
-
+def _all_tensors(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, Tensor) for value in values)

@@ -4,7 +4,8 @@ Knows the conventions of `node` about tensors and host values. Knows no graph.
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +64,37 @@ def kept(number: int) -> Callable[[], Tensor]:
     return current
 
 
+@dataclass(slots=True)
+class Reading:
+    """Whether a step looked at the value of a tensor to learn a size."""
+
+    any: bool = False
+
+
+@contextmanager
+def reading_values() -> Iterator[Reading]:
+    """Within the context, sees whether sizes are made of values; the answer stands when the context is left."""
+    _running.read = False
+    reading = Reading()
+    try:
+        yield reading
+    finally:
+        reading.any = _running.read
+
+
+def run_prepared(step: "Step", arguments: Sequence[Any]) -> Any:
+    """The function of a step on arguments that are as it wants them. Raises NodeError, TooLarge."""
+    _running.step = step
+    try:
+        return step.function(*arguments)
+    except torch.OutOfMemoryError:
+        raise
+    except TooLarge as error:
+        raise error if error.placed else TooLarge(f"{step.label} {error}", placed=True) from None
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise error if isinstance(error, NodeError) else NodeError(step.label, error) from error
+
+
 class NodeError(RuntimeError):
     """A node could not be computed in a pass; says which, and what torch said."""
 
@@ -89,7 +121,7 @@ class Step(nn.Module):
         self.layer_type = ""
         self.label = ""
         self.bodies = nn.ModuleDict(bodies)
-        self._function = function
+        self.function = function
         self._coming = [place for place, number in enumerate(known) if number is None]
         self._numbers = [(place, number) for place, number in enumerate(known) if number is not None and number >= 0]
         self._host = frozenset(host)
@@ -108,12 +140,29 @@ class Step(nn.Module):
             return self._mapped(coming)
         return self._compute(coming)
 
+    def without_hooks(self, coming: Sequence[Value]) -> Any:
+        """As a call, past whoever listens."""
+        return self._compute(coming)
+
+    def arguments(self, coming: Sequence[Value]) -> tuple[list[Any], Sequence[int]]:
+        """All arguments of the function, known ones and `coming`, each where and as it wants them; and the places of
+        `coming` among them. None among them stays None: to be filled in."""
+        return self._placed(coming, on_host=False), self._coming
+
     def _compute(self, coming: Sequence[Value]) -> Any:
-        (constants,) = self._in_tuple
+        on_host = self._hostable and all(value is None or isinstance(value, np.ndarray) for value in coming)
+        arguments = self._placed(coming, on_host=on_host)
+        _running.step = self
+        if self.bodies:
+            arguments = self._split(arguments)
+        found = run_prepared(self, arguments)
+        return _as_host(found, self.constants) if on_host else found
+
+    def _placed(self, coming: Sequence[Value], *, on_host: bool) -> list[Any]:
+        constants = self.constants
         arguments: list[Any] = [None] * self._n
         for place, value in zip(self._coming, coming, strict=False):
             arguments[place] = value
-        on_host = self._hostable and all(value is None or isinstance(value, np.ndarray) for value in coming)
         for place, number in self._numbers:
             arguments[place] = constants.array(number) if on_host or place in self._host else constants.tensors[number]
         for place in range(self._n):
@@ -122,19 +171,9 @@ class Step(nn.Module):
                 if place not in self._host:
                     arguments[place] = _as_tensor(value, constants, on_host=on_host)
             elif place in self._host and value is not None:
+                _running.read = True
                 arguments[place] = to_array(value)
-        _running.step = self
-        if self.bodies:
-            arguments = self._split(arguments)
-        try:
-            found = self._function(*arguments)
-        except torch.OutOfMemoryError:
-            raise
-        except TooLarge as error:
-            raise error if error.placed else TooLarge(f"{self.label} {error}", placed=True) from None
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            raise error if isinstance(error, NodeError) else NodeError(self.label, error) from error
-        return _as_host(found, constants) if on_host else found
+        return arguments
 
     def _split(self, arguments: list[Any]) -> list[Any]:
         """The node's own arguments; the others are put where its bodies find them."""

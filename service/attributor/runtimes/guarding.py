@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from attributor.errors import InvalidInput, InvalidShape, UnsupportedByModel
+from attributor.errors import InvalidInput, InvalidShape
 from attributor.jobs.model import NO_TOKEN, InputKind, InputSpec, Tensors
 
 
@@ -49,13 +49,3 @@ def require_fit(spec: InputSpec, values: NDArray[Any]) -> None:
         wrong = lowest if lowest < least else highest
         last = "" if spec.vocabulary is None else f" to {spec.vocabulary - 1}"
         raise InvalidInput(f"the input '{spec.name}' takes token ids from 0{last}, not {wrong}", field=field)
-
-
-def require_tokens(spec: InputSpec, values: NDArray[Any]) -> None:
-    """Of a baseline, where tokens are given to the model as they are: raises UnsupportedByModel for no token."""
-    if spec.kind is InputKind.TOKENS and (values == NO_TOKEN).any():
-        raise UnsupportedByModel(
-            f"the tokens of '{spec.name}' have no embedding in this model that could be zero; choose a token: pad, "
-            "mask, or ids of your own",
-            field="baseline",
-        )

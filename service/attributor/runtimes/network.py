@@ -29,7 +29,7 @@ class Network:
 
     Raises ValueError for a token input whose embedding is missing in the manifest, shared with another input, or not of
     shape (rows, positions, ...); UnknownLayer, UnsupportedByModel for one that is not in the module, not float or not
-    called once. Of a model without gradients no embedding is looked for: its token ids are given as they are.
+    called once.
     """
 
     def __init__(self, module: nn.Module, info: ModelInfo, device: torch.device) -> None:
@@ -42,7 +42,7 @@ class Network:
         self._embeddings: dict[str, str] = {}
         self._tables: dict[str, nn.Module] = {}
         self._widths: dict[str, tuple[int, ...]] = {}
-        tokens = [spec for spec in info.inputs if spec.kind is InputKind.TOKENS and spec.attributed and info.gradients]
+        tokens = [spec for spec in info.inputs if spec.kind is InputKind.TOKENS and spec.attributed]
         for spec in tokens:
             if spec.embedding is None or spec.embedding in self._embeddings.values():
                 raise ValueError(f"Token input {spec.name!r} needs an embedding module of its own.")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from attributor.jobs.model import InputKind, InputSpec, Tensors
 from attributor.runtimes.curves import Curve, straight
-from attributor.runtimes.guarding import require_fit, require_tokens
+from attributor.runtimes.guarding import require_fit
 from attributor.runtimes.network import Network
 from attributor.runtimes.slots import Form, Slots
 
@@ -123,24 +123,19 @@ def run_at_inputs(
     """The network's outputs at leaves of the input space, and those of its modules `names`; a replacement goes before
     an embedding that is a leaf."""
     arguments, replaced = dict(held), {}
-    for spec in network.inputs:
-        if spec.name not in leaves:
-            continue
-        embedding = network.embedding(spec.name)
-        if embedding is not None:
-            replaced[embedding] = leaves[spec.name]
-        elif spec.kind is InputKind.TOKENS:
-            # Exact: float32 holds whole numbers up to 2 ** 24, and ids move on points only, as nothing asks gradients.
-            arguments[spec.name] = leaves[spec.name].round().long()
+    for name, leaf in leaves.items():
+        embedding = network.embedding(name)
+        if embedding is None:
+            arguments[name] = leaf
         else:
-            arguments[spec.name] = leaves[spec.name]
+            replaced[embedding] = leaf
     return network.run(arguments, {**replaced, **(replacements or {})}, names)
 
 
 def input_values(network: Network, tensors: Tensors) -> dict[str, Tensor]:
     """The leaves of the input space at an input.
 
-    Raises InvalidInput, InvalidShape for what no input has; UnsupportedByModel for no token where none can be left out.
+    Raises InvalidInput, InvalidShape for what no input has.
     """
     values = {}
     for spec in network.inputs:
@@ -150,8 +145,7 @@ def input_values(network: Network, tensors: Tensors) -> dict[str, Tensor]:
         if network.embedding(spec.name) is not None:
             values[spec.name] = network.embedded(spec.name, tensors)
         else:
-            require_tokens(spec, tensors[spec.name])
-            values[spec.name] = torch.tensor(tensors[spec.name], dtype=torch.float32, device=network.device)
+            values[spec.name] = network.argument(spec, tensors[spec.name])
     return values
 
 

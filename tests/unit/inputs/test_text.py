@@ -12,7 +12,7 @@ from attributor.jobs.model import InputKind, InputSpec, Part
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizer_files import FIRST, PAD, SEPARATOR, byte_level, word_piece
-from tokenizers import Tokenizer, models
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
 IDS = InputSpec(
     "input_ids",
@@ -162,6 +162,13 @@ def test_a_file_over_which_the_library_panics_is_told_too() -> None:
     document["model"]["continuing_subword_prefix"] = "a prefix longer than any token"
     with pytest.raises(BundleError, match="out of range for slice"):
         TextReader(json.dumps(document).encode(), [IDS])
+
+
+def test_a_pattern_of_the_file_that_would_take_for_ever_ends_in_a_refusal() -> None:
+    made = Tokenizer(models.WordLevel({"a": 0}, unk_token="a"))
+    made.pre_tokenizer = pre_tokenizers.Split(Regex("^(a+)+$"), "isolated")
+    with pytest.raises(InvalidInput, match=r"cannot read it: .*retry-limit"):
+        TextReader(made.to_str().encode(), [IDS]).read("a" * 60 + "c", field="f")
 
 
 def test_some_input_must_take_the_ids() -> None:

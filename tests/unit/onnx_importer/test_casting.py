@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from onnx import TensorProto, helper
-
 from attributor.onnx_importer.module import import_model
+from onnx import TensorProto, helper
 from onnx_operators import cases_of, misjudged, run_both, wrong_gradients
 
 

@@ -1,8 +1,7 @@
 import pytest
-
 from onnx_operators import misjudged
 
-OPERATORS = "And Or Xor Not Equal Greater GreaterOrEqual Less LessOrEqual IsNaN IsInf".split()
+OPERATORS = ["And", "Or", "Xor", "Not", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "IsNaN", "IsInf"]
 
 
 @pytest.mark.parametrize("op_type", OPERATORS)

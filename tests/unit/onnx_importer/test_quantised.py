@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
-
 from attributor.onnx_importer.module import import_model
 from attributor.onnx_importer.offenders import Refused
+from onnx import TensorProto, helper, numpy_helper
 from onnx_operators import cases_of, misjudged, wrong_gradients
 
 
@@ -19,7 +18,7 @@ def test_gradients_are_those_of_central_differences() -> None:
 @pytest.mark.parametrize("op_type", ["QuantizeLinear", "DynamicQuantizeLinear"])
 def test_rounding_is_refused_with_the_reason(op_type: str) -> None:
     for case in cases_of(op_type):
-        with pytest.raises(Refused, match="derivative is 0 everywhere|which no request can give|not computed"):
+        with pytest.raises(Refused, match=r"derivative is 0 everywhere|which no request can give|not computed"):
             import_model(case.model.SerializeToString(), output=case.model.graph.output[0].name)
 
 

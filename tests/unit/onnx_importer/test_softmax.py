@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
-
 from onnx_operators import misjudged, run_both, wrong_gradients
 
 OPERATORS = ("Softmax", "LogSoftmax", "Hardmax")
@@ -18,7 +17,9 @@ def test_gradients_are_those_of_central_differences(op_type: str) -> None:
 
 
 @pytest.mark.parametrize("op_type", OPERATORS)
-@pytest.mark.parametrize(("opset", "axis"), [(7, None), (7, 0), (11, 1), (11, 2), (12, 3), (12, -2), (13, 1), (13, None)])
+@pytest.mark.parametrize(
+    ("opset", "axis"), [(7, None), (7, 0), (11, 1), (11, 2), (12, 3), (12, -2), (13, 1), (13, None)]
+)
 def test_before_opset_13_all_axes_from_the_axis_on_are_one(op_type: str, opset: int, axis: int | None) -> None:
     x = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
     node = helper.make_node(op_type, ["x"], ["y"], **({} if axis is None else {"axis": axis}))

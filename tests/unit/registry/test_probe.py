@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,10 +15,12 @@ from bundles import (
     path_bundle,
     regression_bundle,
     sequence_bundle,
+    text_bundle,
     token_bundle,
     two_input_bundle,
     write_bundle,
 )
+from torch import nn
 
 configure_threads()
 
@@ -86,7 +90,11 @@ def test_a_model_of_its_rows_passes_everything(tmp_path, expression):
         ("z.detach()", "gradients", "No gradient reaches the input"),
         ("z.detach().requires_grad_()", "gradients", "No gradient reaches the input"),
         ("F.one_hot(z.argmax(1), 2).float()", "gradients", "No gradient reaches the input"),
-        ("1 / 0", "runs", "ZeroDivisionError: division by zero"),
+        ("z.squeeze(0)", "shapes", r"For a batch of 1 the model returns shape \[2\]"),
+        ("z + z[:2].sum() * (len(z) == 2)", "rows_independent", "the same rows in a batch of 2"),
+        ("z + z[4:].sum() * 0.01", "rows_independent", "the same row alone"),
+        ("z + (z - x[:, :1].detach().round() * z).abs().sqrt() * 0 / 0", "finite_outputs", "NaN or infinity"),
+        ("1 / 0", "runs", r"as declared \(features: float32 \[5, 2\]\): ZeroDivisionError: division by zero"),
         ("torch.zeros(3, 7) @ x", "runs", "RuntimeError"),
     ],
 )
@@ -143,12 +151,13 @@ def test_token_rows_are_ids_and_what_is_only_given_comes_from_the_reference_set_
         (sequence_bundle, ["embeddings"]),
         (layered_bundle, []),
         (path_bundle, ["paths"]),
+        (text_bundle, ["embeddings", "lengths"]),
     ],
 )
 def test_models_of_every_kind_pass(tmp_path, write, also):
     proof = proof_of(write(tmp_path))
     assert proof.problem is None
-    assert set(also) == proof.checks.keys() & {"embeddings", "paths"}
+    assert set(also) == proof.checks.keys() & {"embeddings", "lengths", "paths"}
     assert "rows_independent" in proof.checks
 
 
@@ -180,6 +189,24 @@ def changed(folder, file: str, old: str, new: str):
         (sequence_bundle, "model.py", ".cumsum(1)", ".sum(1)", "shapes", r"\[5, 9\]; \[5, 5, 9\] is needed"),
         (sequence_bundle, "model.py", ".cumsum(1)", ".cumsum(0)", "rows_independent", "influence each other"),
         (regression_bundle, "manifest.toml", '"price", ', "", "shapes", r"\[5, 1\] is needed"),
+        (token_bundle, "model.py", "nn.Embedding(12, 4)", "nn.Embedding(10, 4)", "embeddings", "say vocabulary = 10"),
+        (
+            text_bundle,
+            "model.py",
+            "self.places = nn.Embedding(9, 4)",
+            "self.places = nn.Embedding(8, 4)",
+            "lengths",
+            r"with 9 positions the model raised IndexError.*how many it takes at most in shape",
+        ),
+        (
+            text_bundle,
+            "model.py",
+            "mixed.sum(1)",
+            "mixed.sum(1) / (ids.shape[1] - 1)",
+            "lengths",
+            "with 1 position the outputs or gradients",
+        ),
+        (text_bundle, "model.py", "mixed.sum(1)", "mixed[:, :, 0]", "runs", r"ids: int64 \[5, 7\], mask: int64"),
         (path_bundle, "arcs.py", "0.5 * math.pi", "0.6 * math.pi", "paths", "Path 'arc' cannot be used"),
     ],
 )
@@ -188,3 +215,93 @@ def test_a_defect_of_any_kind_is_found(tmp_path, write, file, old, new, check, w
     assert list(proof.checks)[-1] == check
     with pytest.raises(AssertionError, match=words):
         raise AssertionError(proof.problem)
+
+
+def of_kind(folder, kind: str):
+    """The bundle, whose outputs are said to be of another kind."""
+    return changed(folder, "manifest.toml", "[output]", f'[output]\nkind = "{kind}"')
+
+
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        ("z.softmax(1)", None),
+        ("z", "probabilities.*Say .classes. if the outputs are logits"),
+        ("z.softmax(1) * 2", "a row misses adding up to 1 by 1"),
+        ("torch.cat([z[:, :1], 1 - z[:, :1]], 1)", "one of them is -"),
+    ],
+)
+def test_probabilities_have_to_be_some(tmp_path, expression, words):
+    folder = of_kind(write_bundle(tmp_path, "net", code=CODE.format(expression=expression)), "probabilities")
+    proof = proof_of(folder)
+    if words is None:
+        assert (proof.problem, proof.checks["output_scale"]) == (None, PASSED)
+        return
+    assert list(proof.checks)[-1] == "output_scale"
+    with pytest.raises(AssertionError, match=words):
+        raise AssertionError(proof.problem)
+
+
+def test_logits_that_look_like_probabilities_are_remarked_on_and_pass(tmp_path):
+    proof = proof_of_expression(tmp_path, "z.softmax(1)")
+    assert proof.problem is None
+    assert proof.checks["output_scale"].startswith(f"{PASSED}; but")
+    assert 'say kind = "probabilities"' in proof.checks["output_scale"]
+
+
+def test_a_gradient_that_is_no_number_on_the_way_from_the_baseline_is_found(tmp_path):
+    # Finite wherever it is evaluated; below zero its gradient is 0 times infinity.
+    code = CODE.format(expression="z + (x * (x > 0)).flatten(1).sqrt()")
+    folder = write_bundle(tmp_path, "net", code=code, image_shape=(1, 1, 2), baselines={"dark": -3.0})
+    proof = proof_of(folder)
+    assert list(proof.checks)[-1] == "gradients"
+    assert "NaN or infinity half-way from the default baseline" in proof.problem
+    assert "'image'" in proof.problem
+
+
+def test_a_gradient_that_is_no_number_at_the_baseline_itself_is_remarked_on(tmp_path):
+    proof = proof_of_expression(tmp_path, "z + x.abs().sqrt()")
+    assert proof.problem is None
+    assert "at the default baseline itself the gradient in 'features' has NaN" in proof.checks["gradients"]
+
+
+def test_a_default_baseline_without_a_score_is_found(tmp_path):
+    proof = proof_of_expression(tmp_path, "z + x.abs().log()")
+    assert "at the default baseline: declare another default" in proof.problem
+
+
+def test_what_an_evaluation_costs_is_measured(tmp_path):
+    proof = proof_of_expression(tmp_path, "z")
+    assert 0 < proof.seconds_in_batch < proof.seconds_per_evaluation < 1
+    assert proof.peak_bytes is None
+    assert proof_of_expression(tmp_path / "other", "z / 0").seconds_per_evaluation is None
+
+
+def test_a_model_without_gradients_is_proven_by_its_scores(tmp_path):
+    def trial(expression: str) -> Proof:
+        root = tmp_path / str(len(list(tmp_path.iterdir())))
+        bundle = open_bundle(write_bundle(root, "net", code=CODE.format(expression=expression)))
+        return prove(load_bundle(bundle), replace(bundle.info, gradients=False), {})
+
+    proof = trial("z.detach()")
+    assert proof.problem is None
+    assert proof.checks["gradients"] == "no gradients: perturbation methods only"
+    assert proof.seconds_per_evaluation > 0
+    assert list(trial("(z - z.mean(0)).detach()").checks)[-1] == "rows_independent"
+    assert list(trial("z.detach() / 0").checks)[-1] == "finite_outputs"
+
+
+def test_layers_go_by_the_names_and_types_that_a_module_gives_them():
+    class Step(nn.Module):
+        layer_type = "MatMul"
+
+    class Graph(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.steps = nn.ModuleList([Step(), nn.Tanh()])
+
+        @property
+        def named_layers(self):
+            return {"encoder/MatMul:0": self.steps[0], "out": self.steps[1]}
+
+    assert layers(Graph()) == {"encoder/MatMul:0": "MatMul", "out": "Tanh"}

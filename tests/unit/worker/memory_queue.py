@@ -1,6 +1,7 @@
 """A queue in memory, which can be away: a JobQueue and a Fleet for the tests of the worker."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ class MemoryQueue:
     released: list[str] = field(default_factory=list)
     away: bool = False
     beats: int = 0
+    renewed: Counter[str] = field(default_factory=Counter)
     most_held: int = 0
     reports: dict[str, ModelReport] = field(default_factory=dict)
     told: list[ModelReport] = field(default_factory=list)
@@ -61,6 +63,7 @@ class MemoryQueue:
     async def beat(self, progress) -> set[str]:
         self._answers()
         self.beats += 1
+        self.renewed += Counter(lease.job_id for lease in progress)
         return {lease.job_id for lease in progress if lease != self.leases.get(lease.job_id)} | (
             self.stop & {lease.job_id for lease in progress}
         )

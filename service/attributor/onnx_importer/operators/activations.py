@@ -71,7 +71,10 @@ def prelu(node: Node) -> Function:
         per_channel = x.dim() > 1 and slope.dim() == x.dim() - 1 and slope.shape[0] == channels == x.shape[1]
         if per_channel and x.is_floating_point():
             return F.prelu(x, slope.reshape(channels))
-        return torch.where(x < 0, slope * x, x)
+        found = torch.where(x < 0, slope * x, x)
+        if found.shape != x.shape:
+            raise ValueError(f"slopes of shape {list(slope.shape)} are wider than what they scale, {list(x.shape)}")
+        return found
 
     return compute
 
@@ -147,8 +150,8 @@ def _clip_by_attributes(node: Node) -> Function:
 
 
 def _clip_by_tensors(x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
-    above = x if low is None else torch.clamp(x, min=low)
-    return above if high is None else torch.clamp(above, max=high)
+    above = x if low is None else torch.clamp(x, min=low.reshape(()))
+    return above if high is None else torch.clamp(above, max=high.reshape(()))
 
 
 def _single(array: NDArray[Any] | None) -> float | None:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from attributor.onnx_importer.node import Function, Node, Unsupported, operator
+from attributor.onnx_importer.node import Function, Node, Unsupported, bounded, operator
 
 #: Epsilon of every normalisation's schema.
 _EPSILON = 1e-5
@@ -72,6 +72,8 @@ def group_normalization(node: Node) -> Function:
 
     def compute(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         if node.version < _SCALE_PER_CHANNEL:
+            if scale.shape != (groups,) or shift.shape != (groups,):
+                raise ValueError(f"a scale or shift of shape {list(scale.shape)} for {groups} groups")
             each = x.shape[1] // groups
             scale, shift = scale.repeat_interleave(each), shift.repeat_interleave(each)
         return torch.group_norm(x, groups, scale, shift, epsilon)
@@ -90,7 +92,7 @@ def layer_normalization(node: Node) -> Function:
         if scale.shape == shape and (shift is None or shift.shape == shape):
             return F.layer_norm(x, shape, scale, shift, epsilon)
         found = F.layer_norm(x, shape, None, None, epsilon) * scale
-        return found if shift is None else found + shift
+        return _of_shape(x, found if shift is None else found + shift)
 
     def with_statistics(x: Tensor, scale: Tensor, shift: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         axes = list(range(axis % x.dim(), x.dim()))
@@ -112,9 +114,16 @@ def rms_normalization(node: Node) -> Function:
         shape = x.shape[axis:]
         if scale.shape == shape and scale.dtype == x.dtype:
             return F.rms_norm(x, shape, scale, epsilon)
-        return F.rms_norm(x, shape, None, epsilon).to(scale.dtype) * scale
+        return _of_shape(x, F.rms_norm(x, shape, None, epsilon).to(scale.dtype) * scale)
 
     return compute
+
+
+def _of_shape(x: Tensor, found: Tensor) -> Tensor:
+    """What was found, if the scale did not widen it. Raises ValueError."""
+    if found.shape != x.shape:
+        raise ValueError(f"a scale or shift is wider than what it scales, of shape {list(x.shape)}")
+    return found
 
 
 def _require_float32_statistics(node: Node) -> None:
@@ -146,8 +155,9 @@ def local_response_normalization(node: Node) -> Function:
     before = (size - 1) // 2
 
     def compute(x: Tensor) -> Tensor:
-        n, channels = x.shape[:2]
-        squares = x.square().reshape(n, 1, channels, math.prod(x.shape[2:]))
+        n, channels, places = x.shape[0], x.shape[1], math.prod(x.shape[2:])
+        bounded(n, channels + size - 1, places)
+        squares = x.square().reshape(n, 1, channels, places)
         padded = F.pad(squares, (0, 0, before, size - 1 - before))
         mean = F.avg_pool2d(padded, (size, 1), stride=1).reshape(x.shape)
         return x / (alpha * mean + bias) ** beta

@@ -45,7 +45,7 @@ def _spread(value: Tensor, x: Tensor, axis: int, block: int) -> Tensor:
         return value.reshape([-1] + [1] * (x.dim() - 1 - at))
     if value.dim() != x.dim() or value.shape[at] != -(-n // block):
         raise ValueError(f"a scale or zero point of shape {list(value.shape)} for blocks of {block} in {list(x.shape)}")
-    return value.repeat_interleave(block, at).narrow(at, 0, n)
+    return value.repeat_interleave(min(block, n), at).narrow(at, 0, n)
 
 
 def _refuse(node: Node) -> Function:

@@ -106,7 +106,7 @@ def load(bundle: Bundle) -> nn.Module:
 def _be_quiet() -> None:
     """What matters of transformers' reports is said in errors; its bars and tables are not for a service's log."""
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    logging.set_verbosity_error()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 
 
 def _network(bundle: Bundle) -> PreTrainedModel:

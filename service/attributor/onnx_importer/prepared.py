@@ -1,0 +1,135 @@
+"""A program for inputs of one shape: what follows from the shape alone is computed once, the rest runs without questions.
+
+Graphs spend many nodes on sizes. For equal shapes they give equal values, so the first pass of a shape keeps them, with
+the arguments of every other node already in place. A graph whose sizes follow from values of its inputs is not prepared.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attributor.onnx_importer.step import Step, reading_values, run_prepared
+
+if TYPE_CHECKING:
+    from attributor.onnx_importer.program import Line, Program
+
+#: Shapes kept at a time. Ours: batches of an engine come in some tens of sizes.
+_MOST_SHAPES = 64
+#: Most elements of a tensor that follows from the shape alone and is kept; larger ones are made anew in every pass.
+_MOST_KEPT_ELEMENTS = 2**18
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A line whose arguments are in place but for those of `coming`: (place in the arguments, place in the program)."""
+
+    line: "Line"
+    step: Step
+    arguments: list[Any]
+    coming: tuple[tuple[int, int], ...]
+    give: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    known: list[Any]
+    lines: tuple[_Ready, ...]
+
+
+class PreparedShapes:
+    """Prepared programs of one program, by the shapes of its inputs."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[Any, ...], _Prepared | None] = OrderedDict()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "PreparedShapes":
+        return PreparedShapes()  # a copy of a module may be on its way to another device or dtype
+
+    def clear(self) -> None:
+        """After the constants have moved."""
+        self._kept.clear()
+
+    def run(self, program: "Program", inputs: Sequence[Tensor]) -> list[Any] | None:
+        """The program's places after the pass; None where it cannot be prepared, or not yet."""
+        key = tuple((value.shape, value.dtype) for value in inputs)
+        if key not in self._kept:
+            if any(part._forward_hooks for part in program.modules()):
+                return None  # whoever listens counts calls
+            self._kept[key] = _prepare(program, inputs)
+            if len(self._kept) > _MOST_SHAPES:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        prepared = self._kept[key]
+        return None if prepared is None else _run(prepared, program, inputs)
+
+
+def _run(prepared: _Prepared, program: "Program", inputs: Sequence[Tensor]) -> list[Any]:
+    places = prepared.known.copy()
+    for place, value in zip(program.inputs, inputs, strict=True):
+        places[place] = value
+    for ready in prepared.lines:
+        step = ready.step
+        if step._forward_hooks or step.bodies:
+            line = ready.line
+            found = step(*[places[place] if place >= 0 else None for place in line.takes])
+        else:
+            arguments = ready.arguments.copy()
+            for at, place in ready.coming:
+                arguments[at] = places[place]
+            found = run_prepared(step, arguments)
+        if ready.give >= 0:
+            places[ready.give] = found[0] if isinstance(found, tuple) else found
+        else:
+            program.give(ready.line, found, places)
+        for place in ready.line.frees:
+            places[place] = None
+    return places
+
+
+@torch.no_grad()
+def _prepare(program: "Program", inputs: Sequence[Tensor]) -> _Prepared | None:
+    """Runs the program once, slowly, and sees what followed from shapes alone."""
+    places: list[Any] = [None] * program.n_places
+    settled: set[int] = set()
+    for place, value in zip(program.inputs, inputs, strict=True):
+        places[place] = value
+    rest: list[Line] = []
+    with reading_values() as read:
+        for line in program.lines:
+            taken = [places[place] if place >= 0 else None for place in line.takes]
+            found = line.step.without_hooks(taken)
+            values = found if isinstance(found, tuple) else (found,)
+            for place, value in zip(line.gives, values, strict=False):
+                if place >= 0:
+                    places[place] = value
+            follows = all(place < 0 or place in settled for place in line.takes)
+            if _is_settled(values, follows=follows):
+                settled.update(place for place in line.gives if place >= 0)
+            else:
+                rest.append(line)
+    if read.any or any(line.step.layer_type == "NonZero" for line in program.lines):
+        return None
+    known = [value if place in settled else None for place, value in enumerate(places)]
+    return _Prepared(known, tuple(_ready(line, known, settled) for line in rest))
+
+
+def _is_settled(values: Sequence[Any], *, follows: bool) -> bool:
+    """Host values follow from shapes, wherever they come from; small tensors do if all that they are made of does."""
+    if all(value is None or isinstance(value, np.ndarray) for value in values):
+        return True
+    return follows and all(not isinstance(v, Tensor) or v.numel() <= _MOST_KEPT_ELEMENTS for v in values)
+
+
+def _ready(line: "Line", known: Sequence[Any], settled: set[int]) -> _Ready:
+    taken = [known[place] if place in settled else None for place in line.takes]
+    arguments, spots = line.step.arguments(taken)
+    coming = tuple(
+        (spot, place) for spot, place in zip(spots, line.takes, strict=True) if place >= 0 and place not in settled
+    )
+    give = line.gives[0] if len(line.gives) == 1 else -1
+    return _Ready(line, line.step, arguments, coming, give)
