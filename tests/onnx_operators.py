@@ -1,4 +1,4 @@
-"""Node cases by operator, with their weights in the file or not, and what central differences say of their gradients."""
+"""Node cases by operator, with their weights in the file or not, and central differences to hold gradients against."""
 
 import copy
 import dataclasses
@@ -62,8 +62,8 @@ def with_weights(case: TestCase) -> TestCase:
 def gradient_difference(case: TestCase) -> float | None:
     """How far autograd and a central difference lie apart, relative to the larger; in float64, in a random direction.
 
-    None for a case that is refused or has no floats in or out, or an input of no numbers. Inputs are finite, and moved a
-    little first, off kinks.
+    None for a case that is refused or has no floats in or out, or an input of no numbers. Inputs are finite, and moved
+    a little first, off kinks.
     """
     floats = [value.type.tensor_type.elem_type in _FLOATS for value in case.model.graph.input]
     output = case.model.graph.output[0]

@@ -73,6 +73,17 @@ class WorkerSettings(BaseModel):
         description="Whether programs of torch.export (`.pt2`) are loaded. Loading one can run any code that its maker "
         "put into it, so only where every one of them is trusted.",
     )
+    trial_timeout_s: float = Field(
+        120.0,
+        gt=0,
+        description="Longest trial of an ONNX file, in a process of its own, before it is loaded, seconds: an encoder of "
+        "BERT's size takes about thirty.",
+    )
+    trial_memory_bytes: int = Field(
+        16 * 2**30,
+        ge=2**30,
+        description="Most address space of such a trial, bytes; torch itself takes two to four GB of it.",
+    )
     max_active_jobs: int = Field(64, ge=1, description="Jobs computed together: enough to fill a pass with short ones.")
     beat_s: float = Field(0.5, gt=0, description="Interval of lease renewal, progress and cancellation, seconds.")
     step_timeout_s: float = Field(

@@ -39,7 +39,7 @@ def test_a_newcomers_graph_is_served_with_two_commands(tmp_path, launch):
     x = np.array([0.3, -0.2, 0.5])
     with httpx.Client(base_url=service.url, timeout=40) as client:
         tensor = {"shape": [3], "datatype": "FP32", "data": x.tolist()}
-        job = explained(client, {"model": "my", "inputs": [{"x": tensor}], "target": {"class": 0}})
+        job = explained(client, {"model": "my", "inputs": [{"x": tensor}], "target": {"class": 0, "scale": "logit"}})
     assert job["state"] == "succeeded", job["error"]
     (result,) = job["results"]
     # On a straight line from zero, the gradient of tanh(w . x) is a multiple of w.

@@ -17,6 +17,7 @@ from attributor.ports import Fleet
 from attributor.registry.catalog import FolderCatalog
 from attributor.registry.keeper import Keeper
 from attributor.registry.registry import Registry
+from attributor.registry.trial import TrialLimits
 from attributor.runtimes.torch_runtime import configure_threads
 from attributor.settings import Settings
 from attributor.storage.redis_fleet import RedisFleet
@@ -38,6 +39,7 @@ def run_worker(settings: Settings, redis_url: str) -> None:
         max_points=settings.worker.max_points,
         memory_bytes=settings.worker.model_memory_bytes,
         allow_torch_export=settings.worker.allow_torch_export,
+        trial=TrialLimits(settings.worker.trial_timeout_s, settings.worker.trial_memory_bytes),
     )
     lacking = [name for name in REQUIRED if importlib.util.find_spec(name) is None]
     if lacking:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from attributor.errors import BundleError
-from attributor.jobs.model import ModelInfo, ModelReport, Readiness
+from attributor.jobs.model import Framework, ModelInfo, ModelReport, Readiness
 from attributor.registry.catalog import Bundle
 from attributor.registry.files import read_verified
 from attributor.registry.foreign import describe
@@ -21,6 +21,7 @@ from attributor.registry.probe import PASSED, layers, prove
 from attributor.registry.reference import read_references
 from attributor.registry.residents import Resident
 from attributor.registry.sources import readers
+from attributor.registry.trial import TrialLimits, try_out
 from attributor.runtimes.torch_runtime import TorchModel
 
 #: The names of the checks of the golden example and of the reference set in a report.
@@ -31,10 +32,11 @@ _REFERENCE_CHECK = "reference_set"
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where models run: a torch device, and the most points of one pass there; and whether programs of torch.export,
-    whose loading can run code, are trusted."""
+    whose loading can run code, are trusted. `trial`: what a file that is not trusted may use before it is loaded."""
 
     device: str
     max_points: int
+    trial: TrialLimits = TrialLimits()
     allow_torch_export: bool = False
 
 
@@ -98,13 +100,18 @@ def _proved(bundle: Bundle, place: Place, found: _Findings) -> Resident:
     references = read_references(bundle.folder, bundle.manifest)
     if references:
         found.checks[_REFERENCE_CHECK] = PASSED
-    # The place for trials in a process that may die: before anything of the bundle is loaded into this one.
+    if info.framework is Framework.ONNX:  # fit for files that nobody trusts: not in this process first
+        trial = try_out(bundle.folder, place.trial)
+        found.checks.update(trial.checks)
+        if trial.problem is not None:
+            raise BundleError(trial.problem)
     loaded = load_bundle(bundle, allow_torch_export=place.allow_torch_export)
     loaded.module.to(place.device)
     found.layers.update(layers(loaded.module))
     found.memory_bytes = _memory_bytes(loaded, bundle)
     proof = prove(loaded, info, references, place.device)
     found.checks.update(proof.checks)
+    found.seconds_per_evaluation = proof.seconds_per_evaluation
     if proof.problem is not None:
         raise BundleError(proof.problem)
     model = _model(loaded, info, place)

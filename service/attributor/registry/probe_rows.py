@@ -61,7 +61,7 @@ def baseline_row(info: ModelInfo, positions: int | None) -> dict[str, NDArray[An
 
 def _given_rows(spec: InputSpec, start: NDArray[Any], references: NDArray[Any] | None, n_rows: int) -> NDArray[Any]:
     if references is not None:
-        return np.resize(references[:, : start.shape[0]] if spec.variable else references, (n_rows, *start.shape))
+        return np.resize(references, (n_rows, *start.shape))
     if spec.part in _CONSTANTS:
         return np.full((n_rows, *start.shape), _CONSTANTS[spec.part], start.dtype)
     return np.repeat(start[None], n_rows, axis=0)

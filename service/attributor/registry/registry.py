@@ -15,6 +15,7 @@ from attributor.ports import GradientModel
 from attributor.registry.catalog import Bundle, FolderCatalog
 from attributor.registry.loading import Place, forget_code, load_again, load_first
 from attributor.registry.residents import Resident, Residents
+from attributor.registry.trial import TrialLimits
 from attributor.runtimes.torch_runtime import DEFAULT_MAX_POINTS
 
 _log = logging.getLogger(__name__)
@@ -33,8 +34,9 @@ class Registry:
         max_points: int = DEFAULT_MAX_POINTS,
         memory_bytes: int | None = None,
         allow_torch_export: bool = False,
+        trial: TrialLimits = TrialLimits(),
     ) -> None:
-        self._place = Place(device, max_points, allow_torch_export=allow_torch_export)
+        self._place = Place(device, max_points, trial, allow_torch_export=allow_torch_export)
         self._memory_bytes = memory_bytes
         self._residents = Residents(memory_bytes)
         #: What was found of each model, and the bundle that it was found of, unless that could not be read.

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from attributor.onnx_importer.module import import_model
+from attributor.onnx_importer.step import NodeError
 from onnx import TensorProto, helper
 from onnx_operators import cases_of, misjudged, run_both, wrong_gradients
 
@@ -89,6 +90,12 @@ def test_the_derivative_of_prelu_reaches_its_slope_per_channel() -> None:
     slope = torch.full((3, 1, 1), 0.3, dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(program([x, slope])[0].sum(), slope)
     torch.testing.assert_close(gradient, x.clamp(max=0).sum((0, 2, 3)).reshape(3, 1, 1))
+
+
+def test_slopes_that_would_widen_their_input_are_an_error() -> None:
+    (case,) = [case for case in cases_of("PRelu") if case.name == "test_prelu_broadcast"]
+    with pytest.raises(NodeError, match="wider than what they scale"):
+        import_model(case.model.SerializeToString()).program([torch.ones(1, 5), torch.ones(7, 5)])
 
 
 def _same(op_type: str, opset: int, attributes: dict[str, float] | None = None, **weights: np.ndarray) -> None:

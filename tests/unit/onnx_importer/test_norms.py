@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import torch
 from attributor.onnx_importer.module import import_model
+from attributor.onnx_importer.node import TooLarge
 from attributor.onnx_importer.offenders import Refused
+from attributor.onnx_importer.step import NodeError
 from onnx import TensorProto, helper
 from onnx_operators import cases_of, misjudged, run_both, wrong_gradients
 
@@ -96,6 +98,27 @@ def test_numbers_are_divided_by_their_norm_and_zeros_stay(p: int, opset: int) ->
     )
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
     assert (ours[0, :, 0, 0] == 0).all()
+
+
+def test_a_neighbourhood_of_all_memory_is_not_computed() -> None:
+    graph = helper.make_graph(
+        [helper.make_node("LRN", ["x"], ["y"], size=2**40)],
+        "one",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+    )
+    module = import_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]).SerializeToString())
+    with pytest.raises(TooLarge):
+        module(torch.from_numpy(X))
+
+
+@pytest.mark.parametrize("op_type", ["LayerNormalization", "RMSNormalization"])
+def test_a_scale_that_would_widen_its_input_is_an_error(op_type: str) -> None:
+    (case, *_) = [case for case in cases_of(op_type) if len(case.model.graph.output) == 1 or op_type[0] == "L"]
+    program = import_model(case.model.SerializeToString(), output=case.model.graph.output[0].name).program
+    given = [torch.ones(1, 5), torch.ones(7, 5), torch.ones(5)][: len(case.model.graph.input)]
+    with pytest.raises(NodeError, match="wider than what it scales"):
+        program(given)
 
 
 def _both(op_type: str, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

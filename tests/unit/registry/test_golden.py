@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import orjson
 import pytest
@@ -6,8 +8,17 @@ from attributor.jobs.model import OutputScale
 from attributor.registry.catalog import open_bundle
 from attributor.registry.golden import GOLDEN, check_golden, write_golden
 from attributor.registry.loader import load_module
+from attributor.registry.seal import seal
 from attributor.runtimes.torch_runtime import TorchModel, configure_threads
-from bundles import LINEAR, regression_bundle, sequence_bundle, token_bundle, two_input_bundle, write_bundle
+from bundles import (
+    LINEAR,
+    regression_bundle,
+    sequence_bundle,
+    text_bundle,
+    token_bundle,
+    two_input_bundle,
+    write_bundle,
+)
 
 configure_threads()
 
@@ -81,6 +92,7 @@ def test_an_input_that_does_not_fit_is_refused_with_its_field(tmp_path):
 
 
 TENSOR = {"shape": [3], "data": [0.5, -1.0, 2.0]}
+ONES = {"shape": [4], "datatype": "INT64", "data": [1, 1, 1, 1]}
 MASK = {"shape": [6], "data": [1, 1, 1, 1, 0, 0]}
 
 
@@ -96,6 +108,7 @@ MASK = {"shape": [6], "data": [1, 1, 1, 1, 0, 0]}
         (token_bundle, {"ids": [4, 5, 6, 7], "mask": MASK}, "probability", {"ids": (6,)}),
         (regression_bundle, {"features": {"area": 1.0, "age": 0.5, "floor": -1.0}}, "value", {"features": (3,)}),
         (sequence_bundle, {"ids": [1, 2, 3, 4, 5]}, "probability", {"ids": (5,)}),
+        (text_bundle, {"ids": [4, 5, 6, 7], "mask": ONES}, "probability", {"ids": (4,)}),
     ],
 )
 def test_a_golden_example_of_any_kind_is_written_complete_and_passes(tmp_path, write, item, scale, shapes):
@@ -116,3 +129,43 @@ def test_a_sequence_is_read_at_its_last_position_and_any_other_can_be_named(tmp_
     assert "has score" in (verdict(folder, position=3) or "")
     for position in (5, None):
         assert "needs a position within" in (verdict(folder, position=position) or "")
+
+
+def test_attributions_of_another_length_than_the_input_are_found(tmp_path):
+    folder = text_bundle(tmp_path)
+    write_golden(folder, {"ids": [4, 5, 6, 7], "mask": ONES})
+    found = verdict(folder, attributions={"ids": [0.0] * 9})
+    assert "needs attributions of 'ids' in shape [4], as its input has" in (found or "")
+
+
+def said_to_be(folder, line: str):
+    """The bundle with a line more at the head of its manifest's table of the output."""
+    manifest = folder / "manifest.toml"
+    manifest.write_text(manifest.read_text().replace("[output]", f"[output]\n{line}"))
+    seal(folder)
+    return folder
+
+
+def test_probabilities_are_written_as_they_stand(tmp_path):
+    code = LINEAR.replace("return nn.functional.linear(x, self.weight, self.bias)",
+                          "return nn.functional.linear(x, self.weight, self.bias).softmax(1)")  # fmt: skip
+    logits = write_bundle(tmp_path / "logits", "linear")
+    votes = said_to_be(write_bundle(tmp_path / "votes", "linear", code=code), 'kind = "probabilities"')
+    for scale in (OutputScale.PROBABILITY, OutputScale.LOG_PROBABILITY):
+        documents = []
+        for folder in (logits, votes):
+            write_golden(folder, ITEM, scale=scale)
+            documents.append(orjson.loads((folder / GOLDEN).read_bytes()))
+        assert verdict(votes) is None
+        assert documents[0]["score"] == pytest.approx(documents[1]["score"], rel=1e-12)
+        np.testing.assert_allclose(*(each["attributions"]["features"] for each in documents), rtol=1e-9)
+    assert "have probability or log_probability" in (verdict(votes, scale="logit") or "")
+
+
+def test_a_model_without_gradients_has_no_golden_example(tmp_path):
+    folder = write_bundle(tmp_path, "linear")
+    write_golden(folder, ITEM)
+    bundle = open_bundle(folder)
+    info = replace(bundle.info, gradients=False)
+    found = check_golden(TorchModel(load_module(bundle), info), info, (folder / GOLDEN).read_bytes(), {})
+    assert "this model has no gradients; leave the file out" in (found or "")

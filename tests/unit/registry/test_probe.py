@@ -1,12 +1,10 @@
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from attributor.registry.catalog import open_bundle
 from attributor.registry.loader import load_bundle, load_module
 from attributor.registry.probe import PASSED, Proof, layers, prove
-from attributor.registry.probe_rows import probe_rows
 from attributor.registry.reference import read_references
 from attributor.registry.seal import seal
 from attributor.runtimes.torch_runtime import configure_threads
@@ -118,28 +116,6 @@ def test_layers_are_named(tmp_path):
     assert list(layers(module)) == ["0", "0.0", "1"]
     named = load_module(open_bundle(layered_bundle(tmp_path)))
     assert list(layers(named)) == ["stem", "stem.0", "stem.1", "body", "skip", "join", "head"]
-
-
-def test_probe_rows_lie_in_the_declared_domain_and_are_always_the_same(tmp_path):
-    image = open_bundle(write_bundle(tmp_path, "image", image_shape=(3, 4, 5))).info
-    rows = probe_rows(image, {}, 5, None)["image"]
-    assert rows.shape == (5, 3, 4, 5)
-    assert 0 <= rows.min() < rows.max() <= 1
-    assert torch.equal(rows, probe_rows(image, {}, 5, None)["image"])
-    table = open_bundle(write_bundle(tmp_path, "table", baselines={"far": [100.0, -1.0]})).info
-    rows = probe_rows(table, {}, 5, None)["features"].numpy()
-    assert np.all((rows[:, 0] > -2) & (rows[:, 0] < 202) & (rows[:, 1] >= -3) & (rows[:, 1] <= 1))
-    assert len(np.unique(rows)) == rows.size
-
-
-def test_token_rows_are_ids_and_what_is_only_given_comes_from_the_reference_set_or_the_baseline(tmp_path):
-    info = open_bundle(token_bundle(tmp_path)).info
-    masks = np.array([[1, 1, 1, 1, 1, 0], [1, 0, 0, 0, 0, 0]], np.float32)
-    rows = probe_rows(info, {"mask": masks}, 3, None)
-    assert rows["ids"].dtype == torch.int64
-    assert 0 <= rows["ids"].min() < rows["ids"].max() < 12
-    np.testing.assert_array_equal(rows["mask"], masks[[0, 1, 0]])
-    assert probe_rows(info, {}, 3, None)["mask"].tolist() == [[1.0] * 6] * 3
 
 
 @pytest.mark.parametrize(

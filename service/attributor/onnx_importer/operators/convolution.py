@@ -77,6 +77,8 @@ def _cropping(
         return [(p, q - a) for p, q, a in zip(windows.begins, windows.ends, added, strict=True)]
     found = []
     for size, n, a in zip(wanted, whole, added, strict=True):
+        if windows.same and n + a < size:
+            raise ValueError(f"ConvTranspose with auto_pad reaches {n + a} of {size} places; runtimes differ on the rest.")
         total = max(n + a - size, 0)
         first = total // 2 if windows.auto_pad == "SAME_UPPER" else total - total // 2
         found.append((first, n - first - size))

@@ -33,6 +33,9 @@ def _windows(node: Node) -> tuple[tuple[int, ...], Windows, bool]:
     if ceil and windows.auto_pad == "VALID":
         raise Unsupported("has auto_pad VALID with ceil_mode, on which ONNX's text and its runtimes differ")
     extents = windows.extents(kernel)
+    apart = any(stride > extent for stride, extent in zip(windows.strides, extents, strict=True))
+    if windows.same and (apart or set(windows.dilations) != {1}):
+        raise Unsupported("has auto_pad SAME with dilations or gaps between windows, on which ONNX's runtimes differ")
     if any(p >= e for pads in (windows.begins, windows.ends) for p, e in zip(pads, extents, strict=True)):
         raise Unsupported(f"has pads as large as its windows ({list(extents)}), which would hold nothing")
     return kernel, windows, ceil

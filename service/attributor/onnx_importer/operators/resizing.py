@@ -104,6 +104,8 @@ def _sampling(node: Node) -> Sampling:
             raise Unsupported(f"resizes by {said!r}, which we do not know")
     if found.antialias and found.mode == "nearest":
         raise Unsupported("smooths (antialias) what it takes from the nearest place")
+    if found.antialias and found.transformation not in ("half_pixel", "pytorch_half_pixel"):
+        raise Unsupported(f"smooths (antialias) at places by {found.transformation!r}, on which ONNX's runtimes differ")
     return found
 
 
