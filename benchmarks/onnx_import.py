@@ -29,13 +29,14 @@ class Case:
 
     net: str
     sizes: dict[str, int]
+    inputs: dict[str, int]
     files: tuple[tuple[Exporter, int], ...]
 
 
 CASES = (
-    Case("cnn", {"width": 32}, (("torchscript", 17), ("dynamo", 20))),
-    Case("transformer", {"layers": 4}, (("torchscript", 17), ("dynamo", 20), ("dynamo", 23))),
-    Case("lstm", {"hidden": 64}, (("torchscript", 17), ("dynamo", 20))),
+    Case("cnn", {"width": 32}, {}, (("torchscript", 17), ("dynamo", 20))),
+    Case("transformer", {"layers": 4, "hidden": 256}, {"positions": 64, "hidden": 256}, (("torchscript", 17), ("dynamo", 20), ("dynamo", 23))),
+    Case("lstm", {"hidden": 64}, {"positions": 32}, (("torchscript", 17), ("dynamo", 20))),
 )
 
 
@@ -45,9 +46,9 @@ def main() -> None:
     for case in CASES:
         module = net(case.net, **case.sizes)
         for exporter, opset in case.files:
-            imported = import_model(export(module, NETS[case.net].inputs(3, 0), exporter, opset))
+            imported = import_model(export(module, NETS[case.net].inputs(3, 0, **case.inputs), exporter, opset))
             for rows in BATCHES:
-                inputs = NETS[case.net].inputs(rows, 1)
+                inputs = NETS[case.net].inputs(rows, 1, **case.inputs)
                 first, second = interleaved(lambda: passes(module, inputs), lambda: passes(imported, inputs))
                 figures = f"{first * 1e3:>14.2f}{second * 1e3:>14.2f}{second / first:>8.2f}"
                 print(f"{case.net:<14}{exporter:<14}{opset:>6}{rows:>7}{figures}", flush=True)

@@ -119,13 +119,15 @@ def tree_bundle(root: Path, name: str = "trees", graph: bytes | None = None, **o
 
 
 def text_tokenizer() -> str:
-    """A tokenizer.json of WORDS: lower case, [CLS] in front and [SEP] at the end."""
+    """A tokenizer.json of WORDS: lower case, [CLS] in front and [SEP] at the end of each text."""
     vocabulary = {word: number for number, word in enumerate([*SPECIAL, *WORDS])}
     tokenizer = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = Lowercase()
     tokenizer.pre_tokenizer = BertPreTokenizer()
     tokenizer.post_processor = TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", SPECIAL.index("[CLS]")), ("[SEP]", SPECIAL.index("[SEP]"))]
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", SPECIAL.index("[CLS]")), ("[SEP]", SPECIAL.index("[SEP]"))],
     )
     tokenizer.add_special_tokens(SPECIAL)
     return tokenizer.to_str()

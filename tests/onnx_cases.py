@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from onnx.backend.test.case.node import collect_testcases
-from onnx.backend.test.case.test_case import TestCase
-
 from attributor.onnx_importer.constants import to_array, to_tensor
 from attributor.onnx_importer.module import import_model
 from attributor.onnx_importer.offenders import Refused
+from onnx.backend.test.case.node import collect_testcases
+from onnx.backend.test.case.test_case import TestCase
 
 #: Relative distance between neighbouring numbers.
 _HALF_SPACINGS = {"float16": 2.0**-10, "bfloat16": 2.0**-7}

@@ -17,6 +17,8 @@ Exporter = Literal["torchscript", "dynamo"]
 
 N_WORDS = 50
 N_POSITIONS = 12
+#: Positions that the transformers know.
+_MOST_POSITIONS = 128
 
 
 class Residual(nn.Module):
@@ -55,7 +57,7 @@ class Encoder(nn.Module):
 
     def __init__(self, hidden: int = 64, layers: int = 2, heads: int = 4) -> None:
         super().__init__()
-        self.places = nn.Parameter(torch.randn(N_POSITIONS, hidden) * 0.1)
+        self.places = nn.Parameter(torch.randn(_MOST_POSITIONS, hidden) * 0.1)
         self.layers = nn.ModuleList(Layer(hidden, heads) for _ in range(layers))
         self.head = nn.Linear(hidden, 2)
 
@@ -117,7 +119,7 @@ class Net:
     length, None if there is none."""
 
     make: Callable[..., nn.Module]
-    inputs: Callable[[int, int], tuple[Tensor, ...]]
+    inputs: Callable[..., tuple[Tensor, ...]]
     positions: int | None = None
 
 
@@ -125,23 +127,23 @@ def _pictures(rows: int, seed: int) -> tuple[Tensor, ...]:
     return (torch.randn(rows, 3, 64, 64, generator=_generator(seed)),)
 
 
-def _sequences(rows: int, seed: int) -> tuple[Tensor, ...]:
-    return (torch.randn(rows, N_POSITIONS, 16, generator=_generator(seed)),)
+def _sequences(rows: int, seed: int, positions: int = N_POSITIONS) -> tuple[Tensor, ...]:
+    return (torch.randn(rows, positions, 16, generator=_generator(seed)),)
 
 
-def _masks(rows: int) -> Tensor:
+def _masks(rows: int, positions: int) -> Tensor:
     """The last positions of every second row are padding."""
-    mask = torch.ones(rows, N_POSITIONS, dtype=torch.int64)
+    mask = torch.ones(rows, positions, dtype=torch.int64)
     mask[1::2, -3:] = 0
     return mask
 
 
-def _embeddings(rows: int, seed: int) -> tuple[Tensor, ...]:
-    return torch.randn(rows, N_POSITIONS, 64, generator=_generator(seed)), _masks(rows)
+def _embeddings(rows: int, seed: int, positions: int = N_POSITIONS, hidden: int = 64) -> tuple[Tensor, ...]:
+    return torch.randn(rows, positions, hidden, generator=_generator(seed)), _masks(rows, positions)
 
 
-def _words(rows: int, seed: int) -> tuple[Tensor, ...]:
-    return torch.randint(0, N_WORDS, (rows, N_POSITIONS), generator=_generator(seed)), _masks(rows)
+def _words(rows: int, seed: int, positions: int = N_POSITIONS) -> tuple[Tensor, ...]:
+    return torch.randint(0, N_WORDS, (rows, positions), generator=_generator(seed)), _masks(rows, positions)
 
 
 def _generator(seed: int) -> torch.Generator:

@@ -76,8 +76,7 @@ class WorkerSettings(BaseModel):
     trial_timeout_s: float = Field(
         120.0,
         gt=0,
-        description="Longest trial of an ONNX file, in a process of its own, before it is loaded, seconds: an encoder of "
-        "BERT's size takes about thirty.",
+        description="Longest trial of an ONNX file, in a process of its own, before it is loaded, seconds.",
     )
     trial_memory_bytes: int = Field(
         16 * 2**30,

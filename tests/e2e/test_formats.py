@@ -11,7 +11,6 @@ from attributor.api.documents import JobDocument
 from e2e.live import explained, problem, start
 from format_bundles import (
     IMAGE_SHAPE,
-    cnn_graph,
     export_bundle,
     graph_bundle,
     minilm_bundle,
@@ -32,8 +31,7 @@ REVIEW = {"text": "The film was not good."}
 @pytest.fixture(scope="module")
 def formats(tmp_path_factory) -> Iterator[httpx.Client]:
     folder = tmp_path_factory.mktemp("formats")
-    graph_bundle(folder, "graph-ts", cnn_graph(dynamo=False))
-    graph_bundle(folder, "graph-dynamo", cnn_graph(dynamo=True))
+    graph_bundle(folder)
     export_bundle(folder)
     tree_bundle(folder)
     transformer_bundle(folder, "reviews", "sequence-classification", labels=("bad", "fair", "good"))
@@ -75,10 +73,10 @@ def total(result: dict) -> float:
 def test_every_bundle_passed_its_proof(formats):
     health = formats.get("/health/ready").json()
     assert set(health["models"].values()) == {"ready"}, formats.get("/v1/models").json()
-    assert len(health["models"]) == 8
+    assert len(health["models"]) == 7
 
 
-@pytest.mark.parametrize("model", ["graph-ts", "graph-dynamo", "exported"])
+@pytest.mark.parametrize("model", ["graph", "exported"])
 def test_the_same_net_in_each_file_has_the_same_answer_and_it_is_the_nets(formats, model):
     result = integrated(formats, model, PICTURE, target={"class": "two", "scale": "logit"}, tolerance=0.001)
     net = small_cnn().requires_grad_(False)
@@ -98,7 +96,7 @@ def test_rules_for_modules_are_refused_where_there_are_none(formats):
     assert problem(response, 422, "unsupported_by_model")["errors"][0]["field"] == "method"
 
 
-@pytest.mark.parametrize("model", ["graph-ts", "exported"])
+@pytest.mark.parametrize("model", ["graph", "exported"])
 def test_files_reach_the_comparators_process_too(formats, model):
     result = answer(formats, model, PICTURE, method="occlusion", options={"window": 4})
     assert np.abs(result["attributions"]["image"]["data"]).max() > 1e-4

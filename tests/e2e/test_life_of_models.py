@@ -173,6 +173,18 @@ def test_a_model_larger_than_the_whole_memory_fails_with_that_reason(models, lau
         assert "worker.model_memory_bytes" in readiness["reason"]
 
 
+def test_a_worker_that_is_stopped_in_the_middle_of_a_load_ends_as_it_should(models, launch):
+    service = launch(models=models)
+    endless = LINEAR.replace("def build():", "def build():\n    import time; time.sleep(600)")
+    write_bundle(models, "apple", code=endless)
+    with httpx.Client(base_url=service.url, timeout=20) as client:
+        eventually(lambda: state(client, "apple") == "loading", 10)
+        began = time.monotonic()
+        assert service.stop() == 0
+        assert time.monotonic() - began < 2
+    assert "a model is still loading" in service.log()
+
+
 def test_a_job_for_a_model_that_still_loads_waits_and_holds_up_no_other(models, launch):
     write_bundle(models, "apple", code=weighted(4.0))
     service = launch(models=models)

@@ -12,4 +12,3 @@ def output_at(output: OutputSpec, declared: Sequence[InputSpec], example: Tensor
         return output
     lengths = (len(example[spec.name]) for spec in declared if spec.variable)
     return replace(output, positions=next(lengths, output.positions))
-

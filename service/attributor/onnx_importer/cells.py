@@ -134,9 +134,6 @@ def _activation(name: str, alphas: Iterator[float], betas: Iterator[float]) -> A
     if name == "LeakyRelu":
         slope = next(alphas, 0.01)
         return lambda x: torch.where(x >= 0, x, slope * x)
-    if name == "ThresholdedRelu":
-        least = next(alphas, 1.0)
-        return lambda x: torch.where(x > least, x, 0.0)
     if name == "Elu":
         scale = next(alphas, 1.0)
         return lambda x: torch.where(x >= 0, x, scale * torch.expm1(x.clamp(max=0)))

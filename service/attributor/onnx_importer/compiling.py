@@ -4,17 +4,15 @@ Knows protobuf messages, builders and steps. Gathers all that cannot be computed
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
-import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
-from onnx import AttributeProto, GraphProto, NodeProto, numpy_helper
+from onnx import AttributeProto, GraphProto, NodeProto
 
+from attributor.onnx_importer.arrays import ArrayReader
 from attributor.onnx_importer.constants import Constants
-from attributor.onnx_importer.node import OPERATORS, Node, Operator, TooLarge, Unsupported
+from attributor.onnx_importer.node import OPERATORS, Node, Operator, Unsupported
 from attributor.onnx_importer.offenders import Offender
 from attributor.onnx_importer.program import Line, Program, Tap
 from attributor.onnx_importer.step import Step, SubgraphOfStep, floating, kept
@@ -29,44 +27,10 @@ class Compiled:
 
     constants: Constants
     opsets: Mapping[str, int]
-    arrays: "ArrayReader"
+    arrays: ArrayReader
     offenders: list[Offender] = field(default_factory=list)
     layers: dict[str, torch.nn.Module] = field(default_factory=dict)
     nodes: dict[str, NodeProto] = field(default_factory=dict)
-
-
-class ArrayReader:
-    """Initializers as arrays; `external`: the bytes of the files that they may lie in, by plain name."""
-
-    def __init__(self, external: Mapping[str, bytes]) -> None:
-        self._external = external
-
-    def read(self, tensor: onnx.TensorProto) -> NDArray[Any]:
-        """Raises Unsupported for a type, a file or a size that is not as it says."""
-        if tensor.data_type == onnx.TensorProto.STRING:
-            raise Unsupported("holds text")
-        try:
-            if tensor.data_location == onnx.TensorProto.EXTERNAL:
-                tensor = self._with_data(tensor)
-            return np.array(numpy_helper.to_array(tensor))
-        except (Unsupported, MemoryError):
-            raise
-        except Exception as error:  # numpy's and onnx's words for data that do not fit their shape
-            raise Unsupported(f"cannot be read ({type(error).__name__}: {error})") from None
-
-    def _with_data(self, tensor: onnx.TensorProto) -> onnx.TensorProto:
-        said = {entry.key: entry.value for entry in tensor.external_data}
-        name = said.get("location", "")
-        if name not in self._external:
-            raise Unsupported(f"lies in the file {name!r}, which is none of the bundle's files")
-        data = self._external[name]
-        first = int(said.get("offset", 0))
-        length = int(said.get("length", len(data) - first))
-        if not 0 <= first <= first + length <= len(data):
-            raise Unsupported(f"lies beyond the end of {name!r}")
-        whole = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
-        whole.raw_data = data[first : first + length]
-        return whole
 
 
 @dataclass(slots=True)
@@ -118,7 +82,7 @@ def compile_graph(
     """
     scope = _Scope(Program(made.constants, 0), outer)
     for name in inputs:
-        _add_input(scope, made, name)
+        scope.new_place(name)
     nodes = _needed(graph, outputs)
     used = {name for node in nodes for name in _names_used(node)} | set(outputs)
     for tensor in graph.initializer:
@@ -142,10 +106,6 @@ def compile_graph(
     program.outer = tuple(scope.taken_from_outer.values())
     program.finish()
     return program, tuple(scope.taken_from_outer)
-
-
-def _add_input(scope: _Scope, made: Compiled, name: str) -> None:
-    scope.new_place(name)
 
 
 def _needed(graph: GraphProto, outputs: Sequence[str]) -> list[NodeProto]:
@@ -175,56 +135,42 @@ def _add_node(scope: _Scope, made: Compiled, node: NodeProto, used: set[str]) ->
     domain = "" if node.domain in _STANDARD else node.domain
     version = schema_version(node, made.opsets)
     declared = OPERATORS.get((domain, node.op_type))
-
-    def offends(reason: str) -> None:
-        made.offenders.append(Offender(node.name or first_output(node), node.op_type, domain, version, reason))
+    before = len(made.offenders)
+    try:
+        if declared is None:
+            raise Unsupported("is not an operator that we compute")
+        _require_known(scope, node, declared, version)
+        bodies, subgraphs, outer = _bodies(scope, made, node)
+        takes = [*node.input, *outer]
+        known = [_known(scope, name) for name in takes]
+        described = _described(node, version, known[: len(node.input)], made, used)
+        function = declared.build(replace(described, subgraphs=subgraphs))
+        step = Step(function, known, declared.host, made.constants, bodies)
+        step.layer_type, step.label = node.op_type, f"node {name_of(node)!r} ({node.op_type})"
+        if any(number is None for number in known):
+            coming = [name for name, number in zip(takes, known, strict=True) if number is None]
+            _append(scope, made, node, step, coming)
+        elif len(made.offenders) == before:
+            _fold(scope, made, node, step)
+    except Unsupported as error:
+        made.offenders.append(Offender(name_of(node), node.op_type, domain, version, str(error)))
+    if len(made.offenders) > before:
         for name in node.output:  # so that those who use it are not blamed
-            if name:
+            if name and not scope.has(name):
                 scope.new_place(name)
 
-    if problem := _problem(scope, node, declared, version):
-        offends(problem)
-        return
-    assert declared is not None  # noqa: S101 - _problem has refused it
-    before = len(made.offenders)
-    bodies, subgraphs, outer = _bodies(scope, made, node)
-    if len(made.offenders) > before:
-        for name in node.output:
-            scope.new_place(name) if name else None
-        return
-    known = [_known(scope, name) for name in (*node.input, *outer)]
-    try:
-        function = declared.build(_described(node, domain, version, known[: len(node.input)], made, subgraphs, used))
-    except Unsupported as error:
-        offends(str(error))
-        return
-    step = Step(function, known, declared.host, made.constants, bodies)
-    step.layer_type = node.op_type
-    step.label = f"node {node.name or first_output(node)!r} ({node.op_type})"
-    if all(number is not None for number in known):
-        try:
-            _fold(scope, made, node, step)
-        except MemoryError:
-            raise
-        except Exception as error:  # whatever torch says of operands that do not fit
-            offends(f"cannot be computed ({error})")
-        return
-    _append(scope, made, node, step, [n for n, k in zip((*node.input, *outer), known, strict=True) if k is None])
 
-
-def _problem(scope: _Scope, node: NodeProto, declared: Operator | None, version: int) -> str | None:
-    if declared is None:
-        return "is not an operator that we compute"
+def _require_known(scope: _Scope, node: NodeProto, declared: Operator, version: int) -> None:
+    """Raises Unsupported for what the operator's builder was not made for."""
     if version not in declared.versions:
         known = ", ".join(map(str, sorted(declared.versions)))
-        return f"has version {version} of its schema, which we have not proven (proven: {known})"
+        raise Unsupported(f"has version {version} of its schema, which we have not proven (proven: {known})")
     if unknown := [a.name for a in node.attribute if a.name not in declared.attributes]:
-        return f"has the attribute {unknown[0]}, which we do not know"
+        raise Unsupported(f"has the attribute {unknown[0]}, which we do not know")
     if again := [name for name in node.output if name in scope.places or name in scope.known]:
-        return f"gives {again[0]!r}, which the graph has twice"
+        raise Unsupported(f"gives {again[0]!r}, which the graph has twice")
     if missing := [name for name in node.input if name and not scope.has(name)]:
-        return f"takes {missing[0]!r}, which nothing before it gives"
-    return None
+        raise Unsupported(f"takes {missing[0]!r}, which nothing before it gives")
 
 
 def schema_version(node: NodeProto, opsets: Mapping[str, int]) -> int:
@@ -236,9 +182,9 @@ def schema_version(node: NodeProto, opsets: Mapping[str, int]) -> int:
         return 0
 
 
-def first_output(node: NodeProto) -> str:
-    """What a node without a name is called by."""
-    return next((name for name in node.output if name), "")
+def name_of(node: NodeProto) -> str:
+    """What a node is called in sentences: some have no name, but all that matter have an output."""
+    return node.name or next((name for name in node.output if name), "")
 
 
 def _known(scope: _Scope, name: str) -> int | None:
@@ -246,27 +192,19 @@ def _known(scope: _Scope, name: str) -> int | None:
     return -1 if not name else scope.constant(name)
 
 
-def _described(
-    node: NodeProto,
-    domain: str,
-    version: int,
-    known: Sequence[int | None],
-    made: Compiled,
-    rest: Any,
-    used: set[str],
-) -> Node:
+def _described(node: NodeProto, version: int, known: Sequence[int | None], made: Compiled, used: set[str]) -> Node:
+    """All but its bodies."""
     return Node(
         op_type=node.op_type,
-        domain=domain,
+        domain="" if node.domain in _STANDARD else node.domain,
         version=version,
-        name=node.name or first_output(node),
+        name=name_of(node),
         attributes={attribute.name: attribute for attribute in node.attribute},
         present=tuple(number != -1 for number in known),
         wanted=tuple(name in used for name in node.output),
         constants=tuple(None if number is None or number < 0 else made.constants.array(number) for number in known),
         floating=floating,
         keep=lambda array: kept(made.constants.add(array)),
-        subgraphs=rest,
     )
 
 
@@ -290,8 +228,13 @@ def _bodies(
 
 @torch.no_grad()
 def _fold(scope: _Scope, made: Compiled, node: NodeProto, step: Step) -> None:
-    """Computes a node whose arguments are all known."""
-    found = step()
+    """Computes a node whose arguments are all known. Raises Unsupported with whatever torch says of them."""
+    try:
+        found = step()
+    except MemoryError:
+        raise
+    except Exception as error:  # operands that do not fit, a size beyond all bounds
+        raise Unsupported(f"cannot be computed ({error})") from None
     values = found if isinstance(found, tuple) else (found,)
     for name, value in zip(node.output, values, strict=False):
         if name and value is not None:
@@ -307,6 +250,3 @@ def _append(scope: _Scope, made: Compiled, node: NodeProto, step: Step, takes: S
         if name:
             made.layers[name] = tap or step
             made.nodes[name] = node
-
-
-__all__ = ["ArrayReader", "Compiled", "TooLarge", "compile_graph", "schema_version"]

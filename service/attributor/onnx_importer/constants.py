@@ -79,8 +79,8 @@ class Constants(nn.Module):
         """Where the tensors are."""
         return self._working.device
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's
-        super()._apply(fn, recurse)
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.moves += 1
         self._tensors = None
         return self

@@ -99,4 +99,5 @@ def _without_floats(model: ModelProto) -> set[str]:
     except Exception:  # names only: a graph whose types cannot be told lists all of its tensors
         return set()
     values = [*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input]
-    return {v.name for v in values if v.type.HasField("tensor_type") and v.type.tensor_type.elem_type not in (*_FLOATS, 0)}
+    kinds = {value.name: value.type.tensor_type.elem_type for value in values if value.type.HasField("tensor_type")}
+    return {name for name, kind in kinds.items() if kind not in (*_FLOATS, TensorProto.UNDEFINED)}

@@ -12,7 +12,8 @@ from onnx import GraphProto, TensorProto
 from torch import Tensor, nn
 
 from attributor.onnx_importer import operators
-from attributor.onnx_importer.compiling import ArrayReader, Compiled, compile_graph
+from attributor.onnx_importer.arrays import ArrayReader
+from attributor.onnx_importer.compiling import Compiled, compile_graph
 from attributor.onnx_importer.constants import Constants
 from attributor.onnx_importer.layer_names import layers_of
 from attributor.onnx_importer.node import TooLarge, dtype_name
@@ -68,7 +69,8 @@ class OnnxModule(nn.Module):
     def _by_rows(self, given: Sequence[Tensor]) -> Tensor:
         """All rows in one go where torch has a rule for every node and nobody listens inside, else node by node."""
         if self._vmaps and not any(part._forward_hooks for part in self.program.modules()):
-            found = torch.func.vmap(lambda *row: self._tensor(self.program(row)[0]))(*(value[:, None] for value in given))
+            one = torch.func.vmap(lambda *row: self._tensor(self.program(row)[0]))
+            found: Tensor = one(*(value[:, None] for value in given))
             return found[:, 0] if found.dim() > 1 and found.shape[1] == 1 else found
         (found,) = self.program([Rows(value[:, None]) for value in given])
         if type(found) is not Rows:
@@ -78,7 +80,8 @@ class OnnxModule(nn.Module):
 
     def _cast(self, value: Tensor, dtype: int) -> Tensor:
         if dtype in _FLOATS:
-            return value.to(self.constants.floating() if dtype == TensorProto.FLOAT else _WIDE[dtype])
+            floating = self.constants.floating()
+            return value.to(floating if dtype == TensorProto.FLOAT or floating is torch.float64 else _WIDE[dtype])
         return value.to(_WHOLE[dtype])
 
     def _tensor(self, found: Any) -> Tensor:
@@ -112,8 +115,12 @@ class OnnxModule(nn.Module):
         )
 
 
-_WIDE = {TensorProto.FLOAT16: torch.float16, TensorProto.BFLOAT16: torch.bfloat16, TensorProto.DOUBLE: torch.float64}
-_WHOLE = {
+_WIDE: Mapping[int, torch.dtype] = {
+    TensorProto.FLOAT16: torch.float16,
+    TensorProto.BFLOAT16: torch.bfloat16,
+    TensorProto.DOUBLE: torch.float64,
+}
+_WHOLE: Mapping[int, torch.dtype] = {
     TensorProto.INT64: torch.int64,
     TensorProto.INT32: torch.int32,
     TensorProto.INT16: torch.int16,
@@ -164,7 +171,7 @@ def first_float_output(graph: GraphProto) -> str:
     """The name of the first output that can be differentiated. Raises Refused if there is none."""
     for value in graph.output:
         if value.type.HasField("tensor_type") and value.type.tensor_type.elem_type in _FLOATS:
-            return value.name
+            return str(value.name)
     raise Refused("The graph has no output of floating point numbers.")
 
 

@@ -6,8 +6,8 @@ An operator is a *builder*: called once per node at import, it reads and judges 
 that computes the node in every pass. A function takes one argument per input of the node (None for an optional one that
 is left out) and returns its output, or a tuple of outputs where the node has several.
 
-Two kinds of value flow between functions. A `Tensor` is on the module's device. A *host* value is a numpy array: shapes,
-axes, lengths and what is computed of them, so that no pass waits for the device to learn a size. Arguments that the
+Two kinds of value flow between functions. A `Tensor` is on the module's device. A *host* value is a numpy array:
+shapes, axes, lengths and what is computed of them, so that no pass waits for the device to learn a size. Arguments that the
 builder names in `host` always arrive as numpy arrays; all others arrive as tensors. A function may return numpy arrays
 (Shape, Size); if all arguments of a node are host values, it is computed with tensors on the CPU, and what it returns
 becomes host values again.
@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from onnx import AttributeProto, numpy_helper
 from torch import Tensor
 
-#: Most elements that a node may make out of fewer (Expand, Tile, Range, Resize, ...). Ours: 1 GiB of float32, four times
-#: the activations of a ResNet-50 at 224 pixels for a batch of ten.
+#: Most elements that a node may make out of fewer (Expand, Tile, Range, Resize, ...). Ours: 1 GiB of float32, four
+#: times the activations of a ResNet-50 at 224 pixels for a batch of ten.
 MOST_ELEMENTS = 2**28
 #: Most passes through the body of a Loop or Scan. Ours: far above any sequence that a model here can take.
 MOST_TRIPS = 100_000
@@ -34,13 +34,14 @@ Value = Tensor | NDArray[Any] | None
 Function = Callable[..., Any]
 
 
-class Unsupported(Exception):  # noqa: N818 - a finding about a node, gathered with all others
+class Unsupported(Exception):
     """Raised by a builder for a node that it cannot compute exactly; the text says what, in a clause."""
 
 
-class TooLarge(Exception):  # noqa: N818
-    """Raised in a pass: a node would make more elements than MOST_ELEMENTS, or run its body too often. `placed`: the text
-    says which node."""
+class TooLarge(Exception):
+    """Raised in a pass: a node would make more elements than MOST_ELEMENTS, or run its body too often.
+
+    `placed`: the text says which node."""
 
     def __init__(self, text: str, *, placed: bool = False) -> None:
         super().__init__(text)
@@ -64,8 +65,9 @@ class Node:
 
     `present`: which inputs are given; `wanted`: which outputs are used or named. `constants`: the values of inputs that
     are known at import (initializers and what follows from them alone), else None. `floating`: the dtype that stands
-    for float32 in the pass that runs (float64 in the proof of gradients). `keep`: keeps an array that the builder made of
-    constants; what it returns gives it in a pass, on the device and in the dtype of the module that runs. `subgraphs`: by attribute name.
+    for float32 in the pass that runs (float64 in the proof of gradients). `keep`: keeps an array that the builder made
+    of constants; what it returns gives it in a pass, on the device and in the dtype of the module that runs.
+    `subgraphs`: by attribute name.
     """
 
     op_type: str
@@ -133,7 +135,7 @@ class Node:
 
 
 #: ONNX's data types that we compute with. float32 is not among them: see `dtype_of`.
-_DTYPES = {
+_DTYPES: Mapping[int, torch.dtype] = {
     onnx.TensorProto.DOUBLE: torch.float64,
     onnx.TensorProto.FLOAT16: torch.float16,
     onnx.TensorProto.BFLOAT16: torch.bfloat16,

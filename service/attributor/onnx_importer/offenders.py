@@ -16,7 +16,7 @@ class Offender:
     reason: str
 
 
-class Refused(Exception):  # noqa: N818 - turned into a BundleError at the registry's edge
+class Refused(Exception):
     """The file is not imported; the text is for the operator of the service, and lists every node at fault."""
 
     def __init__(self, text: str, offenders: Sequence[Offender] = ()) -> None:
@@ -33,4 +33,5 @@ def refused(offenders: Sequence[Offender], opset: int) -> Refused:
         f"{f' version {o.version}' if o.version else ''} {o.reason}"
         for o in offenders
     ]
-    return Refused(f"The graph (opset {opset}) has what we cannot compute exactly: {kinds}. " + "; ".join(lines), offenders)
+    text = f"The graph (opset {opset}) has what we cannot compute exactly: {kinds}. " + "; ".join(lines)
+    return Refused(text, offenders)

@@ -1,7 +1,7 @@
-"""A program for inputs of one shape: what follows from the shape alone is computed once, the rest runs without questions.
+"""A program for inputs of one shape: what follows from the shape alone is computed once, the rest runs unasked.
 
 Graphs spend many nodes on sizes. For equal shapes they give equal values, so the first pass of a shape keeps them, with
-the arguments of every other node already in place. A graph whose sizes follow from values of its inputs is not prepared.
+the arguments of every other node already in place. A graph whose sizes follow from its inputs' values is not prepared.
 """
 
 from collections import OrderedDict

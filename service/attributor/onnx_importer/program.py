@@ -3,7 +3,7 @@
 Knows steps. Knows no protobuf.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 

@@ -5,6 +5,7 @@ Knows onnx. Computes nothing.
 
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError
@@ -111,5 +112,5 @@ def _needs_inlining(node: NodeProto, said: Mapping[str, int]) -> bool:
     version = schema_version(node, said)
     if version == 0 or (declared is not None and version in declared.versions):
         return False
-    schema = onnx.defs.get_schema(node.op_type, said[""], "")
+    schema: Any = onnx.defs.get_schema(node.op_type, said[""], "")  # its stubs lack what it is asked here
     return bool(schema.has_function or schema.has_context_dependent_function)

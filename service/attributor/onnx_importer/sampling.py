@@ -113,9 +113,7 @@ def _rounded(at: NDArray[np.float64], rounding: str) -> NDArray[np.int64]:
     return at.astype(np.int64)
 
 
-def _weighted(
-    sampling: Sampling, axis: Axis, at: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _weighted(sampling: Sampling, axis: Axis, at: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Places around each origin, which may lie outside, and the kernel there; stretched where values are thinned."""
     reach = 1 if sampling.mode == "linear" else 2
     stretch = min(axis.scale, 1.0) if sampling.antialias else 1.0

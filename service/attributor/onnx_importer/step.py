@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from attributor.onnx_importer.constants import MOST_HOST_ELEMENTS, Constants, to_array, to_tensor
 from attributor.onnx_importer.node import Function, TooLarge, Value
 
-
 _running = threading.local()
 
 
@@ -178,7 +177,7 @@ class Step(nn.Module):
     def _split(self, arguments: list[Any]) -> list[Any]:
         """The node's own arguments; the others are put where its bodies find them."""
         outer: dict[str, list[Any]] = {}
-        for name, body in reversed(self.bodies.items()):
+        for name, body in reversed(list(self.bodies.items())):
             n = len(body.outer)
             outer[name] = arguments[len(arguments) - n :]
             arguments = arguments[: len(arguments) - n]
@@ -204,7 +203,7 @@ class Step(nn.Module):
 
 def _stacked(rows: Sequence[Value]) -> Value:
     if isinstance(rows[0], np.ndarray):
-        if any(not np.array_equal(row, rows[0]) for row in rows[1:]):
+        if any(not (isinstance(row, np.ndarray) and np.array_equal(row, rows[0])) for row in rows[1:]):
             raise RuntimeError("a size in the graph differs from row to row of a batch")
         return rows[0]
     return None if rows[0] is None else torch.stack([row for row in rows if isinstance(row, Tensor)])

@@ -21,7 +21,7 @@ from attributor.registry.probe import PASSED, layers, prove
 from attributor.registry.reference import read_references
 from attributor.registry.residents import Resident
 from attributor.registry.sources import readers
-from attributor.registry.trial import TrialLimits, try_out
+from attributor.registry.trial import DEFAULT_LIMITS, TrialLimits, try_out
 from attributor.runtimes.torch_runtime import TorchModel
 
 #: The names of the checks of the golden example and of the reference set in a report.
@@ -36,7 +36,7 @@ class Place:
 
     device: str
     max_points: int
-    trial: TrialLimits = TrialLimits()
+    trial: TrialLimits = DEFAULT_LIMITS
     allow_torch_export: bool = False
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from attributor.errors import BundleError
 from attributor.jobs.model import ModelInfo
-from attributor.onnx_importer.compiling import ArrayReader
+from attributor.onnx_importer.arrays import ArrayReader
 from attributor.registry.foreign import describe
 from attributor.registry.formats.onnx_graph import Graph
 from attributor.registry.places import forward, places_of
@@ -46,7 +46,7 @@ _DTYPES = {
 
 
 class OnnxRuntimeReference:
-    """A graph behind onnxruntime, whatever of its tensors is asked for. Raises BundleError where it cannot be loaded."""
+    """A graph behind onnxruntime, whatever of its tensors is asked for. Raises BundleError if it cannot be loaded."""
 
     def __init__(self, graph: Graph, external: Mapping[str, bytes]) -> None:
         self._graph = graph
@@ -149,10 +149,10 @@ def _worst_node(
             hook.remove()
     for name in wanted:
         found = seen[name].double().numpy()
-        error = _difference(found.reshape(expected[name].shape), expected[name])
-        if not error <= allowed:
+        apart = _difference(found.reshape(expected[name].shape), expected[name])
+        if not apart <= allowed:
             node = made[name]
-            return f"The first node that differs is {node.name or name!r} ({node.op_type}), by {error:.1e}."
+            return f"The first node that differs is {node.name or name!r} ({node.op_type}), by {apart:.1e}."
     return "No single node differs: look for what depends on the batch."
 
 

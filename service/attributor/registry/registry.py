@@ -15,7 +15,7 @@ from attributor.ports import GradientModel
 from attributor.registry.catalog import Bundle, FolderCatalog
 from attributor.registry.loading import Place, forget_code, load_again, load_first
 from attributor.registry.residents import Resident, Residents
-from attributor.registry.trial import TrialLimits
+from attributor.registry.trial import DEFAULT_LIMITS, TrialLimits
 from attributor.runtimes.torch_runtime import DEFAULT_MAX_POINTS
 
 _log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Registry:
         max_points: int = DEFAULT_MAX_POINTS,
         memory_bytes: int | None = None,
         allow_torch_export: bool = False,
-        trial: TrialLimits = TrialLimits(),
+        trial: TrialLimits = DEFAULT_LIMITS,
     ) -> None:
         self._place = Place(device, max_points, trial, allow_torch_export=allow_torch_export)
         self._memory_bytes = memory_bytes

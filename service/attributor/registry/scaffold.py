@@ -16,6 +16,7 @@ from attributor.registry.catalog import Bundle, open_bundle
 from attributor.registry.files import MANIFEST, list_files, read_manifest, require_plain_file
 from attributor.registry.manifest import parse
 from attributor.registry.manifest_text import Table, manifest_text
+from attributor.registry.schema_base import NAME_PATTERN, VERSION_PATTERN
 from attributor.registry.seal import seal
 
 #: A folder that the catalog does not look into, because its name begins with a dot.
@@ -78,6 +79,12 @@ def write_draft(draft: Draft, root: Path, name: str, version: str, source: str) 
     `source`: where the model comes from, for the manifest. Raises BundleError, and leaves nothing, if it exists or the
     manifest would be wrong.
     """
+    for what, given, pattern, form in (
+        ("name", name, NAME_PATTERN, "lower case letters, digits and hyphens"),
+        ("version", version, VERSION_PATTERN, "letters, digits and dots"),
+    ):
+        if not re.fullmatch(pattern, given):  # before any folder is called so
+            raise BundleError(f"The {what} {given!r} is none: {form} are taken.", field=what)
     with _staged(root, name, version) as folder:
         for file, content in draft.files.items():
             if isinstance(content, bytes):
@@ -133,9 +140,7 @@ def _placed(folder: Path, root: Path, name: str, version: str) -> Bundle:
 
 def _require_free(root: Path, name: str, version: str) -> None:
     if (root / name).is_symlink() or (root / name / version).is_symlink() or (root / name / version).exists():
-        raise BundleError(
-            f"{name}@{version} exists already in {root}; a version never changes, so this needs another."
-        )
+        raise BundleError(f"{name}@{version} exists already in {root}; a version never changes, so this needs another.")
 
 
 def _text(draft: Draft, name: str, version: str, source: str) -> str:

@@ -6,11 +6,13 @@ Knows the form of the [[inputs]] and [baselines] tables. Knows no framework.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 from attributor.errors import BundleError
 from attributor.jobs.model import NO_TOKEN
 from attributor.registry.manifest_text import Table
 from attributor.registry.scaffold import Wishes
+from attributor.registry.schema_inputs import MAX_ELEMENTS
 
 #: Channels, height, width; grey or RGB.
 _IMAGE_AXES = 3
@@ -64,6 +66,8 @@ def key_of(name: str) -> str:
 
 def drafted_input(seen: Seen, wishes: Wishes, columns: Sequence[str]) -> DraftedInput:
     """The table of one input. Raises BundleError with what to add if it cannot be told."""
+    if prod(seen.shape) > MAX_ELEMENTS:
+        raise BundleError(f"Input {seen.name} would take {prod(seen.shape)} numbers; at most {MAX_ELEMENTS} are taken.")
     if seen.whole:
         return _whole(seen, wishes)
     table: dict[str, object] = {"name": seen.name}

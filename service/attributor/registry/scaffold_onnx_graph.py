@@ -9,10 +9,14 @@ from typing import Any
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
+from attributor.errors import BundleError
+
 #: An embedding is a table: ids by dimensions.
 _TABLE_AXES = 2
 #: Operators that hand on what they are given.
 _PASSING = ("Identity", "Cast")
+#: Inputs that are looked at here.
+_LEAST_INPUTS = {"Identity": 1, "Cast": 1, "Gather": 2, "Softmax": 1, "LogSoftmax": 1, "ZipMap": 1}
 
 
 class Graph:
@@ -20,6 +24,9 @@ class Graph:
 
     def __init__(self, model: ModelProto) -> None:
         self.proto = proto = model.graph
+        for node in proto.node:
+            if len(node.input) < _LEAST_INPUTS.get(node.op_type, 0) or not node.output:
+                raise BundleError(f"Node {node.name or node.op_type!r} has not the inputs and outputs that it needs.")
         self._inferred = _inferred(model)
         self.initializers: Mapping[str, TensorProto] = {tensor.name: tensor for tensor in proto.initializer}
         self.maker: Mapping[str, NodeProto] = {name: node for node in proto.node for name in node.output if name}

@@ -117,7 +117,7 @@ def _labels(graph: Graph, tensor: str, dims: Sequence[int | None] | None, wishes
     for node in graph.nodes:
         for name in _CLASS_NAMES:
             names = attribute(node, name, ())
-            if names and width in (None, len(names)):
+            if isinstance(names, list) and names and width in (None, len(names)):
                 return {"labels": [each.decode() if isinstance(each, bytes) else str(each) for each in names]}
     if width is None:
         raise BundleError(

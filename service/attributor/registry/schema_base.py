@@ -12,8 +12,9 @@ from pydantic_core import PydanticCustomError
 
 Text = Annotated[str, Field(min_length=1)]
 #: No underscore in names and versions, so that `attributor_bundle_<name>_<version>` tells any two apart.
-ModelName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
-Version = Annotated[str, Field(pattern=r"^[0-9A-Za-z]+(\.[0-9A-Za-z]+)*$", max_length=32)]
+NAME_PATTERN, VERSION_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*$", r"^[0-9A-Za-z]+(\.[0-9A-Za-z]+)*$"
+ModelName = Annotated[str, Field(pattern=NAME_PATTERN, max_length=64)]
+Version = Annotated[str, Field(pattern=VERSION_PATTERN, max_length=32)]
 Key = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=64)]
 Entry = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*:[A-Za-z_][A-Za-z0-9_]*$")]
 Number = Annotated[float, Field(allow_inf_nan=False)]

@@ -17,7 +17,7 @@ _IMAGE_CHANNELS = (1, 3)
 #: Channels, height, width.
 _IMAGE_AXES = 3
 #: Most numbers of one input. Ours: 256 MB as float32, which a worker holds many times over.
-_MAX_ELEMENTS = 2**26
+MAX_ELEMENTS = 2**26
 #: A mask says yes or no.
 _MASK_IDS = 2
 
@@ -97,8 +97,8 @@ class InputTable(Table):
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
-        if prod(self.shape) > _MAX_ELEMENTS:
-            raise wrong(f"shape stands for {prod(self.shape)} numbers; at most {_MAX_ELEMENTS} are taken")
+        if prod(self.shape) > MAX_ELEMENTS:
+            raise wrong(f"shape stands for {prod(self.shape)} numbers; at most {MAX_ELEMENTS} are taken")
         _require_table(self)
         _require_image(self)
         _require_tokens(self)

@@ -53,11 +53,11 @@ def require_sources(sources: Mapping[str, SourceTable], inputs: Sequence[InputTa
         if table.source is not None and table.source not in sources:
             raise wrong(f"inputs.{index}.source: there is no [sources.{table.source}]")
     for name, source in sources.items():
-        of_source = {table.part: (index, table) for index, table in enumerate(inputs) if table.source == name}
+        of_source = {str(table.part): (index, table) for index, table in enumerate(inputs) if table.source == name}
         if sum(table.source == name for table in inputs) != len(of_source):
             raise wrong(f"sources.{name}: two inputs are the same part of it")
         for part, (index, table) in of_source.items():
-            _require_part(f"inputs.{index}", str(part), table, source.kind)
+            _require_part(f"inputs.{index}", part, table, source.kind)
         first = next(iter(_PARTS[source.kind]))
         if first not in of_source:
             raise wrong(f"sources.{name}: an input with part = {str(first)!r} is needed")
@@ -102,7 +102,7 @@ def _require_axes(place: str, part: Part, shape: Sequence[int]) -> None:
         raise wrong(f"{place}.shape: {part.value} need shape {_SHAPES[part]}")
 
 
-def _require_widths(elements: Sequence[str], parts: Mapping[str | None, tuple[int, InputTable]]) -> None:
+def _require_widths(elements: Sequence[str], parts: Mapping[str, tuple[int, InputTable]]) -> None:
     """Raises unless the tensors of a molecule are as wide as its reader makes them."""
     for part, width, what in (
         (Part.ATOMS, atom_width(elements), "numbers for each atom, with these elements"),

@@ -29,6 +29,10 @@ class TrialLimits:
     memory_bytes: int = 16 * 2**30
 
 
+#: As the settings have them.
+DEFAULT_LIMITS = TrialLimits()
+
+
 @dataclass(frozen=True, slots=True)
 class Trial:
     """What was found. `problem`: why the bundle must not be loaded; None if it may."""

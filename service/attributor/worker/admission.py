@@ -5,6 +5,7 @@ Knows ports, no torch, no Redis. What blocks runs in a thread, one thing at a ti
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ log = logging.getLogger(__name__)
 
 #: Pause before reports that the store did not take are sent again, seconds. As for everything else that it may refuse.
 RETRY_S = 0.5
+
+#: The name of the thread in which models are loaded.
+THREAD = "models"
 
 T = TypeVar("T")
 
@@ -139,7 +143,7 @@ class Admission:
 
 async def _unless(over: asyncio.Event, work: Callable[[], T]) -> T | None:
     """What `work` returns, done in a thread; None if `over` is set first, and the thread is left to itself."""
-    done = asyncio.create_task(asyncio.to_thread(work))
+    done = _in_thread(work)
     ends = asyncio.create_task(over.wait())
     try:
         await asyncio.wait((done, ends), return_when=asyncio.FIRST_COMPLETED)
@@ -147,6 +151,27 @@ async def _unless(over: asyncio.Event, work: Callable[[], T]) -> T | None:
     finally:
         done.cancel()
         ends.cancel()
+
+
+def _in_thread(work: Callable[[], T]) -> asyncio.Future[T]:
+    """Not one of asyncio's own threads: those are waited for when the loop is closed, and a load may take minutes."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(lambda: None if future.done() else result())
+
+    def run() -> None:
+        try:
+            found = work()
+        except Exception as error:
+            settle(partial(future.set_exception, error))
+        else:
+            settle(partial(future.set_result, found))
+
+    threading.Thread(target=run, name=THREAD, daemon=True).start()
+    return future
 
 
 async def _first(*waits: Coroutine[object, object, object]) -> None:

@@ -4,7 +4,10 @@ import asyncio
 import logging
 import os
 import signal
+import threading
 from collections.abc import Awaitable, Callable
+
+from attributor.worker.admission import THREAD
 
 log = logging.getLogger(__name__)
 
@@ -28,3 +31,7 @@ def run_until_signalled(work: Callable[[asyncio.Event], Awaitable[None]]) -> Non
         await work(stop)
 
     asyncio.run(main())
+    if any(thread.name == THREAD for thread in threading.enumerate()):
+        log.warning("a model is still loading; the process ends without it")
+        logging.shutdown()
+        os._exit(0)  # Python would end that thread in the middle of torch's code, which aborts the process

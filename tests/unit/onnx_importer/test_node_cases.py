@@ -1,4 +1,4 @@
-"""Every node case that the onnx package generates: it passes, or is refused for the reason in `refused_node_cases.txt`."""
+"""Every node case that the onnx package generates passes, or is refused for the reason in `refused_node_cases.txt`."""
 
 from collections import Counter
 from functools import cache

@@ -138,8 +138,10 @@ def test_a_model_that_was_cancelled_while_it_waited_for_room_holds_up_nobody(fol
 
 def test_an_evicted_model_leaves_memory_and_its_code_pythons_table_of_modules(folder):
     def imported():
-        return {name.split("_")[2] for name in sys.modules if name.startswith("attributor_bundle_p")}
+        new = sys.modules.keys() - before
+        return {name.split("_")[2] for name in new if name.startswith("attributor_bundle_")}
 
+    before = set(sys.modules)
     worker = Worker(folder, memory_bytes=10_000)
     worker.settle(worker.job("pear"))
     assert imported() == {"pear"}

@@ -90,3 +90,12 @@ def test_links_are_not_followed(tmp_path):
     with pytest.raises(BundleError, match=r"model\.py is a link"), copied(theirs, ours):
         pass
     assert list(ours.iterdir()) == []
+
+
+@pytest.mark.parametrize(("name", "version"), [("../up", "1"), ("Up", "1"), ("square", "../1"), ("square", "")])
+def test_a_name_leads_nowhere_else(tmp_path, name, version):
+    root = tmp_path / "models"
+    root.mkdir()
+    with pytest.raises(BundleError, match="are taken"):
+        write_draft(DRAFT, root, name, version, "square.py")
+    assert [path.name for path in tmp_path.rglob("*")] == ["models"]

@@ -216,3 +216,13 @@ def test_what_is_no_graph_is_refused(tmp_path):
     (tmp_path / "x.onnx").write_bytes(b"\x80\x04not a graph")
     with pytest.raises(BundleError, match=r"cannot be read as ONNX|holds no graph"):
         draft_onnx(tmp_path / "x.onnx", Wishes())
+
+
+def test_a_graph_that_is_not_wired_or_beyond_all_measure_is_refused(tmp_path):
+    outputs = [tensor("y", ["n", 4])]
+    loose = [helper.make_node("Softmax", [], ["y"], axis=-1)]
+    with pytest.raises(BundleError, match="has not the inputs and outputs"):
+        draft_onnx(graph_file(tmp_path / "loose.onnx", [tensor("x", ["n", 4])], outputs, loose), Wishes())
+    huge = [tensor("position_ids", ["n", 10**12], TensorProto.INT64)]
+    with pytest.raises(BundleError, match="would take 1000000000000 numbers"):
+        draft_onnx(graph_file(tmp_path / "huge.onnx", huge, outputs), Wishes())

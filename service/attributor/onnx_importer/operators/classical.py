@@ -47,7 +47,8 @@ def normalizer(node: Node) -> Function:
 
 
 def _length(x: Tensor, order: float) -> Tensor:
-    return torch.linalg.vector_norm(x, order, -1, keepdim=True)
+    size: Tensor = torch.linalg.vector_norm(x, order, -1, keepdim=True)
+    return size
 
 
 @operator("ArrayFeatureExtractor", versions=(1,), domain=_DOMAIN)

@@ -78,7 +78,9 @@ def _cropping(
     found = []
     for size, n, a in zip(wanted, whole, added, strict=True):
         if windows.same and n + a < size:
-            raise ValueError(f"ConvTranspose with auto_pad reaches {n + a} of {size} places; runtimes differ on the rest.")
+            raise ValueError(
+                f"ConvTranspose with auto_pad reaches {n + a} of {size} places; runtimes differ on the rest."
+            )
         total = max(n + a - size, 0)
         first = total // 2 if windows.auto_pad == "SAME_UPPER" else total - total // 2
         found.append((first, n - first - size))

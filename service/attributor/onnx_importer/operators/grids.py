@@ -37,5 +37,3 @@ def affine_grid(node: Node) -> Function:
         return F.affine_grid(theta, sizes, align)
 
     return grid
-
-

@@ -1,6 +1,5 @@
 """Elements picked out of tensors, and put into them, by indices."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -161,5 +160,3 @@ def _reduction(node: Node) -> str | None:
 def _from_zero(index: Tensor, n: int) -> Tensor:
     whole = index.long()
     return torch.where(whole < 0, whole + n, whole)
-
-

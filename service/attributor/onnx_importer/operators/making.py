@@ -94,5 +94,3 @@ def one_hot(node: Node) -> Function:
         return torch.where(hot, values[1], values[0]).movedim(-1, axis)
 
     return run
-
-

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from attributor.onnx_importer.node import Function, Node, Unsupported, bounded, operator
+from attributor.onnx_importer.node import Function, Node, Unsupported, operator
 from attributor.onnx_importer.windows import Windows, flat_pads, windows_of
 
 _ATTRIBUTES = "auto_pad kernel_shape pads strides"
@@ -121,7 +121,9 @@ def _flat_indices(
     return found + maps * n
 
 
-@operator("AveragePool", versions=(7, 10, 11, 19, 22), attributes=f"{_ATTRIBUTES} ceil_mode count_include_pad dilations")
+@operator(
+    "AveragePool", versions=(7, 10, 11, 19, 22), attributes=f"{_ATTRIBUTES} ceil_mode count_include_pad dilations"
+)
 def average_pool(node: Node) -> Function:
     """The mean of each window, of what lies in the input, or with its pads too; never what ceil_mode adds behind."""
     kernel, windows, ceil = _windows(node)

@@ -97,9 +97,7 @@ def _planned(node: Node) -> _Plan:
     bound = node.number("clip") if "clip" in node.attributes else None
     input_forget = node.integer("input_forget", 0) != 0
     before = node.integer("linear_before_reset", 0) != 0
-    rules = tuple(
-        Rules(functions[n * d : n * d + n], bound, input_forget, before) for d in range(len(reverse))
-    )
+    rules = tuple(Rules(functions[n * d : n * d + n], bound, input_forget, before) for d in range(len(reverse)))
     same = all(names[n * d : n * d + n] == names[:n] for d in range(len(reverse)))
     plain = same and bound is None and not input_forget and (before or node.op_type != "GRU")
     fused = _FUSED.get(tuple(names[:n])) if plain else None

@@ -175,7 +175,7 @@ def _padded(x: Tensor, axis: int, amounts: tuple[int, int], mode: str, fill: flo
     n = x.shape[axis]
     bounded(*x.shape[:axis], n + before + after, *x.shape[axis + 1 :])
     if mode == "constant":
-        return torch.cat([part for part in (_filled(x, axis, before, fill), x, _filled(x, axis, after, fill))], axis)
+        return torch.cat([_filled(x, axis, before, fill), x, _filled(x, axis, after, fill)], axis)
     places = np.arange(-before, n + after)
     if mode == "edge":
         places = places.clip(0, n - 1)
