@@ -72,10 +72,10 @@ class OnnxModule(nn.Module):
             one = torch.func.vmap(lambda *row: self._tensor(self.program(row)[0]))
             found: Tensor = one(*(value[:, None] for value in given))
             return found[:, 0] if found.dim() > 1 and found.shape[1] == 1 else found
-        (found,) = self.program([Rows(value[:, None]) for value in given])
-        if type(found) is not Rows:
+        (last,) = self.program([Rows(value[:, None]) for value in given])
+        if type(last) is not Rows:
             raise RuntimeError("the output does not depend on the inputs")
-        rows = found.tensor
+        rows = last.tensor
         return rows[:, 0] if rows.dim() > 1 and rows.shape[1] == 1 else rows
 
     def _cast(self, value: Tensor, dtype: int) -> Tensor:

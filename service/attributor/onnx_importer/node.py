@@ -7,10 +7,10 @@ that computes the node in every pass. A function takes one argument per input of
 is left out) and returns its output, or a tuple of outputs where the node has several.
 
 Two kinds of value flow between functions. A `Tensor` is on the module's device. A *host* value is a numpy array:
-shapes, axes, lengths and what is computed of them, so that no pass waits for the device to learn a size. Arguments that the
-builder names in `host` always arrive as numpy arrays; all others arrive as tensors. A function may return numpy arrays
-(Shape, Size); if all arguments of a node are host values, it is computed with tensors on the CPU, and what it returns
-becomes host values again.
+shapes, axes, lengths and what is computed of them, so that no pass waits for the device to learn a size. Arguments
+that the builder names in `host` always arrive as numpy arrays; all others arrive as tensors. A function may return
+numpy arrays (Shape, Size); if all arguments of a node are host values, it is computed with tensors on the CPU, and what
+it returns becomes host values again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -51,9 +51,13 @@ class TooLarge(Exception):
 class Subgraph(Protocol):
     """The graph in an attribute (the body of If, Loop, Scan), compiled. Outer values that it uses are found by it."""
 
-    #: How many inputs it declares, and how many outputs.
-    n_inputs: int
-    n_outputs: int
+    @property
+    def n_inputs(self) -> int:
+        """How many inputs it declares."""
+
+    @property
+    def n_outputs(self) -> int:
+        """How many outputs it declares."""
 
     def __call__(self, *inputs: Value) -> tuple[Value, ...]:
         """Its outputs. Host values stay host values."""

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -178,7 +178,7 @@ class Step(nn.Module):
         """The node's own arguments; the others are put where its bodies find them."""
         outer: dict[str, list[Any]] = {}
         for name, body in reversed(list(self.bodies.items())):
-            n = len(body.outer)
+            n = len(cast("Any", body).outer)
             outer[name] = arguments[len(arguments) - n :]
             arguments = arguments[: len(arguments) - n]
         _running.outer = outer
