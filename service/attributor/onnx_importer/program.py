@@ -98,7 +98,7 @@ class Program(nn.Module):
             of_rows = mapped and any(type(value) is Rows for value in taken)
             if len(line.gives) == 1:
                 value = found[0] if isinstance(found, tuple) else found
-                places[line.gives[0]] = Rows(value) if of_rows and isinstance(value, Tensor) else value
+                places[line.gives[0]] = self._rows(line.step, value) if of_rows else value
             else:
                 self.give(line, found, places, of_rows=of_rows)
             for place in line.frees:
@@ -111,8 +111,18 @@ class Program(nn.Module):
         values = found if isinstance(found, tuple) else (found,)
         for place, tap, value in zip(line.gives, line.taps, values, strict=False):
             if place >= 0:
-                seen = value if tap is None else tap(value)
-                places[place] = Rows(seen) if of_rows and isinstance(seen, Tensor) else seen
+                if of_rows and isinstance(value, Tensor):
+                    shown = Rows.shown(value)
+                    places[place] = Rows.of(shown if tap is None else tap(shown), value)
+                else:
+                    places[place] = value if tap is None else tap(value)
+
+    @staticmethod
+    def _rows(step: Step, value: Any) -> Any:
+        before, step.before_shown = step.before_shown, None
+        if before is not None:
+            return Rows.of(value, before)
+        return Rows(value) if isinstance(value, Tensor) else value
 
     @staticmethod
     def _known(constants: Constants, number: int) -> Value:

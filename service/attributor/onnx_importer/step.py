@@ -29,6 +29,16 @@ class Rows:
 
     tensor: Tensor
 
+    @staticmethod
+    def shown(found: Tensor) -> Tensor:
+        """As whoever listens should see it: without the file's own batch of one, where that is its first axis."""
+        return found[:, 0] if found.dim() > 1 and found.shape[1] == 1 else found
+
+    @staticmethod
+    def of(shown: Tensor, before: Tensor) -> "Rows":
+        """What was shown as that of `before`, maybe replaced by another, as a value again."""
+        return Rows(shown if shown.dim() == before.dim() else shown[:, None])
+
 
 @dataclass(frozen=True, slots=True)
 class SubgraphOfStep:
@@ -119,6 +129,7 @@ class Step(nn.Module):
         super().__init__()
         self.layer_type = ""
         self.label = ""
+        self.before_shown: Tensor | None = None
         self.bodies = nn.ModuleDict(bodies)
         self.function = function
         self._coming = [place for place, number in enumerate(known) if number is None]
@@ -134,10 +145,15 @@ class Step(nn.Module):
         return self._in_tuple[0]
 
     def forward(self, *coming: Any) -> Any:
-        """The node's output or outputs, tensors or host values; with `Rows` among the arguments, tensors of rows."""
-        if any(type(value) is Rows for value in coming):
-            return self._mapped(coming)
-        return self._compute(coming)
+        """The node's output or outputs, tensors or host values; with `Rows` among the arguments, tensors of rows, of
+        which `before_shown` keeps the one output with all of its axes."""
+        if not any(type(value) is Rows for value in coming):
+            return self._compute(coming)
+        found = self._mapped(coming)
+        if not isinstance(found, Tensor):
+            return found
+        self.before_shown = found
+        return Rows.shown(found)
 
     def without_hooks(self, coming: Sequence[Value]) -> Any:
         """As a call, past whoever listens."""
