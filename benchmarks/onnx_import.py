@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -35,7 +36,12 @@ class Case:
 
 CASES = (
     Case("cnn", {"width": 32}, {}, (("torchscript", 17), ("dynamo", 20))),
-    Case("transformer", {"layers": 4, "hidden": 256}, {"positions": 64, "hidden": 256}, (("torchscript", 17), ("dynamo", 20), ("dynamo", 23))),
+    Case(
+        "transformer",
+        {"layers": 4, "hidden": 256},
+        {"positions": 64, "hidden": 256},
+        (("torchscript", 17), ("dynamo", 20), ("dynamo", 23)),
+    ),
     Case("lstm", {"hidden": 64}, {"positions": 32}, (("torchscript", 17), ("dynamo", 20))),
 )
 
@@ -49,7 +55,7 @@ def main() -> None:
             imported = import_model(export(module, NETS[case.net].inputs(3, 0, **case.inputs), exporter, opset))
             for rows in BATCHES:
                 inputs = NETS[case.net].inputs(rows, 1, **case.inputs)
-                first, second = interleaved(lambda: passes(module, inputs), lambda: passes(imported, inputs))
+                first, second = interleaved(partial(passes, module, inputs), partial(passes, imported, inputs))
                 figures = f"{first * 1e3:>14.2f}{second * 1e3:>14.2f}{second / first:>8.2f}"
                 print(f"{case.net:<14}{exporter:<14}{opset:>6}{rows:>7}{figures}", flush=True)
 

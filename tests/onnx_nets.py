@@ -82,7 +82,9 @@ class Layer(nn.Module):
         self.first_norm, self.second_norm = nn.LayerNorm(hidden), nn.LayerNorm(hidden)
 
     def forward(self, x: Tensor, seen: Tensor) -> Tensor:
-        q, k, v = (part(x).unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (self.query, self.key, self.value))
+        q, k, v = (
+            part(x).unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (self.query, self.key, self.value)
+        )
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
         x = self.first_norm(x + self.out(y.transpose(1, 2).flatten(2)))
         return self.second_norm(x + self.narrow(F.gelu(self.wide(x))))
@@ -226,9 +228,7 @@ def _by_dynamo(module: nn.Module, inputs: tuple[Tensor, ...], opset: int, axes: 
                 opset_version=opset,
                 dynamo=True,
                 verbose=False,
-                dynamic_shapes=tuple(
-                    {axis: torch.export.Dim.DYNAMIC for axis in each} if each else None for each in axes
-                ),
+                dynamic_shapes=tuple(dict.fromkeys(each, torch.export.Dim.DYNAMIC) if each else None for each in axes),
             )
     finally:
         for each, level in zip(loggers, levels, strict=True):
@@ -238,10 +238,10 @@ def _by_dynamo(module: nn.Module, inputs: tuple[Tensor, ...], opset: int, axes: 
 
 
 @cache
-def sklearn_mlp(*, options: bool = False) -> tuple[Any, bytes]:
+def sklearn_mlp(*, plain: bool = True) -> tuple[Any, bytes]:
     """A pipeline of StandardScaler and MLPClassifier on eight numbers, three classes, and its file by skl2onnx.
 
-    `options`: without the map of names that a classifier's probabilities are put into.
+    `plain`: without the map of names that a classifier's probabilities are put into.
     """
     from skl2onnx import to_onnx
     from sklearn.neural_network import MLPClassifier
@@ -253,8 +253,10 @@ def sklearn_mlp(*, options: bool = False) -> tuple[Any, bytes]:
     classes = (rows[:, :3] * [1, 2, 3]).argmax(1)
     pipeline = make_pipeline(StandardScaler(), MLPClassifier((12, 8), max_iter=300, random_state=0, tol=1e-2))
     pipeline.fit(rows, classes)
-    said = {"zipmap": False} if options else None
+    said = {"zipmap": False} if plain else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = to_onnx(pipeline, rows[:1], options=said and {id(pipeline): said}, target_opset={"": 20, "ai.onnx.ml": 3})
+        model = to_onnx(
+            pipeline, rows[:1], options=said and {id(pipeline): said}, target_opset={"": 20, "ai.onnx.ml": 3}
+        )
     return pipeline, model.SerializeToString()

@@ -25,7 +25,7 @@ def write_graph(path):
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 2])],
         [numpy_helper.from_array(weight, "weight")],
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), path)
     return weight.astype(np.float64)
 
 

@@ -279,7 +279,7 @@ def test_columns_and_groups_are_explained_with_their_values(given):
     )
     bars = {bar["name"]: bar for bar in result["visualizations"][0]["bars"]}
     assert {name: bar["value"] for name, bar in bars.items()} == PERSON
-    assert bars["colour"]["attribution"] == pytest.approx(shares["colour"], abs=1e-6)
+    assert bars["colour"]["attribution"] == pytest.approx(shares["colour"], rel=1e-3)
 
 
 def test_what_is_missing_takes_the_declared_value(given):

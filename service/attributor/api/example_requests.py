@@ -15,6 +15,12 @@ PATIENT: dict[str, Any] = {
     "inputs": [{"photo": {"shape": [1, 2, 2], "data": [0.1, 0.9, 0.4, 0.3]}, "record": {"age": 61, "weight": 70.5}}],
 }
 HOUSE: dict[str, Any] = {"model": "prices", "inputs": [{"house": {"rooms": 4, "area": 98.5}}]}
+COMMENT: dict[str, Any] = {"model": "comments", "inputs": [{"text": "Hello world, good movie!"}]}
+MOLECULE: dict[str, Any] = {"model": "molecules", "inputs": [{"molecule": "CC(=O)Oc1ccccc1C(=O)O"}]}
+PERSON: dict[str, Any] = {
+    "model": "people",
+    "inputs": [{"person": {"age": None, "colour": "blue", "size": "L", "income": 1.25}}],
+}
 GREY: dict[str, Any] = {"shape": [1, 8, 8], "data": [0.25] * 64}
 
 

@@ -107,7 +107,7 @@ def list_models(models: Models = None) -> None:
     """List the bundles, and what is wrong with those that cannot be read. A star: what a bare name means."""
     catalog = _catalog(models)
     for info in catalog.all():
-        default = catalog.get(info.name).version == info.version
+        default = catalog.default(info.name) == info.version
         aliases = [alias for alias, version in catalog.aliases(info.name).items() if version == info.version]
         typer.echo(text.listed(info, aliases, default=default))
     for ref, problem in catalog.problems.items():

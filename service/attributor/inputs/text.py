@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from attributor.errors import BundleError, InvalidInput, InvalidShape
+from attributor.inputs.tokenizer_growth import MAX_TOKENIZER_BYTES, require_bounded
 from attributor.inputs.tokens import padded
 from attributor.jobs.given import GivenText, Token
 from attributor.jobs.model import InputSpec, Part
 
 #: Of each text, in code points. Ours: a dozen for each of 8192 tokens; the slowest tokenizer measured takes 0.2 s.
 MAX_TEXT_CHARS = 100_000
+#: Of each text, as long as the tokenizer can make it. Ours: measured, 7 s and half a gigabyte at worst.
+MAX_GROWN_CHARS = 2_000_000
 
 _FORM = 'must be a text, or a pair of them: {"text": "...", "pair": "..."}'
 
@@ -25,15 +28,20 @@ _FORM = 'must be a text, or a pair of them: {"text": "...", "pair": "..."}'
 class TextReader:
     """SourceReader over the bytes of a `tokenizer.json`, for the inputs that are made from one source.
 
-    Raises BundleError if the bytes are no tokenizer, or none of the inputs takes the ids.
+    Raises BundleError if the bytes are no tokenizer, or one that can make a short text very long, or none of the inputs
+    takes the ids.
     """
 
     def __init__(self, tokenizer: bytes, specs: Sequence[InputSpec]) -> None:
+        if len(tokenizer) > MAX_TOKENIZER_BYTES:
+            detail = f"The tokenizer's file has {len(tokenizer)} bytes; at most {MAX_TOKENIZER_BYTES} are read."
+            raise BundleError(detail)
         try:
             self._tokenizer = Tokenizer.from_buffer(tokenizer)
         except BaseException as error:
             detail = f"The tokenizer's file is not one of the library `tokenizers`: {_reason(error)}."
             raise BundleError(detail) from None
+        self._most_chars = min(MAX_TEXT_CHARS, MAX_GROWN_CHARS // require_bounded(self._tokenizer))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         by_part = {spec.part: spec for spec in specs}
@@ -48,7 +56,7 @@ class TextReader:
         Raises InvalidInput for what is no text, has no token, or a token that the model does not know; InvalidShape for
         another number of tokens than the model takes.
         """
-        texts = _texts(value, field)
+        texts = _texts(value, self._most_chars, field)
         encoding = self._encoded(texts, field)
         _require_content(texts, encoding)
         self._require_length(len(encoding), field)
@@ -95,21 +103,21 @@ def _reason(error: BaseException) -> str:
     raise error
 
 
-def _texts(value: object, field: str) -> dict[str, str]:
+def _texts(value: object, most_chars: int, field: str) -> dict[str, str]:
     """The one or two texts, by what an error's field ends with."""
     texts: dict[str, object] = {field: value}
     if isinstance(value, Mapping):
         if set(value) != {"text", "pair"}:
             raise InvalidInput(_FORM, field=field)
         texts = {f"{field}.{key}": value[key] for key in ("text", "pair")}
-    return {place: _text(text, place) for place, text in texts.items()}
+    return {place: _text(text, most_chars, place) for place, text in texts.items()}
 
 
-def _text(value: object, field: str) -> str:
+def _text(value: object, most_chars: int, field: str) -> str:
     if not isinstance(value, str):
         raise InvalidInput(_FORM, field=field)
-    if len(value) > MAX_TEXT_CHARS:
-        detail = f"has {len(value)} characters; at most {MAX_TEXT_CHARS} are read"
+    if len(value) > most_chars:
+        detail = f"has {len(value)} characters; at most {most_chars} are read"
         raise InvalidInput(detail, field=field)
     try:
         value.encode()

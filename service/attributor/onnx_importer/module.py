@@ -11,7 +11,7 @@ import torch
 from onnx import GraphProto, TensorProto
 from torch import Tensor, nn
 
-from attributor.onnx_importer import operators
+import attributor.onnx_importer.all_operators  # noqa: F401 - declares them
 from attributor.onnx_importer.arrays import ArrayReader
 from attributor.onnx_importer.compiling import Compiled, compile_graph
 from attributor.onnx_importer.constants import Constants
@@ -21,8 +21,6 @@ from attributor.onnx_importer.offenders import Offender, Refused, refused
 from attributor.onnx_importer.program import Program, Tap
 from attributor.onnx_importer.reading import opsets, read_model
 from attributor.onnx_importer.step import Rows
-
-operators.load()
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
 

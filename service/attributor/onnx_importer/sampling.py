@@ -78,7 +78,7 @@ def taps(sampling: Sampling, axis: Axis) -> Taps:
 
 
 def _origins(transformation: str, axis: Axis) -> NDArray[np.float64]:
-    """Places in the input, in float32 as the operator's other implementations have them: they decide what is nearest."""
+    """Places in the input, in float32 as in other implementations: rounding decides what is nearest."""
     one = np.float32(1)
     x = np.arange(axis.after, dtype=np.float32)
     scale, before = np.float32(axis.scale), np.float32(axis.before)
@@ -128,7 +128,8 @@ def _weighted(sampling: Sampling, axis: Axis, at: NDArray[np.float64]) -> tuple[
 
 
 def _linear(distances: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.clip(1 - np.abs(distances), 0, 1)
+    found: NDArray[np.float64] = np.clip(1 - np.abs(distances), 0, 1)
+    return found
 
 
 def _cubic(distances: NDArray[np.float64], a: float) -> NDArray[np.float64]:

@@ -105,6 +105,13 @@ class FolderCatalog:
         """See the port."""
         return self.bundle(ref, ready).info
 
+    def default(self, name: str, ready: Collection[str] | None = None) -> str | None:
+        """The version that a bare name stands for; None if the declared one, or the model, is not there."""
+        try:
+            return self.get(name, ready).version
+        except (UnknownModel, UnknownVersion):
+            return None
+
     def bundle(self, ref: str, ready: Collection[str] | None = None) -> Bundle:
         """As `get`, with the bundle's folder and files."""
         now = self._snapshot

@@ -132,6 +132,17 @@ def check_golden(model: GradientModel, info: ModelInfo, data: bytes, sources: Ma
     return problem or _disagreement(model, info, golden, example)
 
 
+def golden_example(info: ModelInfo, data: bytes, sources: Mapping[str, SourceReader]) -> Tensors:
+    """The input in golden.json. Raises BundleError for one that does not fit."""
+    try:
+        golden = Golden.model_validate_json(data)
+        return decode_inputs(info.inputs, sources, golden.input, field="input")[0]
+    except ValidationError as error:
+        raise BundleError(f"{GOLDEN} is wrong: {validation_sentences(error)}.") from None
+    except RequestError as error:
+        raise BundleError(f"{GOLDEN} is wrong: {error.field}: {error.detail}.") from None
+
+
 def _baseline(info: ModelInfo, name: str, example: Tensors) -> Tensors:
     """A declared baseline, as long as the example where lengths vary: it is declared for the longest."""
     tensors = info.baselines[name].tensors

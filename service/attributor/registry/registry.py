@@ -125,7 +125,7 @@ class Registry:
         return self._resident(ref).model
 
     def info(self, ref: str) -> ModelInfo:
-        """The description that it was proven by, in memory or not. Raises ModelNotReady if it failed or never was loaded."""
+        """The description that it was proven by, in memory or not. Raises ModelNotReady if it failed or is unknown."""
         report, bundle = self._known.get(ref, (None, None))
         if report is not None and report.reason is not None:
             raise ModelNotReady(f"Model {ref} failed its proof at load: {report.reason}")

@@ -7,21 +7,26 @@ import json
 import os
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from attributor.errors import BundleError
-from attributor.jobs.model import Framework
+from attributor.jobs.model import ModelInfo, Tensors
 from attributor.registry.catalog import Bundle, open_bundle
+from attributor.registry.files import read_verified
 from attributor.registry.foreign import describe
-from attributor.registry.formats.example_rows import example_rows
 from attributor.registry.formats.onnx_graph import external_data, read_graph
+from attributor.registry.golden import GOLDEN, golden_example
 from attributor.registry.loader import load_bundle
 from attributor.registry.parity import BATCHES, OnnxRuntimeReference, check_gradient, check_values
-from attributor.registry.probe import prove
+from attributor.registry.probe import PASSED, prove
+from attributor.registry.probe_rows import most_positions, probe_rows
 from attributor.registry.reference import read_references
+from attributor.registry.sources import readers
 
 
 def main() -> None:
@@ -52,17 +57,34 @@ def _tried(bundle: Bundle, checks: dict[str, str]) -> str | None:
     """Why it must not serve; what passed is added to `checks`."""
     info = bundle.info
     loaded = load_bundle(bundle)
-    checks["imported"] = "passed"
-    if info.framework is Framework.ONNX and info.gradients:
+    checks["imported"] = PASSED
+    references = read_references(bundle.folder, bundle.manifest)
+    if info.gradients:
         graph = read_graph(bundle)
         reference = OnnxRuntimeReference(graph, external_data(bundle))
-        batches = [example_rows(info, n_rows) for n_rows in BATCHES]
+        batches = list(_batches(bundle, references))
         checks["onnxruntime"] = check_values(loaded.module, reference, graph, batches)
-        rows: Mapping[str, torch.Tensor] = dict(zip([spec.name for spec in info.inputs], batches[0], strict=True))
+        rows = dict(zip([spec.name for spec in info.inputs], batches[0], strict=True))
         checks["finite_differences"] = check_gradient(loaded.module, info, rows)
-    references = read_references(bundle.folder, bundle.manifest)
-    proof = prove(loaded, info, references)
-    return proof.problem
+    return prove(loaded, info, references).problem
+
+
+def _batches(bundle: Bundle, references: Tensors) -> Iterator[Sequence[Tensor]]:
+    """Rows in the order of the manifest: random ones, of two lengths where these vary, and the golden example."""
+    info = bundle.info
+    most = most_positions(info)
+    for positions in (None,) if most is None else (most, max(1, most // 2)):
+        for n_rows in BATCHES:
+            yield _in_order(info, probe_rows(info, references, n_rows, positions))
+    if GOLDEN in bundle.manifest.files:
+        data = read_verified(bundle.folder, GOLDEN, bundle.manifest.files[GOLDEN])
+        example = golden_example(info, data, readers(bundle.folder, bundle.manifest))
+        for n_rows in BATCHES:
+            yield _in_order(info, {k: torch.from_numpy(np.stack([v] * n_rows)) for k, v in example.items()})
+
+
+def _in_order(info: ModelInfo, rows: Mapping[str, Tensor]) -> Sequence[Tensor]:
+    return [rows[spec.name] for spec in info.inputs]
 
 
 if __name__ == "__main__":

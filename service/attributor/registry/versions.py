@@ -19,8 +19,8 @@ from attributor.registry.schema_base import Table, Version
 #: The file's name; a version's folder cannot have it, because it is a file.
 VERSIONS = "versions.toml"
 
-#: Ours: a thousand aliases and more. Whatever is larger is not this file.
-MOST_BYTES = 65_536
+#: Ours: hundreds of aliases. Whatever is larger is not this file, which is read at every look.
+MOST_BYTES = 16_384
 
 #: Begins with a letter, so that it does not look like a number of a version; no `@`, which stands before it.
 _Alias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=64)]

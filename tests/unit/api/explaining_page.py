@@ -16,9 +16,10 @@ Every body below is for `POST /v1/attributions`. Save one as `body.json`, then
     curl -s http://127.0.0.1:8080/v1/attributions \\
       -H 'Content-Type: application/json' -H 'Prefer: wait=30' -d @body.json
 
-The models `digits` and `breast-cancer` are in this repository. `reviews` and `words` (token ids), `prices` (a
-regression) and `photo-and-record` (two inputs) stand for models of yours of that kind. What a
-model can do is in `GET /v1/models/{name}`: `methods`, `baselines`, `paths`, `layers`, `scales`, and for each of its
+The models `digits` and `breast-cancer` are in this repository. The others stand for models of yours of that kind:
+`reviews` and `words` (token ids), `comments` and `encoder` (texts), `molecules`, `people` (a table with categories),
+`prices` (a regression), `photo-and-record` (two inputs). What a model can do is in `GET /v1/models/{name}`: `methods`,
+`baselines`, `paths`, `layers`, `scales`, the `sources` that can be given in place of tensors, and for each of its
 `inputs` its `baseline_kinds` and `path_kinds`. What it cannot do is refused with the field and the reason
 ([errors](errors.md)).
 

@@ -4,6 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from attributor.inputs.smiles import BOND_KINDS, MoleculeReader, atom_width
+from attributor.inputs.text import TextReader
 from attributor.jobs.job import JobSpec
 from attributor.jobs.model import (
     Baseline,
@@ -13,7 +15,12 @@ from attributor.jobs.model import (
     ModelInfo,
     OutputKind,
     OutputSpec,
+    Part,
+    Source,
+    SourceKind,
 )
+from attributor.ports import SourceReader
+from tokenizer_files import word_piece
 
 LAYERS = ("convolutions", "convolutions.2", "convolutions.4", "classifier.1", "classifier.2")
 
@@ -47,6 +54,23 @@ HOUSE = InputSpec("house", InputKind.TABULAR, (2,), (Feature("rooms"), Feature("
 PHOTO = InputSpec("photo", InputKind.IMAGE, (1, 2, 2), value_range=(0.0, 1.0))
 RECORD = InputSpec("record", InputKind.TABULAR, (2,), (Feature("age"), Feature("weight")))
 MASK = InputSpec("mask", InputKind.TENSOR, (8,), attributed=False)
+TEXT = InputSpec(
+    "ids", InputKind.TOKENS, (16,), vocabulary=12, embedding="words", variable=True, source="text", part=Part.IDS
+)
+ATOMS = InputSpec("atoms", InputKind.TENSOR, (20, atom_width("CO")), source="molecule", part=Part.ATOMS)
+BONDS = InputSpec("bonds", InputKind.TENSOR, (20, 20, len(BOND_KINDS)), source="molecule", part=Part.BONDS)
+PERSON = InputSpec(
+    "person",
+    InputKind.TABULAR,
+    (5,),
+    (
+        Feature("age", missing=40.0),
+        Feature("colour", categories=("red", "blue"), one_hot=True),
+        Feature("size", categories=("S", "M", "L")),
+        Feature("income"),
+    ),
+    groups={"who": ("age", "size")},
+)
 
 DIGITS = model(
     "digits",
@@ -71,7 +95,25 @@ PRICES = model(
 RATES = model("rates", (HOUSE,), OutputSpec("values", ("rent", "price"), OutputKind.VALUES))
 PATIENTS = model("photo-and-record", (PHOTO, RECORD), OutputSpec("logits", ("well", "ill")), reference_count=9)
 LARGE = model("large", (replace(IMAGE, shape=(3, 224, 224)),), OutputSpec("logits", ("cat", "dog")))
+OF_TEXT = {"sources": {"text": Source("text", SourceKind.TEXT, "tokenizer.json")}}
+COMMENTS = model("comments", (TEXT,), OutputSpec("logits", ("bad", "good")), **OF_TEXT)
+ENCODER = model("encoder", (TEXT,), OutputSpec("embedding", tuple("012"), OutputKind.VALUES), **OF_TEXT)
+MOLECULES = model(
+    "molecules",
+    (ATOMS, BONDS),
+    OutputSpec("values", ("solubility",), OutputKind.VALUES),
+    sources={"molecule": Source("molecule", SourceKind.SMILES, elements=("C", "O"))},
+)
+PEOPLE = model("people", (PERSON,), OutputSpec("logits", ("no", "yes")))
 MODELS = {info.name: info for info in (DIGITS, REVIEWS, MASKED, WORDS, PRICES, RATES, PATIENTS, LARGE)}
+#: Those whose inputs a person gives in another form.
+GIVEN = {info.name: info for info in (COMMENTS, ENCODER, MOLECULES, PEOPLE)}
+#: By model, the readers of its sources.
+READERS: dict[str, dict[str, SourceReader]] = {
+    "comments": {"text": TextReader(word_piece(), [TEXT])},
+    "encoder": {"text": TextReader(word_piece(), [TEXT])},
+    "molecules": {"molecule": MoleculeReader("CO", [ATOMS, BONDS])},
+}
 
 PIXELS = {"shape": [1, 8, 8], "data": [0.5] * 64}
 #: An input of each model.

@@ -8,7 +8,7 @@ from attributor.api.schemas.bodies import AttributionBody
 from attributor.jobs.explanation import GammaKind, Method, Quantity
 from attributor.registry.catalog import FolderCatalog
 from unit.api import explaining_page
-from unit.api.models import LAYERS, MODELS
+from unit.api.models import GIVEN, LAYERS, MODELS, READERS
 
 SERVED = {info.name: info for info in FolderCatalog(explaining_page.ROOT / "models").all()}
 
@@ -16,7 +16,8 @@ SERVED = {info.name: info for info in FolderCatalog(explaining_page.ROOT / "mode
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_every_example_is_a_request_that_is_taken(name):
     body = AttributionBody.model_validate(EXAMPLES[name]["value"])
-    attribution_spec(body, (MODELS | SERVED)[body.model], tenant="t", layers=LAYERS)
+    info = (MODELS | GIVEN | SERVED)[body.model]
+    attribution_spec(body, info, tenant="t", layers=LAYERS, sources=READERS.get(body.model, {}))
     assert EXAMPLES[name]["summary"]
     assert EXAMPLES[name]["description"]
 

@@ -53,7 +53,7 @@ def graph(tmp_path):
         [weight],
     )
     path = tmp_path / "My net.onnx"
-    onnx.save(helper.make_model(proto, opset_imports=[helper.make_opsetid("", 17)]), path)
+    onnx.save(helper.make_model(proto, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), path)
     return path
 
 

@@ -6,13 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from attributor.errors import AttributorError, BundleError, InvalidInput, InvalidShape
-from attributor.inputs.text import MAX_TEXT_CHARS, TextReader
+from attributor.inputs.text import MAX_GROWN_CHARS, MAX_TEXT_CHARS, TextReader
+from attributor.inputs.tokenizer_growth import MAX_TOKENIZER_BYTES, MOST_GROWTH, MOST_STEPS
 from attributor.jobs.given import GivenText, Token
 from attributor.jobs.model import InputKind, InputSpec, Part
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizer_files import FIRST, PAD, SEPARATOR, byte_level, word_piece
-from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 IDS = InputSpec(
     "input_ids",
@@ -227,3 +228,27 @@ def test_no_text_raises_anything_but_stated_errors(text: str, pair: str) -> None
             except (InvalidInput, InvalidShape):
                 continue
             assert all(0 <= token.start <= token.end <= len(found.texts[token.segment]) for token in found.tokens)
+
+
+def growing(*steps: normalizers.Normalizer) -> bytes:
+    made = Tokenizer(models.WordLevel({"a": 0}, unk_token="a"))
+    made.normalizer = normalizers.Sequence(list(steps))
+    return made.to_str().encode()
+
+
+def test_a_file_that_would_fill_the_memory_is_refused_before_it_sees_a_text() -> None:
+    doubling = [normalizers.Replace("a", "aa")] * 20
+    with pytest.raises(BundleError, match=f"more than {MOST_GROWTH} times longer"):
+        TextReader(growing(*doubling), [IDS])
+    with pytest.raises(BundleError, match=f"at most {MOST_STEPS}"):
+        TextReader(growing(*[normalizers.Strip()] * 100), [IDS])
+    with pytest.raises(BundleError, match=f"has {MAX_TOKENIZER_BYTES + 1} bytes"):
+        TextReader(b" " * (MAX_TOKENIZER_BYTES + 1), [IDS])
+
+
+def test_the_more_a_file_makes_of_a_text_the_shorter_it_must_be() -> None:
+    reader = TextReader(growing(*[normalizers.Replace("b", "bb")] * 10), [IDS])
+    most = MAX_GROWN_CHARS // 2**10
+    assert read(reader, "b" * most)[0][Part.IDS] == [0]
+    with pytest.raises(InvalidInput, match=f"has {most + 1} characters; at most {most} are read"):
+        reader.read("b" * (most + 1), field="f")

@@ -12,6 +12,7 @@ from onnx_operators import misjudged, run_both, wrong_gradients
 RANDOM = np.random.default_rng(0)
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 N_POSITIONS, N_ROWS, N_FEATURES, HIDDEN = 5, 3, 2, 4
+#: Inputs; the last two are of LSTM.
 ORDER = ("x", "w", "r", "b", "lengths", "h", "c", "p")
 
 
@@ -38,7 +39,8 @@ def weights(op_type: str, directions: int, *more: str) -> dict[str, np.ndarray]:
 
 def node(op_type: str, given: Mapping[str, np.ndarray], output: int = 0, **said: object) -> NodeProto:
     """`output`: 0 for all states, 1 for the last, 2 for the last cells."""
-    inputs = [name if name == "x" or name in given else "" for name in ORDER]
+    order = ORDER if op_type == "LSTM" else ORDER[:6]
+    inputs = [name if name == "x" or name in given else "" for name in order]
     return helper.make_node(op_type, inputs, [""] * output + ["y"], hidden_size=HIDDEN, **said)
 
 

@@ -209,6 +209,7 @@ def test_a_bare_name_means_the_highest_version_that_is_ready(pears):
     assert catalog.get("pear", {digests["1"]}).version == "1"
     assert catalog.get("pear", set()).version == "3"
     assert catalog.get("pear@3", {digests["1"]}).version == "3"
+    assert (catalog.default("pear"), catalog.default("pear", {digests["2"]})) == ("3", "2")
 
 
 def test_a_declared_default_is_obeyed_ready_or_not(pears):
@@ -273,6 +274,7 @@ def test_what_is_declared_of_versions_that_are_not_there_is_a_problem_and_a_sent
         catalog.get("pear")
     with pytest.raises(UnknownVersion, match=r"Alias 'old' of 'pear', by versions.toml, is version '0'"):
         catalog.get("pear@old")
+    assert (catalog.default("pear"), catalog.default("pear", set())) == (None, None)
     assert catalog.aliases("pear") == {"two": "1"}
     assert catalog.get("pear@3").version == "3"
 

@@ -214,3 +214,5 @@ def test_a_manifest_is_bounded_in_size_and_depth():
         parse(TABULAR.encode() + b"#" * 1_000_000)
     with pytest.raises(BundleError, match="nested too deeply"):
         parse(b"a = " + b"[" * 200_000)
+    with pytest.raises(BundleError, match="more than 64 parts"):
+        parse(b"[a" + b".a" * 400_000 + b"]")

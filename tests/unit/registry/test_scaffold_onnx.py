@@ -142,7 +142,7 @@ def test_a_scikit_learn_net_is_drafted_with_and_without_its_map_of_classes(tmp_p
 def graph_file(path, inputs, outputs, nodes=None, initializers=(), **more):
     nodes = nodes or [helper.make_node("Identity", [inputs[0].name], [outputs[0].name])]
     graph = helper.make_graph(nodes, "g", inputs, outputs, initializers)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path, **more)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), path, **more)
     return path
 
 

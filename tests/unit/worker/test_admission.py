@@ -85,6 +85,7 @@ class PromptComparator:
 class Running:
     queue: MemoryQueue
     catalog: FolderCatalog
+    registry: Registry
     stop: asyncio.Event
     task: asyncio.Task
 
@@ -111,7 +112,7 @@ async def working(
     stop = asyncio.Event()
     task = asyncio.create_task(worker.run(stop))
     try:
-        yield Running(queue, catalog, stop, task)
+        yield Running(queue, catalog, registry, stop, task)
     finally:
         stop.set()
         async with asyncio.timeout(10):
@@ -176,6 +177,7 @@ async def test_a_waiting_job_can_be_cancelled(folder, gate):
         gate.open()
         worker.put("next", "apple")
         await until(lambda: "next" in queue.outcomes)
+        await until(lambda: not worker.registry.in_use("apple@1"))
 
 
 async def test_a_waiting_job_whose_model_fails_gets_the_reason(folder):

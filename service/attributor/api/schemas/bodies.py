@@ -35,9 +35,14 @@ Tolerance = Annotated[float, Field(strict=True, ge=TIGHTEST_TOLERANCE, le=1, all
 InputItem = Annotated[
     dict[str, Any],
     Field(
-        description="One input to explain, by the names of the model's inputs. A value is what the model declares: an "
-        "object of named features, a base64 PNG or JPEG, or, always, a tensor in Open Inference Protocol form: "
-        '`{"shape": [...], "datatype": "FP32", "data": [...]}`.'
+        description="One input to explain, by the names of the model's inputs and `sources`. Always taken is a tensor "
+        'in Open Inference Protocol form, `{"shape": [...], "datatype": "FP32", "data": [...]}`. Else a value is what '
+        "the model declares. Of a table: an object of its features, a number or the name of a category each; one that "
+        "is null or left out takes the value declared as `missing`, and is refused without it. Of an image: a PNG or "
+        "JPEG as base64, of the model's size, or of any size where the model declares a `fit`: `crop` scales the "
+        "shorter side and cuts the middle out, `stretch` scales both sides. Of token ids: a list of them, shorter "
+        "ones too where the model pads or takes variable lengths. Of a source, in place of all inputs that are made "
+        'from it: a text, or `{"text": "...", "pair": "..."}`; a molecule as SMILES.'
     ),
 ]
 
@@ -73,8 +78,9 @@ class AttributionBody(Closed):
     baseline: Baselines | None = Field(
         None,
         description="What stands for absence: the name of one that the model declares, or of a kind (`zero`, `blur`, "
-        "...); an object with that kind and its numbers; an object by input, of any of those or of values; or a list "
-        "of baselines, which are averaged over. Absent: the model's default.",
+        "...); an object with that kind and its numbers; an object by input, of any of those or of values in the form "
+        "of `inputs` (a source, such as a text, stands for the inputs that are made from it); or a list of baselines, "
+        "which are averaged over. Absent: the model's default.",
     )
     path: Paths | None = Field(
         None,

@@ -41,17 +41,12 @@ def attention(node: Node) -> Function:
     plain = plan.softcap == 0 and plan.shown is None and plan.precision is None
 
     def attend(
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        mask: Tensor | None = None,
-        past_key: Tensor | None = None,
-        past_value: Tensor | None = None,
-        valid: Tensor | None = None,
+        q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *rest: Tensor | None
     ) -> tuple[Tensor | None, ...]:
+        past_key, past_value, valid = (*rest, None, None, None)[:3]
         flat = q.dim() == 3
         q, k, v = _by_head(plan, q, k, v)
-        offset = _offset(plan, past_key, valid, q)
+        offset = _offset(past_key, valid, q)
         if past_key is not None and past_value is not None:
             k, v = torch.cat([past_key, k], 2), torch.cat([past_value, v], 2)
         present = (k, v)
@@ -106,15 +101,15 @@ def _by_head(plan: _Plan, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tens
     if q.dim() == 3:
         if plan.heads is None:
             raise ValueError("Attention of inputs with three axes needs q_num_heads and kv_num_heads.")
-        q = q.unflatten(2, (plan.heads[0], -1)).transpose(1, 2)
-        k, v = (each.unflatten(2, (plan.heads[1], -1)).transpose(1, 2) for each in (k, v))
+        q = torch.unflatten(q, 2, (plan.heads[0], -1)).transpose(1, 2)
+        k, v = (torch.unflatten(each, 2, (plan.heads[1], -1)).transpose(1, 2) for each in (k, v))
     fits = q.shape[0] == k.shape[0] == v.shape[0] and k.shape[1:3] == v.shape[1:3] and q.shape[1] % k.shape[1] == 0
     if not fits or q.shape[3] != k.shape[3]:
         raise ValueError(f"Attention got shapes that do not fit: {[list(x.shape) for x in (q, k, v)]}.")
     return q, k, v
 
 
-def _offset(plan: _Plan, past_key: Tensor | None, valid: Tensor | None, q: Tensor) -> int | Tensor:
+def _offset(past_key: Tensor | None, valid: Tensor | None, q: Tensor) -> int | Tensor:
     """How many keys come before the first query; of each row, where `valid` keys are counted."""
     if valid is not None:
         return (valid - q.shape[2]).reshape(-1, 1, 1, 1)
@@ -195,7 +190,7 @@ def _stepwise(plan: _Plan, q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None)
 
 @operator("RotaryEmbedding", versions=(23,), attributes="interleaved num_heads rotary_embedding_dim")
 def rotary_embedding(node: Node) -> Function:
-    """Pairs of features turned by an angle that depends on the position; features behind `rotary_embedding_dim` stay."""
+    """Pairs of features turned by an angle that follows from the position; those behind `rotary_embedding_dim` stay."""
     heads, dim = node.integer("num_heads", 0), node.integer("rotary_embedding_dim", 0)
     interleaved = node.integer("interleaved", 0) != 0
     if heads < 0 or dim < 0 or dim % 2:
@@ -204,7 +199,7 @@ def rotary_embedding(node: Node) -> Function:
     def turned(x: Tensor, cos: Tensor, sin: Tensor, places: Tensor | None = None) -> Tensor:
         if x.dim() not in (3, 4) or (x.dim() == 3 and heads == 0):
             raise ValueError(f"RotaryEmbedding got shape {list(x.shape)} and {heads} heads.")
-        by_head = x.transpose(1, 2) if x.dim() == 4 else x.unflatten(2, (heads, -1))
+        by_head = x.transpose(1, 2) if x.dim() == 4 else torch.unflatten(x, 2, (heads, -1))
         n = dim or by_head.shape[3]
         rotated, rest = by_head[..., :n], by_head[..., n:]
         if places is not None:

@@ -36,7 +36,7 @@ def _conv(node: Node, rank: int) -> Function:
 
 @operator("ConvTranspose", versions=(1, 11, 22), attributes=f"{_ATTRIBUTES} output_padding output_shape")
 def conv_transpose(node: Node) -> Function:
-    """The transpose of a convolution: all places that a window reaches, cropped by the pads, filled up with the bias."""
+    """The transpose of a convolution: all places that windows reach, cropped by the pads; the bias everywhere."""
     return _of_rank(node, _conv_transpose)
 
 

@@ -152,7 +152,8 @@ def _require_weights(plan: _Plan, w: Sequence[int], r: Sequence[int], b: Sequenc
     directions, gates, hidden = len(plan.reverse), len(plan.kind.order), r[2]
     if plan.hidden is not None and plan.hidden != hidden:
         raise ValueError(f"the hidden_size is {plan.hidden}, but the recurrent weights have shape {list(r)}")
-    wanted = {"recurrent weights": (r, (directions, gates * hidden, hidden))}
+    wanted: dict[str, tuple[Sequence[int], tuple[int, ...]]] = {}
+    wanted["recurrent weights"] = (r, (directions, gates * hidden, hidden))
     wanted["weights"] = (w, (directions, gates * hidden, w[2]))
     if b is not None:
         wanted["biases"] = (b, (directions, 2 * gates * hidden))
@@ -195,7 +196,7 @@ def _fused(
     assert plan.fused is not None  # noqa: S101 - asked for before
     given = x.flip(0) if backwards else x
     outputs, *ends = plan.fused(given, initial, flat, has_bias, 1, 0.0, train, len(plan.reverse) == 2, False)
-    outputs = outputs.unflatten(-1, (len(plan.reverse), -1)).transpose(1, 2)
+    outputs = torch.unflatten(outputs, -1, (len(plan.reverse), -1)).transpose(1, 2)
     return outputs.flip(0) if backwards else outputs, tuple(ends)
 
 

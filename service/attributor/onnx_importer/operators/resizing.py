@@ -64,26 +64,33 @@ def resize(node: Node) -> Function:
         sizes: NDArray[Any] | None = None,
     ) -> Tensor:
         which = [axis % x.dim() for axis in axes] if axes is not None else list(range(x.dim()))
-        lengths, factors = _numbers(sizes), _numbers(scales)
-        if len(lengths) + len(factors) != len(which):
-            raise ValueError(f"Resize of {len(which)} axes got scales {factors} and sizes {lengths}.")
         before = [x.shape[axis] for axis in which]
-        after = [int(n) for n in lengths]
-        if lengths:
-            factors = [n / size for n, size in zip(after, before, strict=True)]
-            if chosen is not None:
-                factors = [chosen(factors)] * len(which)
-                after = [int(np.floor(factor * size + 0.5)) for factor, size in zip(factors, before, strict=True)]
-        else:
-            after = [_whole(size, factor) for size, factor in zip(before, factors, strict=True)]
-        parts = _parts(_numbers(roi), len(which)) if sampling.transformation == "tf_crop_and_resize" else None
-        found = {}
-        for i, axis in enumerate(which):
-            start, end = parts[i] if parts is not None else (0.0, 1.0)
-            found[axis] = Axis(before[i], after[i], factors[i], start, end)
+        after, factors = _lengths(before, _numbers(scales), _numbers(sizes), chosen)
+        parts = [(0.0, 1.0)] * len(which)
+        if sampling.transformation == "tf_crop_and_resize":
+            parts = _parts(_numbers(roi), len(which))
+        found = {
+            axis: Axis(before[i], after[i], factors[i], start, end)
+            for i, (axis, (start, end)) in enumerate(zip(which, parts, strict=True))
+        }
         return _sampled(x, found, sampling, beyond)
 
     return resized
+
+
+def _lengths(
+    before: list[int], factors: list[float], sizes: list[float], chosen: Callable[[list[float]], float] | None
+) -> tuple[list[int], list[float]]:
+    """Sizes after, and the scales, of axes that are given one or the other. `chosen`: the one scale of all axes."""
+    if len(sizes) + len(factors) != len(before):
+        raise ValueError(f"Resize of {len(before)} axes got scales {factors} and sizes {sizes}.")
+    if not sizes:
+        return [_whole(n, factor) for n, factor in zip(before, factors, strict=True)], factors
+    factors = [size / n for size, n in zip(sizes, before, strict=True)]
+    if chosen is None:
+        return [int(size) for size in sizes], factors
+    factors = [chosen(factors)] * len(before)
+    return [int(np.floor(factor * n + 0.5)) for factor, n in zip(factors, before, strict=True)], factors
 
 
 def _sampling(node: Node) -> Sampling:
