@@ -158,7 +158,7 @@ def open_bundle(folder: Path) -> Bundle:
             raise BundleError(f"{part.name} is a link; a bundle lies in plain folders.")
     path = folder / files.MANIFEST
     files.require_plain_file(path)
-    manifest = parse(path.read_bytes())
+    manifest = parse(files.read_manifest(folder))
     for name, said, found in (
         ("name", manifest.info.name, folder.parent.name),
         ("version", manifest.info.version, folder.name),
