@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from attributor.registry.golden import write_golden
+from attributor.registry.proof.golden import write_golden
 from safetensors.torch import save
 from sklearn.datasets import load_breast_cancer
 from sklearn.model_selection import train_test_split

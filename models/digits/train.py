@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from attributor.registry.golden import write_golden
+from attributor.registry.proof.golden import write_golden
 from PIL import Image
 from safetensors.torch import save
 from sklearn.datasets import load_digits

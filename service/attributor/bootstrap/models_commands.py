@@ -12,7 +12,7 @@ import typer
 
 from attributor.bootstrap import models_text as text
 from attributor.registry.catalog import Bundle, FolderCatalog
-from attributor.registry.scaffold import Draft, Wishes, copied, name_from, next_version, place, write_draft
+from attributor.registry.scaffold.drafts import Draft, Wishes, copied, name_from, next_version, place, write_draft
 from attributor.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Look after the bundles in the model folder.")
@@ -159,7 +159,7 @@ def _draft(source: str, wishes: Wishes, task: str | None) -> Draft:
     path = Path(source)
     try:
         if path.is_dir():
-            from attributor.registry.scaffold_huggingface import draft_huggingface
+            from attributor.registry.scaffold.huggingface import draft_huggingface
 
             return draft_huggingface(path, wishes, task)
         if task is not None:
@@ -167,11 +167,11 @@ def _draft(source: str, wishes: Wishes, task: str | None) -> Draft:
         if path.suffix == ".onnx":
             if not path.is_file():
                 raise typer.BadParameter(f"there is no file {source}")
-            from attributor.registry.scaffold_onnx import draft_onnx
+            from attributor.registry.scaffold.onnx import draft_onnx
 
             return draft_onnx(path, wishes)
         if ":" in source:
-            from attributor.registry.scaffold_torch import draft_torch
+            from attributor.registry.scaffold.torch import draft_torch
 
             return draft_torch(source, wishes)
     except ModuleNotFoundError as error:

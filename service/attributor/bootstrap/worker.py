@@ -16,8 +16,8 @@ from attributor.errors import StoreUnavailable
 from attributor.ports import Fleet
 from attributor.registry.catalog import FolderCatalog
 from attributor.registry.keeper import Keeper
+from attributor.registry.proof.trial import TrialLimits
 from attributor.registry.registry import Registry
-from attributor.registry.trial import TrialLimits
 from attributor.runtimes.torch_runtime import configure_threads
 from attributor.settings import Settings
 from attributor.storage.redis_fleet import RedisFleet

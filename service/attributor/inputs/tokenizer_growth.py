@@ -8,9 +8,9 @@ import base64
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
 from math import prod
 from typing import Any
+from unicodedata import normalize
 
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
@@ -19,8 +19,8 @@ from attributor.errors import BundleError
 
 #: Of a tokenizer.json. Ours: twice those of the largest vocabularies in use (a quarter of a million tokens, 33 MB).
 MAX_TOKENIZER_BYTES = 64_000_000
-#: Times that a text may become longer. Ours: three times what the longest usual chain is counted as, 648 (NFKD, lower
-#: case, SentencePiece's table), so that a text of a thousand characters is read by whatever is taken.
+#: Times that a text may become longer. Ours: above what the longest usual chain is counted as, 1,296 (NFKD, lower case,
+#: SentencePiece's table, its spaces), and so that a text of a thousand characters is read by whatever is taken.
 MOST_GROWTH = 2_000
 #: Ours: usual files have up to eight; each is a pass over the text.
 MOST_STEPS = 32
@@ -33,25 +33,31 @@ MOST_WORD_CHARS = 100
 _CANONICAL, _COMPATIBLE = 4, 18
 #: The same of "İ" in lower case (Unicode, SpecialCasing.txt).
 _LOWER = 2
-#: UTF-8 has up to four bytes, each of which becomes a character, and a space may go in front.
+#: UTF-8 has up to four bytes a character, and each becomes one.
 _BYTES = 4
-#: An accented letter in parts and in lower case; spaces around a Chinese character are fewer.
-_BERT = _CANONICAL * _LOWER
 
-#: By type of a step, what one character becomes at most. Steps with a text of their own are below.
-_FACTORS: Mapping[str, int] = {
-    "NFC": _CANONICAL,
-    "NFD": _CANONICAL,
-    "NFKC": _COMPATIBLE,
-    "NFKD": _COMPATIBLE,
-    "Lowercase": _LOWER,
-    "BertNormalizer": _BERT,
-    "ByteLevel": _BYTES + 1,
-    "Metaspace": 2,
-    **dict.fromkeys(("Strip", "StripAccents", "Nmt", "BertPreTokenizer", "CharDelimiterSplit", "Digits"), 1),
-    **dict.fromkeys(("FixedLength", "Punctuation", "Split", "UnicodeScripts", "Whitespace", "WhitespaceSplit"), 1),
+#: However often they come, they take a text apart once: what has been taken apart stays so, or is put together again.
+_TAKING_APART: Mapping[str, tuple[int, int]] = {
+    "NFC": (_CANONICAL, 1),
+    "NFD": (_CANONICAL, 1),
+    "NFKC": (_COMPATIBLE, 1),
+    "NFKD": (_COMPATIBLE, 1),
+    "Lowercase": (1, _LOWER),
+    "BertNormalizer": (_CANONICAL, _LOWER),
 }
-_FORMS = frozenset({"NFC", "NFD", "NFKC", "NFKD"})
+#: By type, how many times longer a step makes a text that is taken apart already. Those with texts of their own are
+#: counted by them: Prepend, Replace, Precompiled.
+_NORMALIZERS: Mapping[str, int] = {
+    **dict.fromkeys(("NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Nmt", "Strip", "StripAccents"), 1),
+    "BertNormalizer": 3,  # spaces around a Chinese character
+    "ByteLevel": _BYTES * 3,  # one of the characters for bytes is a fraction, of three characters
+}
+_PRE_TOKENIZERS: Mapping[str, int] = {
+    **dict.fromkeys(("BertPreTokenizer", "CharDelimiterSplit", "Digits", "FixedLength", "Punctuation"), 1),
+    **dict.fromkeys(("Split", "UnicodeScripts", "Whitespace", "WhitespaceSplit"), 1),
+    "ByteLevel": _BYTES + 1,  # and a space in front
+    "Metaspace": 2,
+}
 
 #: One character or class of them, with how often it must be there: the patterns of which we know that they never match
 #: nothing.
@@ -63,10 +69,15 @@ def require_bounded(tokenizer: Tokenizer) -> int:
 
     Raises BundleError for steps that make it more than MOST_GROWTH, or of a kind whose growth is not known.
     """
-    steps = [*_steps(tokenizer.normalizer, "normalizers"), *_steps(tokenizer.pre_tokenizer, "pretokenizers")]
+    normalizers, splits = (
+        _steps(tokenizer.normalizer, "normalizers"),
+        _steps(tokenizer.pre_tokenizer, "pretokenizers"),
+    )
+    steps = [*normalizers, *splits]
     if len(steps) > MOST_STEPS:
         raise BundleError(f"The tokenizer has {len(steps)} steps before its tokens; at most {MOST_STEPS} are taken.")
-    growth = prod(_growth(list(run)) for _, run in groupby(steps, key=lambda step: step["type"] in _FORMS))
+    growth = _taken_apart(normalizers) * prod(map(_of_normalizing, normalizers))
+    growth *= prod(_known(_PRE_TOKENIZERS, step["type"]) for step in splits)
     if growth > MOST_GROWTH:
         detail = f"The tokenizer's steps can make a text more than {MOST_GROWTH} times longer"
         raise BundleError(f"{detail}; they are {', '.join(step['type'] for step in steps)}.")
@@ -91,24 +102,31 @@ def _unfolded(step: Mapping[str, Any], several: str) -> Iterator[Mapping[str, An
         yield from _unfolded(each, several)
 
 
-def _growth(run: Sequence[Mapping[str, Any]]) -> int:
-    """Of normal forms one after another, which have nothing left to take apart, and of other steps."""
-    if run[0]["type"] in _FORMS:
-        return max(_FACTORS[step["type"]] for step in run)
-    return prod(_factor(step) for step in run)
+def _taken_apart(steps: Sequence[Mapping[str, Any]]) -> int:
+    factors = [_TAKING_APART[step["type"]] for step in steps if step["type"] in _TAKING_APART]
+    return max((form for form, _ in factors), default=1) * max((case for _, case in factors), default=1)
 
 
-def _factor(step: Mapping[str, Any]) -> int:
+def _of_normalizing(step: Mapping[str, Any]) -> int:
     kind = step["type"]
     if kind == "Prepend":  # to each part between tokens that the file adds, and that may be every character
-        return 1 + len(step["prepend"])
+        return 1 + _length(step["prepend"])
     if kind == "Replace":
-        return _of_replacing(step["pattern"], len(step["content"]))
+        return _of_replacing(step["pattern"], _length(step["content"]))
     if kind == "Precompiled":
         return _of_table(base64.b64decode(step["precompiled_charsmap"]))
-    if kind not in _FACTORS:
+    return _known(_NORMALIZERS, kind)
+
+
+def _known(factors: Mapping[str, int], kind: str) -> int:
+    if kind not in factors:
         raise BundleError(f"The tokenizer has a step {kind!r}, of which we do not know how long it makes a text.")
-    return _FACTORS[kind]
+    return factors[kind]
+
+
+def _length(text: str) -> int:
+    """In characters, however far steps that follow take it apart."""
+    return max(len(text), *(len(normalize("NFKD", each)) for each in (text, text.lower())))
 
 
 def _of_replacing(pattern: Mapping[str, str], length: int) -> int:
@@ -123,7 +141,7 @@ def _of_table(table: bytes) -> int:
     """Of SentencePiece's table: the size of a trie, 4 bytes, little endian; the trie; what it leads to, each ended by a
     zero byte."""
     texts = table[4 + int.from_bytes(table[:4], "little") :]
-    return max(1, *(len(text.decode(errors="replace")) for text in texts.split(b"\0")))
+    return max(1, *(_length(text.decode(errors="replace")) for text in texts.split(b"\0")))
 
 
 def _require_few_special(steps: Sequence[Mapping[str, Any]]) -> None:

@@ -15,13 +15,13 @@ from attributor.jobs.model import Framework, ModelInfo, ModelReport, Readiness
 from attributor.registry.catalog import Bundle
 from attributor.registry.files import read_verified
 from attributor.registry.foreign import describe
-from attributor.registry.golden import GOLDEN, check_golden
 from attributor.registry.loader import LoadedBundle, load_bundle, unload
-from attributor.registry.probe import PASSED, layers, prove
+from attributor.registry.proof.golden import GOLDEN, check_golden
+from attributor.registry.proof.probe import PASSED, layers, prove
+from attributor.registry.proof.trial import DEFAULT_LIMITS, TrialLimits, try_out
 from attributor.registry.reference import read_references
 from attributor.registry.residents import Resident
 from attributor.registry.sources import readers
-from attributor.registry.trial import DEFAULT_LIMITS, TrialLimits, try_out
 from attributor.runtimes.torch_runtime import TorchModel
 
 #: The names of the checks of the golden example and of the reference set in a report.

@@ -33,8 +33,8 @@ from attributor.jobs.model import (
     Tensors,
 )
 from attributor.registry.files import MAX_MANIFEST_BYTES, FileRecord
-from attributor.registry.schema import ManifestTable, first_place, validation_sentences
-from attributor.registry.schema_inputs import InputTable
+from attributor.registry.schema.inputs import InputTable
+from attributor.registry.schema.manifest_table import ManifestTable, first_place, validation_sentences
 
 _EMBEDDING_TASK = "sentence-embedding"
 #: As sentence-transformers does where nothing is said.

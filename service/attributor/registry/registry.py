@@ -14,8 +14,8 @@ from attributor.jobs.model import ModelInfo, ModelReport, Readiness, Tensors
 from attributor.ports import GradientModel
 from attributor.registry.catalog import Bundle, FolderCatalog
 from attributor.registry.loading import Place, forget_code, load_again, load_first
+from attributor.registry.proof.trial import DEFAULT_LIMITS, TrialLimits
 from attributor.registry.residents import Resident, Residents
-from attributor.registry.trial import DEFAULT_LIMITS, TrialLimits
 from attributor.runtimes.torch_runtime import DEFAULT_MAX_POINTS
 
 _log = logging.getLogger(__name__)

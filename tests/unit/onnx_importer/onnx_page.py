@@ -1,4 +1,4 @@
-"""Makes docs/onnx.md from the operators and the list of refused cases: `python tests/unit/onnx_importer/onnx_page.py`."""
+"""Makes docs/onnx.md, from the operators and the refused cases: `python tests/unit/onnx_importer/onnx_page.py`."""
 
 import sys
 import textwrap
@@ -14,28 +14,32 @@ FLOATS, WITH_FLOATS = {1, 10, 11, 16}, {6, 7, 9}
 HEAD = """\
 # ONNX files
 
-A file becomes a torch module by an importer of our own (`service/attributor/onnx_importer`), and is differentiated as any
-other. It is data, not code, so it is the one format fit for files that you do not trust: before a worker loads a file,
-a process that may die tries it, within bounds on memory and time (`worker.trial_memory_bytes`, `worker.trial_timeout_s`).
+A file becomes a torch module by an importer of our own (`service/attributor/onnx_importer`), and is differentiated as
+any other. It is data, not code, so it is the one format fit for files that you do not trust: before a worker loads a
+file, a process that may die tries it, within bounds on memory and time (`worker.trial_memory_bytes`,
+`worker.trial_timeout_s`).
 
 In that process it is **held against onnxruntime** on random inputs and on the golden example at batches of 1, 2 and 5
-(within 1e-4 of the largest output; the refusal names the first node that differs), and its gradient in float64 **against
-finite differences** in five random directions. `GET /v1/models/{name}` and `attributor models check` say what was found.
+(within 1e-4 of the largest output; the refusal names the first node that differs), and its gradient in float64
+**against finite differences** in five random directions. `GET /v1/models/{name}` and `attributor models check` say
+what was found.
 
-What is not known is refused, never guessed: a file with an operator, a version of an operator's schema, an attribute or
-a data type that is not proven is turned away with the list of all such nodes.
+What is not known is refused, never guessed: a file with an operator, a version of an operator's schema, an attribute
+or a data type that is not proven is turned away with the list of all such nodes.
 
-- **Opsets** 7 to 28 of `ai.onnx`, 1 to 5 of `ai.onnx.ml`; in practice as new as onnxruntime knows (26 in 1.31), as there
-  is no reference beyond it. Functions in the file, and operators that are defined by others, are inlined.
+- **Opsets** 7 to 28 of `ai.onnx`, 1 to 5 of `ai.onnx.ml`; in practice as new as onnxruntime knows (26 in 1.31), as
+  there is no reference beyond it. Functions in the file, and operators that are defined by others, are inlined.
 - **Types**: float32, float64, float16, bfloat16, int64, int32, int16, int8, uint8, bool.
-- **Batch**: a free batch axis is used as it is. A file that was exported for a batch of one, in its inputs or inside, is
-  mapped over the rows (`torch.func.vmap`; row by row where that has no rule, as for an LSTM).
-- **Layers**: the modules that torch's exporters wrote down (`encoder.layer.0`), and every tensor by its name, and so is
-  the output: `tensor` in `[output]` may name any tensor, such as the logits before a softmax.
+- **Batch**: a free batch axis is used as it is. A file that was exported for a batch of one, in its inputs or inside,
+  is mapped over the rows (`torch.func.vmap`; row by row where that has no rule, as for an LSTM).
+- **Layers**: the modules that torch's exporters wrote down (`encoder.layer.0`), and every tensor by its name, and so
+  is the output: `tensor` in `[output]` may name any tensor, such as the logits before a softmax.
 - **Weights in other files** of the bundle are read if they are listed in its manifest; never any other file.
-- **Bounds**: 2 GiB for the file itself, 2^28 elements where an operator makes many out of few, 100,000 rounds of a loop.
+- **Bounds**: 2 GiB for the file itself, 2^28 elements where an operator makes many out of few, 100,000 rounds of a
+  loop.
 - **Not differentiable** operators have no path for gradients, and the proof says so if nothing reaches an input. Tree
-  ensembles and the like: `gradients = false` in the manifest, and methods that perturb ([models](../models/README.md)).
+  ensembles and the like: `gradients = false` in the manifest, and methods that perturb
+  ([models](../models/README.md)).
 """
 
 
@@ -77,8 +81,9 @@ def _shares() -> str:
         n, total = counts[(kind, True)], counts[(kind, True)] + counts[(kind, False)]
         shown[kind] = f"{n:,} of {total:,} ({int(1000 * n / total) / 10} %)"
     text = (
-        f"Of the node cases of the onnx package, {shown['all']} pass; of those whose inputs and outputs are floats, with "
-        f"or without int32, int64 and bool beside them, {shown['floats']}. The others are refused, each with its reason "
+        f"Of the node cases of the onnx package, {shown['all']} pass; of those whose inputs and outputs are floats, "
+        f"with or without int32, int64 and bool beside them, {shown['floats']}. The others are refused, each with its "
+        "reason "
         "(`tests/unit/onnx_importer/refused_node_cases.txt`); none gives another value than it should. float16 and "
         "bfloat16 are compared to some units in the last place."
     )

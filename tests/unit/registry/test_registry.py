@@ -7,7 +7,7 @@ from attributor.jobs.explanation import Target
 from attributor.jobs.model import Readiness
 from attributor.ports import CurveSpec, Point, RouteSpec
 from attributor.registry.catalog import FolderCatalog, open_bundle
-from attributor.registry.golden import GOLDEN, write_golden
+from attributor.registry.proof.golden import GOLDEN, write_golden
 from attributor.registry.registry import Registry, check_bundles
 from attributor.registry.seal import seal
 from attributor.runtimes.torch_runtime import configure_threads

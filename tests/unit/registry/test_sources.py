@@ -3,8 +3,8 @@ import pytest
 from attributor.errors import BundleError
 from attributor.jobs.model import Part
 from attributor.registry.catalog import open_bundle
-from attributor.registry.golden import GOLDEN, check_golden, write_golden
 from attributor.registry.loader import load_module
+from attributor.registry.proof.golden import GOLDEN, check_golden, write_golden
 from attributor.registry.sources import readers
 from attributor.runtimes.torch_runtime import TorchModel, configure_threads
 from bundle_nets import TOKENS
