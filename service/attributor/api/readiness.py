@@ -1,13 +1,17 @@
 """Whether a model can be served: what the workers reported, held against the bundle on disk."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ParamSpec
 
 from attributor.api.dependencies import Deps
 from attributor.errors import BundleError, ModelNotReady, RequestError
-from attributor.jobs.model import ModelInfo, ModelReport, Readiness
+from attributor.jobs.job import JobSpec
+from attributor.jobs.model import InputKind, ModelInfo, ModelReport, Readiness
 from attributor.ports import ModelCatalog, SourceReader
+
+Given = ParamSpec("Given")
 
 #: The newest report per `name@version`.
 Reports = Mapping[str, ModelReport]
@@ -40,11 +44,23 @@ async def servable(deps: Deps, ref: str) -> Servable:
         raise ModelNotReady(f"model '{info.ref}' is not ready: {report.reason}")
     elif report.readiness is not Readiness.READY:
         report = None
+    if not info.sources:
+        return Servable(info, report, {})
     try:
         sources = await asyncio.to_thread(deps.catalog.sources, info)  # the first time it reads a tokenizer
     except BundleError as error:
         raise ModelNotReady(f"model '{info.ref}' is not ready: {error.detail}") from error
     return Servable(info, report, sources)
+
+
+async def read_aside(
+    model: Servable, read: Callable[Given, JobSpec], *args: Given.args, **kwargs: Given.kwargs
+) -> JobSpec:
+    """What `read` makes of a request to this model; in a thread where pictures, texts or molecules are to be read, which
+    may take so long that nobody else should wait for it. Raises what `read` raises."""
+    if model.info.sources or any(spec.kind is InputKind.IMAGE for spec in model.info.inputs):
+        return await asyncio.to_thread(read, *args, **kwargs)
+    return read(*args, **kwargs)
 
 
 def is_default(catalog: ModelCatalog, info: ModelInfo, reports: Reports) -> bool:

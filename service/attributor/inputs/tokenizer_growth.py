@@ -22,7 +22,7 @@ MAX_TOKENIZER_BYTES = 64_000_000
 #: Times that a text may become longer. Ours: above what the longest usual chain is counted as, 1,296 (NFKD, lower case,
 #: SentencePiece's table, its spaces), and so that a text of a thousand characters is read by whatever is taken.
 MOST_GROWTH = 2_000
-#: Ours: usual files have up to eight; each is a pass over the text.
+#: Ours: usual files have up to a dozen (ALBERT); each is a pass over the text.
 MOST_STEPS = 32
 #: Special tokens around a text. Ours: usual are two or three.
 MOST_SPECIAL = 64

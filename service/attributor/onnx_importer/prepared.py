@@ -5,14 +5,16 @@ the arguments of every other node already in place. A graph whose sizes follow f
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import gelu
 
+from attributor.onnx_importer.fusing import gelus, operands
 from attributor.onnx_importer.step import Step, reading_values, run_prepared
 
 if TYPE_CHECKING:
@@ -26,13 +28,21 @@ _MOST_KEPT_ELEMENTS = 2**18
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """A line whose arguments are in place but for those of `coming`: (place in the arguments, place in the program)."""
+    """A line whose arguments are in place but for those of `coming`: (place in the arguments, place in the program).
+
+    `slow`: called as the program would: it has bodies. `parts`: the lines that this one stands for, where it is a GELU
+    of the value in place `takes`; `frees`: places that nobody needs after it.
+    """
 
     line: "Line"
     step: Step
     arguments: list[Any]
     coming: tuple[tuple[int, int], ...]
     give: int
+    frees: tuple[int, ...]
+    slow: bool = False
+    parts: tuple["_Ready", ...] = ()
+    takes: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,24 +83,34 @@ def _run(prepared: _Prepared, program: "Program", inputs: Sequence[Tensor]) -> l
     for place, value in zip(program.inputs, inputs, strict=True):
         places[place] = value
     for ready in prepared.lines:
-        step = ready.step
-        if step._forward_hooks or step.bodies:
-            line = ready.line
-            found = step(*[places[place] if place >= 0 else None for place in line.takes])
+        if not ready.parts:
+            _run_line(ready, program, places)
+        elif any(part.step._forward_hooks for part in ready.parts):
+            for part in ready.parts:
+                _run_line(part, program, places)
         else:
-            arguments = ready.arguments.copy()
-            for at, place in ready.coming:
-                arguments[at] = places[place]
-            found = run_prepared(step, arguments)
-        if ready.give >= 0:
-            places[ready.give] = found[0] if isinstance(found, tuple) else found
-        else:
-            program.give(ready.line, found, places)
-        for place in ready.line.frees:
+            places[ready.give] = gelu(places[ready.takes])
+        for place in ready.frees:
             places[place] = None
     return places
 
 
+def _run_line(ready: _Ready, program: "Program", places: list[Any]) -> None:
+    step = ready.step
+    if ready.slow or step._forward_hooks:
+        found = step(*[places[place] if place >= 0 else None for place in ready.line.takes])
+    else:
+        arguments = ready.arguments.copy()
+        for at, place in ready.coming:
+            arguments[at] = places[place]
+        found = run_prepared(step, arguments)
+    if ready.give >= 0:
+        places[ready.give] = found[0] if isinstance(found, tuple) else found
+    else:
+        program.give(ready.line, found, places)
+
+
+@torch.inference_mode(mode=False)  # what is kept will meet gradients, whatever mode the first pass is in
 @torch.no_grad()
 def _prepare(program: "Program", inputs: Sequence[Tensor]) -> _Prepared | None:
     """Runs the program once, slowly, and sees what followed from shapes alone."""
@@ -115,7 +135,8 @@ def _prepare(program: "Program", inputs: Sequence[Tensor]) -> _Prepared | None:
     if read.any or any(line.step.layer_type == "NonZero" for line in program.lines):
         return None
     known = [value if place in settled else None for place, value in enumerate(places)]
-    return _Prepared(known, tuple(_ready(line, known, settled) for line in rest))
+    lines = [_ready(line, known, settled) for line in rest]
+    return _Prepared(known, tuple(_fused(lines, program.outputs)))
 
 
 def _is_settled(values: Sequence[Any], *, follows: bool) -> bool:
@@ -132,4 +153,18 @@ def _ready(line: "Line", known: Sequence[Any], settled: set[int]) -> _Ready:
         (spot, place) for spot, place in zip(spots, line.takes, strict=True) if place >= 0 and place not in settled
     )
     give = line.gives[0] if len(line.gives) == 1 else -1
-    return _Ready(line, line.step, arguments, coming, give)
+    return _Ready(line, line.step, arguments, coming, give, line.frees, slow=len(line.step.bodies) > 0)
+
+
+def _fused(lines: Sequence[_Ready], outputs: Sequence[int]) -> Iterator[_Ready]:
+    """The lines in their order; those of a GELU as one, where its value is taken for the last time: it may be freed."""
+    found = gelus([operands(line.step, line.arguments, line.coming, line.give) for line in lines], outputs)
+    last = {each.lines[-2]: each for each in found}
+    taken = {number for each in found for number in each.lines}
+    for number, line in enumerate(lines):
+        if number in last:
+            parts = tuple(lines[part] for part in last[number].lines)
+            frees = tuple(place for part in parts for place in part.frees)
+            yield replace(parts[-1], parts=parts, takes=last[number].takes, frees=frees)
+        elif number not in taken:
+            yield line

@@ -165,3 +165,39 @@ def test_rows_that_see_each_other_are_refused() -> None:
     assert module.row_by_row
     with pytest.raises(Refused, match="no input 'nothing'; it takes 'x'"):
         import_model(data, inputs=["nothing"])
+
+
+def test_a_gelu_of_five_nodes_is_computed_as_one_unless_somebody_listens_inside() -> None:
+    """As torch's older exporter writes it; `x` is used again between its nodes, for the last time."""
+    constants = {"w": WEIGHT, "root": np.sqrt(2), "one": 1.0, "half": 0.5}
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["z"]),
+        helper.make_node("Div", ["z", "root"], ["a"]),
+        helper.make_node("Erf", ["a"], ["b"]),
+        helper.make_node("Add", ["b", "one"], ["c"]),
+        helper.make_node("Mul", ["z", "c"], ["d"]),
+        helper.make_node("Neg", ["z"], ["other"]),
+        helper.make_node("Mul", ["d", "half"], ["e"]),
+        helper.make_node("Add", ["e", "other"], ["y"]),
+    ]
+    module = import_model(model(nodes, {name: np.asarray(v, np.float32) for name, v in constants.items()}))
+    x = torch.rand(2, FEATURES, generator=torch.Generator().manual_seed(0))
+    z = x @ torch.from_numpy(WEIGHT)
+    for _ in range(2):
+        torch.testing.assert_close(module(x), torch.nn.functional.gelu(z) - z)
+    with captured(module, ["c", "e"]) as found:
+        torch.testing.assert_close(module(x), torch.nn.functional.gelu(z) - z)
+    torch.testing.assert_close(found["c"], torch.erf(z / 2**0.5) + 1)
+    torch.testing.assert_close(found["e"], torch.nn.functional.gelu(z))
+    with replaced(module, "c", torch.zeros_like(z)):
+        torch.testing.assert_close(module(x), -z)
+
+
+def test_what_was_prepared_without_gradients_serves_passes_with_them() -> None:
+    module = import_model(linear())
+    x = torch.ones(2, FEATURES)
+    with torch.inference_mode():
+        module(x)
+    given = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(module(given).sum(), given)
+    torch.testing.assert_close(gradient[0], torch.from_numpy(WEIGHT.sum(1)))

@@ -13,7 +13,7 @@ from attributor.api.mapping.specs import attribution_spec
 from attributor.api.negotiation import JSON, NPY, PNG, SVG, combined, negotiate, wanted_wait_s
 from attributor.api.problems import documented
 from attributor.api.progress import event_stream, wait_until_ended
-from attributor.api.readiness import servable
+from attributor.api.readiness import read_aside, servable
 from attributor.api.representation import (
     JOB_MEDIA_TYPES,
     as_json,
@@ -119,7 +119,9 @@ async def _job_asked_for(deps: Deps, body: AttributionBody, tenant: str) -> JobS
         raise InvalidRequest(f"at most {deps.limits.max_inputs} in one request", field="inputs")
     model = await servable(deps, body.model)
     report = model.report
-    return attribution_spec(
+    return await read_aside(
+        model,
+        attribution_spec,
         body,
         model.info,
         tenant=tenant,

@@ -10,7 +10,7 @@ from attributor.api.mapping.specs import prediction_spec
 from attributor.api.model_documents import model_document, prediction_document
 from attributor.api.problems import documented, job_failed
 from attributor.api.progress import wait_until_ended
-from attributor.api.readiness import Reports, is_default, proven, servable
+from attributor.api.readiness import Reports, is_default, proven, read_aside, servable
 from attributor.api.representation import as_json
 from attributor.api.schemas.bodies import PredictionBody
 from attributor.errors import InvalidRequest, PredictionTimeout
@@ -48,7 +48,7 @@ async def predict(name: str, body: PredictionBody, deps: Provided, tenant: Tenan
     if len(body.inputs) > deps.limits.max_inputs:
         raise InvalidRequest(f"at most {deps.limits.max_inputs} in one request", field="inputs")
     model = await servable(deps, name)
-    spec = prediction_spec(body, model.info, tenant=tenant, sources=model.sources)
+    spec = await read_aside(model, prediction_spec, body, model.info, tenant=tenant, sources=model.sources)
     job_id = (await deps.queue.enqueue(spec)).job_id
     record = await wait_until_ended(deps, job_id, tenant, deps.limits.predict_timeout_s)
     if record is not None and record.failure is not None:
