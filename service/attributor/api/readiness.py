@@ -56,7 +56,7 @@ async def servable(deps: Deps, ref: str) -> Servable:
 async def read_aside(
     model: Servable, read: Callable[Given, JobSpec], *args: Given.args, **kwargs: Given.kwargs
 ) -> JobSpec:
-    """What `read` makes of a request to this model; in a thread where pictures, texts or molecules are to be read, which
+    """What `read` makes of a request to this model; in a thread where pictures, texts or molecules are to be read: that
     may take so long that nobody else should wait for it. Raises what `read` raises."""
     if model.info.sources or any(spec.kind is InputKind.IMAGE for spec in model.info.inputs):
         return await asyncio.to_thread(read, *args, **kwargs)

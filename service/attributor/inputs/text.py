@@ -13,6 +13,7 @@ from tokenizers import Encoding, Tokenizer
 
 from attributor.errors import BundleError, InvalidInput, InvalidShape
 from attributor.inputs.tokenizer_growth import MAX_TOKENIZER_BYTES, require_bounded
+from attributor.inputs.tokenizer_patterns import most_chars
 from attributor.inputs.tokens import padded
 from attributor.jobs.given import GivenText, Token
 from attributor.jobs.model import InputSpec, Part
@@ -42,7 +43,8 @@ class TextReader:
         except BaseException as error:
             detail = f"The tokenizer's file is not one of the library `tokenizers`: {_reason(error)}."
             raise BundleError(detail) from None
-        self._most_chars = min(MAX_TEXT_CHARS, MAX_GROWN_CHARS // require_bounded(self._tokenizer))
+        bounded = min(MAX_TEXT_CHARS, MAX_GROWN_CHARS // require_bounded(self._tokenizer))
+        self._most_chars = most_chars(self._tokenizer, bounded)
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         by_part = {spec.part: spec for spec in specs}
