@@ -12,9 +12,10 @@ from onnx import AttributeProto, GraphProto, NodeProto
 
 from attributor.onnx_importer.arrays import ArrayReader
 from attributor.onnx_importer.constants import Constants
+from attributor.onnx_importer.lines import Line, Tap
 from attributor.onnx_importer.node import OPERATORS, Node, Operator, Unsupported
 from attributor.onnx_importer.offenders import Offender
-from attributor.onnx_importer.program import Line, Program, Tap
+from attributor.onnx_importer.program import Program
 from attributor.onnx_importer.step import Step, SubgraphOfStep, floating, kept
 
 #: ai.onnx under both of its names.

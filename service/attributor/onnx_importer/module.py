@@ -16,9 +16,10 @@ from attributor.onnx_importer.arrays import ArrayReader
 from attributor.onnx_importer.compiling import Compiled, compile_graph
 from attributor.onnx_importer.constants import Constants
 from attributor.onnx_importer.layer_names import layers_of
+from attributor.onnx_importer.lines import Tap
 from attributor.onnx_importer.node import TooLarge, dtype_name
 from attributor.onnx_importer.offenders import Offender, Refused, refused
-from attributor.onnx_importer.program import Program, Tap
+from attributor.onnx_importer.program import Program
 from attributor.onnx_importer.reading import opsets, read_model
 from attributor.onnx_importer.step import Rows
 

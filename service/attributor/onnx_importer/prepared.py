@@ -7,7 +7,7 @@ the arguments of every other node already in place. A graph whose sizes follow f
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +15,8 @@ from torch import Tensor
 from torch.nn.functional import gelu
 
 from attributor.onnx_importer.fusing import gelus, operands
+from attributor.onnx_importer.lines import Line, Lines, give
 from attributor.onnx_importer.step import Step, reading_values, run_prepared
-
-if TYPE_CHECKING:
-    from attributor.onnx_importer.program import Line, Program
 
 #: Shapes kept at a time. Ours: batches of an engine come in some tens of sizes.
 _MOST_SHAPES = 64
@@ -34,7 +32,7 @@ class _Ready:
     of the value in place `takes`; `frees`: places that nobody needs after it.
     """
 
-    line: "Line"
+    line: Line
     step: Step
     arguments: list[Any]
     coming: tuple[tuple[int, int], ...]
@@ -64,7 +62,7 @@ class PreparedShapes:
         """After the constants have moved."""
         self._kept.clear()
 
-    def run(self, program: "Program", inputs: Sequence[Tensor]) -> list[Any] | None:
+    def run(self, program: Lines, inputs: Sequence[Tensor]) -> list[Any] | None:
         """The program's places after the pass; None where it cannot be prepared, or not yet."""
         key = tuple((value.shape, value.dtype) for value in inputs)
         if key not in self._kept:
@@ -78,7 +76,7 @@ class PreparedShapes:
         return None if prepared is None else _run(prepared, program, inputs)
 
 
-def _run(prepared: _Prepared, program: "Program", inputs: Sequence[Tensor]) -> list[Any]:
+def _run(prepared: _Prepared, program: Lines, inputs: Sequence[Tensor]) -> list[Any]:
     places = prepared.known.copy()
     for place, value in zip(program.inputs, inputs, strict=True):
         places[place] = value
@@ -95,7 +93,7 @@ def _run(prepared: _Prepared, program: "Program", inputs: Sequence[Tensor]) -> l
     return places
 
 
-def _run_line(ready: _Ready, program: "Program", places: list[Any]) -> None:
+def _run_line(ready: _Ready, program: Lines, places: list[Any]) -> None:
     step = ready.step
     if ready.slow or step._forward_hooks:
         found = step(*[places[place] if place >= 0 else None for place in ready.line.takes])
@@ -107,12 +105,12 @@ def _run_line(ready: _Ready, program: "Program", places: list[Any]) -> None:
     if ready.give >= 0:
         places[ready.give] = found[0] if isinstance(found, tuple) else found
     else:
-        program.give(ready.line, found, places)
+        give(ready.line, found, places)
 
 
 @torch.inference_mode(mode=False)  # what is kept will meet gradients, whatever mode the first pass is in
 @torch.no_grad()
-def _prepare(program: "Program", inputs: Sequence[Tensor]) -> _Prepared | None:
+def _prepare(program: Lines, inputs: Sequence[Tensor]) -> _Prepared | None:
     """Runs the program once, slowly, and sees what followed from shapes alone."""
     places: list[Any] = [None] * program.n_places
     settled: set[int] = set()
@@ -146,7 +144,7 @@ def _is_settled(values: Sequence[Any], *, follows: bool) -> bool:
     return follows and all(not isinstance(v, Tensor) or v.numel() <= _MOST_KEPT_ELEMENTS for v in values)
 
 
-def _ready(line: "Line", known: Sequence[Any], settled: set[int]) -> _Ready:
+def _ready(line: Line, known: Sequence[Any], settled: set[int]) -> _Ready:
     taken = [known[place] if place in settled else None for place in line.takes]
     arguments, spots = line.step.arguments(taken)
     coming = tuple(

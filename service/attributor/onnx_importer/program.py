@@ -4,39 +4,15 @@ Knows steps. Knows no protobuf.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 from attributor.onnx_importer.constants import Constants
+from attributor.onnx_importer.lines import Line, give
 from attributor.onnx_importer.node import Value
 from attributor.onnx_importer.prepared import PreparedShapes
 from attributor.onnx_importer.step import Rows, Step
-
-
-class Tap(nn.Module):
-    """Passes a value on: where hooks see one of several outputs of a node, or an input of the graph."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer_type = "Tensor"
-
-    def forward(self, value: Any) -> Any:
-        """The value."""
-        return value
-
-
-@dataclass(slots=True)
-class Line:
-    """A step in its place. `takes`: places of its arguments that come in the pass, -1 for one that is left out;
-    `gives`: places of its outputs, -1 for one that nobody wants; `frees`: places that nobody needs after it."""
-
-    step: Step
-    takes: tuple[int, ...]
-    gives: tuple[int, ...]
-    taps: tuple[Tap | None, ...]
-    frees: tuple[int, ...] = ()
 
 
 class Program(nn.Module):
@@ -100,22 +76,10 @@ class Program(nn.Module):
                 value = found[0] if isinstance(found, tuple) else found
                 places[line.gives[0]] = self._rows(line.step, value) if of_rows else value
             else:
-                self.give(line, found, places, of_rows=of_rows)
+                give(line, found, places, of_rows=of_rows)
             for place in line.frees:
                 places[place] = None
         return places
-
-    @staticmethod
-    def give(line: Line, found: Any, places: list[Any], *, of_rows: bool = False) -> None:
-        """Puts the outputs of a line into their places, past whoever listens to one of them."""
-        values = found if isinstance(found, tuple) else (found,)
-        for place, tap, value in zip(line.gives, line.taps, values, strict=False):
-            if place >= 0:
-                if of_rows and isinstance(value, Tensor):
-                    shown = Rows.shown(value)
-                    places[place] = Rows.of(shown if tap is None else tap(shown), value)
-                else:
-                    places[place] = value if tap is None else tap(value)
 
     @staticmethod
     def _rows(step: Step, value: Any) -> Any:
