@@ -96,6 +96,96 @@ def endless_loop() -> bytes:
     return model(nodes, {"w": WEIGHT, "true": np.array(True), "half": np.array(0.5, np.float32)})
 
 
+def loop_of_values() -> bytes:
+    """Goes on as often as an input says: harmless for random inputs, endless for others."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Add", ["trip", "one"], ["count"]),
+            helper.make_node("Cast", ["count"], ["so_far"], to=TensorProto.FLOAT),
+            helper.make_node("Less", ["so_far", "most"], ["go_on"]),
+            helper.make_node("Mul", ["state", "half"], ["next"]),
+        ],
+        "body",
+        [value("trip", TensorProto.INT64, ()), value("go", TensorProto.BOOL, ()), value("state")],
+        [value("go_on", TensorProto.BOOL, ()), value("next")],
+    )
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+        helper.make_node("MatMul", ["x", "w"], ["z"]),
+        helper.make_node("Loop", ["", "true", "z"], ["y"], body=body),
+    ]
+    arrays = {"true": np.array(True), "half": np.array(0.5, np.float32), "one": np.array(1)}
+    return model(nodes, {"w": WEIGHT, **arrays})
+
+
+def size_of_values() -> bytes:
+    """As large as an input says."""
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+        helper.make_node("Cast", ["most"], ["many"], to=TensorProto.INT64),
+        helper.make_node("Unsqueeze", ["many", "zero"], ["shape"]),
+        helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
+        helper.make_node("ReduceSum", ["zeros"], ["nothing"], keepdims=0),
+        helper.make_node("MatMul", ["x", "w"], ["z"]),
+        helper.make_node("Add", ["z", "nothing"], ["y"]),
+    ]
+    return model(nodes, {"w": WEIGHT, "zero": np.array([0])})
+
+
+def count_of_values() -> bytes:
+    """Counts, inside a branch, how many inputs are large: a size that follows from values, and is read as a shape."""
+    branch = [
+        helper.make_node("Greater", ["x", "half"], ["large"]),
+        helper.make_node("NonZero", ["large"], ["out"]),
+    ]
+    bodies = [helper.make_graph(branch, name, [], [value("out", TensorProto.INT64, (2, "m"))]) for name in "ab"]
+    nodes = [
+        helper.make_node("If", ["true"], ["places"], then_branch=bodies[0], else_branch=bodies[1]),
+        helper.make_node("Shape", ["places"], ["shape"]),
+        helper.make_node("Gather", ["shape", "one"], ["count"]),
+        helper.make_node("Cast", ["count"], ["many"], to=TensorProto.FLOAT),
+        helper.make_node("MatMul", ["x", "w"], ["z"]),
+        helper.make_node("Mul", ["z", "many"], ["y"]),
+    ]
+    arrays = {"true": np.array(True), "half": np.array(0.5, np.float32), "one": np.array(1)}
+    return model(nodes, {"w": WEIGHT, **arrays})
+
+
+def doubling_loop() -> bytes:
+    """Twice as large in every turn: no single node makes much of little."""
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["go_on"]), helper.make_node("Concat", ["s", "s"], ["next"], axis=1)],
+        "body",
+        [value("trip", TensorProto.INT64, ()), value("go", TensorProto.BOOL, ()), value("s", shape=("n", "m"))],
+        [value("go_on", TensorProto.BOOL, ()), value("next", shape=("n", "m"))],
+    )
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["z"]),
+        helper.make_node("Loop", ["forty", "", "z"], ["long"], body=body),
+        helper.make_node("ReduceSum", ["long", "one"], ["sum"]),
+        helper.make_node("Mul", ["z", "sum"], ["y"]),
+    ]
+    return model(nodes, {"w": WEIGHT, "forty": np.array(40), "one": np.array([1])})
+
+
+def external_constant(location: str) -> bytes:
+    """A constant, not an initializer, that lies in another file."""
+    made = ModelProto.FromString(model([helper.make_node("MatMul", ["x", "w"], ["y"])]))
+    tensor = TensorProto(data_type=TensorProto.FLOAT, dims=WEIGHT.shape, data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value=location)
+    made.graph.node.insert(0, helper.make_node("Constant", [], ["w"], value=tensor))
+    return made.SerializeToString()
+
+
+def long_name() -> bytes:
+    """A name of a megabyte, which a report would carry."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["z" * 10**6]),
+        helper.make_node("Identity", ["z" * 10**6], ["y"]),
+    ]
+    return model(nodes, {"w": WEIGHT})
+
+
 def external(location: str) -> bytes:
     """Takes its weights from another file."""
     made = ModelProto.FromString(linear())
@@ -178,6 +268,12 @@ HOSTILE: Mapping[str, tuple[Callable[[], bytes], str]] = {
     "endless loop": (endless_loop, "Loop"),
     "external data above the folder": (lambda: external("../../secret"), "none of the bundle's files"),
     "external data from the root": (lambda: external("/etc/passwd"), "none of the bundle's files"),
+    "loop of values": (loop_of_values, "from the values of the model's inputs"),
+    "size of values": (size_of_values, "from the values of the model's inputs"),
+    "count of values": (count_of_values, "from the values of the model's inputs"),
+    "doubling loop": (doubling_loop, "Concat"),
+    "external constant": (lambda: external_constant("secret"), "in another file"),
+    "long name": (long_name, "more than 1000 characters"),
     "lstm with a wrong state": (wrong_state, "initial state"),
     "lstm with a narrow weight": (narrow_weight, "LSTM"),
     "lying size": (lying_size, "w"),

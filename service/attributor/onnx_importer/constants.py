@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-#: Most elements of a value that is kept on the host. Ours: shapes and axes have some tens; a page is copied in no time.
-MOST_HOST_ELEMENTS = 4096
+#: Most elements of a value that is kept on the host. Ours: shapes and axes have some tens, but exporters also write
+#: ranges and masks of a text's length as such; what follows from a shape is computed once for it.
+MOST_HOST_ELEMENTS = 2**16
 
 
 def to_tensor(array: NDArray[Any]) -> Tensor:

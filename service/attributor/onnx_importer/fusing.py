@@ -35,8 +35,10 @@ class Gelu:
 def operands(step: Step, arguments: Sequence[Any], coming: Sequence[tuple[int, int]], give: int) -> Operands:
     """Of a line whose known arguments are in place."""
     spots = {spot for spot, _ in coming}
-    known = [value for spot, value in enumerate(arguments) if spot not in spots and isinstance(value, Tensor)]
-    number = float(known[0]) if len(known) == 1 and known[0].numel() == 1 else None
+    known = [(spot, value) for spot, value in enumerate(arguments) if spot not in spots and isinstance(value, Tensor)]
+    number = float(known[0][1]) if len(known) == 1 and known[0][1].numel() == 1 and known[0][1].dim() <= 1 else None
+    if step.layer_type == "Div" and known and known[0][0] != 1:  # a number divided by what comes
+        number = None
     return Operands(step, tuple(place for _, place in coming), number, give)
 
 

@@ -25,7 +25,9 @@ def layers_of(model: ModelProto, made: Compiled, inputs: Mapping[str, nn.Module]
     """Readable names first, in the graph's order, then tensors by their names. Tensors that are known to hold no floats
     are left out, and so are those that do not change with the inputs."""
     others = _without_floats(model)
-    tensors = {name: part for name, part in {**inputs, **made.layers}.items() if name not in others}
+    # Those inside bodies are called as often as the body, or not at all: they are no layers.
+    own = {name for node in model.graph.node for name in node.output} | inputs.keys()
+    tensors = {n: part for n, part in {**inputs, **made.layers}.items() if n in own and n not in others}
     named = {path: tensors[name] for path, name in _module_outputs(model.graph, tensors).items()}
     return named | {name: part for name, part in tensors.items() if name not in named}
 

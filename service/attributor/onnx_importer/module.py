@@ -17,10 +17,11 @@ from attributor.onnx_importer.compiling import Compiled, compile_graph
 from attributor.onnx_importer.constants import Constants
 from attributor.onnx_importer.layer_names import layers_of
 from attributor.onnx_importer.lines import Tap
-from attributor.onnx_importer.node import TooLarge, dtype_name
+from attributor.onnx_importer.node import dtype_name
 from attributor.onnx_importer.offenders import Offender, Refused, refused
 from attributor.onnx_importer.program import Program
 from attributor.onnx_importer.reading import opsets, read_model
+from attributor.onnx_importer.running import TooLarge, new_pass
 from attributor.onnx_importer.step import Rows
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
@@ -39,6 +40,7 @@ class OnnxModule(nn.Module):
         self.constants = constants
         self.input_taps = nn.ModuleList(Tap() for _ in dtypes)
         self.row_by_row = False
+        self._strict = False
         self._vmaps = True
         self._dtypes = tuple(dtypes)
         self._paths: dict[str, str] = {}
@@ -55,7 +57,11 @@ class OnnxModule(nn.Module):
         self._paths = {name: path_of[id(module)] for name, module in layers.items()}
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """The output, rows first. Raises TooLarge, and whatever torch raises for shapes that do not fit."""
+        """The output, rows first. Raises TooLarge, and NodeError with whatever torch says of shapes that do not fit."""
+        with new_pass(rows=len(inputs[0]) if inputs and inputs[0].dim() else 1, strict=self._strict):
+            return self._run(inputs)
+
+    def _run(self, inputs: Sequence[Tensor]) -> Tensor:
         given = [
             tap(self._cast(value, dtype))
             for value, dtype, tap in zip(inputs, self._dtypes, self.input_taps, strict=True)
@@ -77,6 +83,14 @@ class OnnxModule(nn.Module):
         rows = last.tensor
         return rows[:, 0] if rows.dim() > 1 and rows.shape[1] == 1 else rows
 
+    def _forget_settled(self) -> None:
+        """What follows from shapes alone is computed once, so nobody could listen to it: it is no layer."""
+        alive = self.program.alive()
+        if alive is not None:
+            inputs = {id(tap) for tap in self.input_taps}
+            layers = self.named_layers
+            self._paths = {name: p for name, p in self._paths.items() if id(layers[name]) in alive | inputs}
+
     def _cast(self, value: Tensor, dtype: int) -> Tensor:
         if dtype in _FLOATS:
             floating = self.constants.floating()
@@ -90,11 +104,15 @@ class OnnxModule(nn.Module):
 
     @torch.no_grad()
     def settle(self, rows: Sequence[Tensor]) -> None:
-        """Finds out, on at least two rows of each input, whether the file's batch is free or frozen at 1.
+        """Finds out, on at least two rows of each input, whether the file's batch is free or frozen at 1, and which of
+        its tensors are layers. From here on no size may follow from the inputs' values (see `running`).
 
         Raises Refused if rows together differ from the same rows alone, either way.
         """
+        self._strict = True
         alone = torch.cat([self(*(value[[row]] for value in rows)) for row in range(len(rows[0]))])
+        # Small outputs are no closer to each other than large ones; NaN is for the proof to complain about.
+        allowed = _ROW_TOLERANCE * float(alone.nan_to_num(0, 0, 0).abs().max())
         reasons = []
         for row_by_row, vmaps in ((False, False), (True, True), (True, False)):
             self.row_by_row, self._vmaps = row_by_row, vmaps
@@ -105,7 +123,9 @@ class OnnxModule(nn.Module):
             except Exception as error:  # torch's words for a batch that a Reshape in the file does not know
                 reasons.append(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
                 continue
-            if together.shape == alone.shape and torch.allclose(together, alone, rtol=1e-3, atol=1e-4):
+            same = together.shape == alone.shape
+            if same and torch.allclose(together, alone, rtol=_ROW_TOLERANCE, atol=allowed, equal_nan=True):
+                self._forget_settled()
                 return
             reasons.append(f"shape {list(together.shape)}, not {list(alone.shape)}, or other values")
         raise Refused(
@@ -113,6 +133,9 @@ class OnnxModule(nn.Module):
             f"nor mapped row by row ({reasons[2]}). Export the file with a dynamic batch axis."
         )
 
+
+#: Of a row in a batch and alone, relative to the largest output. Ours, as the proof has it.
+_ROW_TOLERANCE = 1e-4
 
 _WIDE: Mapping[int, torch.dtype] = {
     TensorProto.FLOAT16: torch.float16,

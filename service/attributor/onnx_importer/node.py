@@ -24,28 +24,12 @@ from numpy.typing import NDArray
 from onnx import AttributeProto, numpy_helper
 from torch import Tensor
 
-#: Most elements that a node may make out of fewer (Expand, Tile, Range, Resize, ...). Ours: 1 GiB of float32, four
-#: times the activations of a ResNet-50 at 224 pixels for a batch of ten.
-MOST_ELEMENTS = 2**28
-#: Most passes through the body of a Loop or Scan. Ours: far above any sequence that a model here can take.
-MOST_TRIPS = 100_000
-
 Value = Tensor | NDArray[Any] | None
 Function = Callable[..., Any]
 
 
 class Unsupported(Exception):
     """Raised by a builder for a node that it cannot compute exactly; the text says what, in a clause."""
-
-
-class TooLarge(Exception):
-    """Raised in a pass: a node would make more elements than MOST_ELEMENTS, or run its body too often.
-
-    `placed`: the text says which node."""
-
-    def __init__(self, text: str, *, placed: bool = False) -> None:
-        super().__init__(text)
-        self.placed = placed
 
 
 class Subgraph(Protocol):
@@ -117,7 +101,10 @@ class Node:
         """A tensor; None if it is left out."""
         if name not in self.attributes:
             return None
-        return np.array(numpy_helper.to_array(self._value(name, AttributeProto.TENSOR, None)))
+        tensor: onnx.TensorProto = self._value(name, AttributeProto.TENSOR, None)
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:  # onnx would look for it wherever the process stands
+            raise Unsupported(f"keeps its {name} in another file")
+        return np.array(numpy_helper.to_array(tensor))
 
     def dtype(self, name: str, default: int | None = None) -> "Callable[[], torch.dtype]":
         """An attribute that names a data type: see `dtype_of`."""
@@ -171,15 +158,6 @@ def dtype_name(number: int) -> str:
     """ONNX's name of a data type, or its number if it has none."""
     known = onnx.TensorProto.DataType.keys(), onnx.TensorProto.DataType.values()
     return next((name for name, value in zip(*known, strict=True) if value == number), str(number))
-
-
-def bounded(*sizes: int) -> None:
-    """Raises TooLarge for a shape with more than MOST_ELEMENTS elements, or a negative size: call before making it."""
-    total = 1
-    for size in sizes:
-        total *= int(size)
-    if total > MOST_ELEMENTS or any(size < 0 for size in sizes):
-        raise TooLarge(f"would make a tensor of shape {[int(size) for size in sizes]}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from torch.nn.functional import gelu
 
 from attributor.onnx_importer.fusing import gelus, operands
 from attributor.onnx_importer.lines import Line, Lines, give
-from attributor.onnx_importer.step import Step, reading_values, run_prepared
+from attributor.onnx_importer.running import current
+from attributor.onnx_importer.step import Step, run_prepared
 
 #: Shapes kept at a time. Ours: batches of an engine come in some tens of sizes.
 _MOST_SHAPES = 64
@@ -61,6 +62,14 @@ class PreparedShapes:
     def clear(self) -> None:
         """After the constants have moved."""
         self._kept.clear()
+
+    def alive(self) -> set[int] | None:
+        """Ids of the modules whose output was not settled by the shape last prepared for; None if there is none."""
+        prepared = next((each for each in reversed(self._kept.values()) if each is not None), None)
+        if prepared is None:
+            return None
+        lines = [part for line in prepared.lines for part in (line.parts or (line,))]
+        return {id(module) for each in lines for module in (each.step, *each.line.taps) if module is not None}
 
     def run(self, program: Lines, inputs: Sequence[Tensor]) -> list[Any] | None:
         """The program's places after the pass; None where it cannot be prepared, or not yet."""
@@ -117,20 +126,20 @@ def _prepare(program: Lines, inputs: Sequence[Tensor]) -> _Prepared | None:
     for place, value in zip(program.inputs, inputs, strict=True):
         places[place] = value
     rest: list[Line] = []
-    with reading_values() as read:
-        for line in program.lines:
-            taken = [places[place] if place >= 0 else None for place in line.takes]
-            found = line.step.without_hooks(taken)
-            values = found if isinstance(found, tuple) else (found,)
-            for place, value in zip(line.gives, values, strict=False):
-                if place >= 0:
-                    places[place] = value
-            follows = all(place < 0 or place in settled for place in line.takes)
-            if _is_settled(values, follows=follows):
-                settled.update(place for place in line.gives if place >= 0)
-            else:
-                rest.append(line)
-    if read.any or any(line.step.layer_type == "NonZero" for line in program.lines):
+    current().reads = False
+    for line in program.lines:
+        taken = [places[place] if place >= 0 else None for place in line.takes]
+        found = line.step.without_hooks(taken)
+        values = found if isinstance(found, tuple) else (found,)
+        for place, value in zip(line.gives, values, strict=False):
+            if place >= 0:
+                places[place] = value
+        follows = all(place < 0 or place in settled for place in line.takes)
+        if _is_settled(values, follows=follows):
+            settled.update(place for place in line.gives if place >= 0)
+        else:
+            rest.append(line)
+    if current().reads:
         return None
     known = [value if place in settled else None for place, value in enumerate(places)]
     lines = [_ready(line, known, settled) for line in rest]

@@ -81,6 +81,10 @@ class Program(nn.Module):
                 places[place] = None
         return places
 
+    def alive(self) -> set[int] | None:
+        """See PreparedShapes."""
+        return self._prepared.alive()
+
     @staticmethod
     def _rows(step: Step, value: Any) -> Any:
         before, step.before_shown = step.before_shown, None

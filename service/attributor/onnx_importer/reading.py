@@ -25,6 +25,8 @@ OLDEST_OPSET = 7
 MOST_BYTES = 2**31 - 1
 #: Nodes of a graph, with those of its bodies. Ours: a GPT-2 of 48 layers has about 20,000.
 MOST_NODES = 200_000
+#: Characters of a name. Ours: exporters write paths of modules, up to some hundreds.
+MOST_NAME = 1_000
 
 
 def read_model(data: bytes) -> ModelProto:
@@ -41,8 +43,12 @@ def read_model(data: bytes) -> ModelProto:
     if model.graph.sparse_initializer:
         raise Refused("The graph has sparse initializers, which are not taken; store them densely.")
     _require_opsets(model)
-    if sum(1 for _ in all_nodes(model.graph)) > MOST_NODES:
+    nodes = all_nodes(model.graph)
+    if len(nodes) > MOST_NODES:
         raise Refused(f"The graph has more than {MOST_NODES} nodes.")
+    names = (name for node in nodes for name in (node.name, node.op_type, *node.input, *node.output))
+    if any(len(name) > MOST_NAME for name in (*names, *(tensor.name for tensor in model.graph.initializer))):
+        raise Refused(f"The graph has a name of more than {MOST_NAME} characters.")
     try:
         return _inlined(model)
     except (Refused, MemoryError):

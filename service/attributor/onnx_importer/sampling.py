@@ -21,6 +21,8 @@ TRANSFORMATIONS = (
 ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 #: Axes whose taps are kept. Ours: a model resizes some tens of axes, and sizes change from request to request.
 _KEPT = 256
+#: Places of an axis beyond which its taps are made anew: 256 of them are then a few MB at most.
+_KEPT_PLACES = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,17 @@ class Taps:
     outside: NDArray[np.bool_] | None
 
 
-@lru_cache(maxsize=_KEPT)
 def taps(sampling: Sampling, axis: Axis) -> Taps:
-    """The taps of one axis."""
+    """The taps of one axis; those of usual sizes are kept."""
+    return _kept_taps(sampling, axis) if axis.after <= _KEPT_PLACES else _taps(sampling, axis)
+
+
+@lru_cache(maxsize=_KEPT)
+def _kept_taps(sampling: Sampling, axis: Axis) -> Taps:
+    return _taps(sampling, axis)
+
+
+def _taps(sampling: Sampling, axis: Axis) -> Taps:
     at = _origins(sampling.transformation, axis)
     outside = None
     if sampling.transformation == "tf_crop_and_resize":

@@ -3,9 +3,7 @@
 Knows the conventions of `node` about tensors and host values. Knows no graph.
 """
 
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -15,9 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from attributor.onnx_importer.constants import MOST_HOST_ELEMENTS, Constants, to_array, to_tensor
-from attributor.onnx_importer.node import Function, TooLarge, Value
+from attributor.onnx_importer.node import Function, Value
+from attributor.onnx_importer.running import TooLarge, current, size_of_values
 
-_running = threading.local()
+#: Operators whose lengths say which steps count: they make nothing larger.
+_LENGTHS_ONLY_MASK = frozenset({"LSTM", "GRU", "RNN"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,50 +50,34 @@ class SubgraphOfStep:
 
     def __call__(self, *inputs: Value) -> tuple[Value, ...]:
         """See Subgraph."""
-        step, outer = _running.step, _running.outer
+        now = current()
+        step, outer = now.step, now.outer
         found: tuple[Value, ...] = step.bodies[self.name](inputs, outer[self.name])
         # A body has steps of its own, which have run meanwhile.
-        _running.step, _running.outer = step, outer
+        now.step, now.outer = step, outer
         return found
 
 
 def floating() -> torch.dtype:
     """What stands for float32 in the module whose step runs."""
-    dtype: torch.dtype = _running.step.constants.floating()
+    dtype: torch.dtype = current().step.constants.floating()
     return dtype
 
 
 def kept(number: int) -> Callable[[], Tensor]:
     """A constant of whichever module's step runs, so that a copy of a module has its own."""
 
-    def current() -> Tensor:
-        tensor: Tensor = _running.step.constants.tensors[number]
+    def tensor_now() -> Tensor:
+        tensor: Tensor = current().step.constants.tensors[number]
         return tensor
 
-    return current
-
-
-@dataclass(slots=True)
-class Reading:
-    """Whether a step looked at the value of a tensor to learn a size."""
-
-    any: bool = False
-
-
-@contextmanager
-def reading_values() -> Iterator[Reading]:
-    """Within the context, sees whether sizes are made of values; the answer stands when the context is left."""
-    _running.read = False
-    reading = Reading()
-    try:
-        yield reading
-    finally:
-        reading.any = _running.read
+    return tensor_now
 
 
 def run_prepared(step: "Step", arguments: Sequence[Any]) -> Any:
     """The function of a step on arguments that are as it wants them. Raises NodeError, TooLarge."""
-    _running.step = step
+    now = current()
+    now.step = step
     try:
         return step.function(*arguments)
     except torch.OutOfMemoryError:
@@ -166,11 +150,18 @@ class Step(nn.Module):
 
     def _compute(self, coming: Sequence[Value]) -> Any:
         on_host = self._hostable and all(value is None or isinstance(value, np.ndarray) for value in coming)
-        arguments = self._placed(coming, on_host=on_host)
-        _running.step = self
+        try:
+            arguments = self._placed(coming, on_host=on_host)
+        except ValueError as error:
+            raise NodeError(self.label, error) from None
         if self.bodies:
             arguments = self._split(arguments)
+        now = current()
+        now.on_host = on_host
         found = run_prepared(self, arguments)
+        for value in found if isinstance(found, tuple) else (found,):
+            if isinstance(value, Tensor) and value.numel() > now.most_elements:
+                raise TooLarge(f"{self.label} has made a tensor of shape {list(value.shape)}", placed=True)
         return _as_host(found, self.constants) if on_host else found
 
     def _placed(self, coming: Sequence[Value], *, on_host: bool) -> list[Any]:
@@ -186,7 +177,10 @@ class Step(nn.Module):
                 if place not in self._host:
                     arguments[place] = _as_tensor(value, constants, on_host=on_host)
             elif place in self._host and value is not None:
-                _running.read = True
+                if self.layer_type in _LENGTHS_ONLY_MASK:
+                    current().reads = True
+                else:
+                    size_of_values()
                 arguments[place] = to_array(value)
         return arguments
 
@@ -197,7 +191,7 @@ class Step(nn.Module):
             n = len(cast("Any", body).outer)
             outer[name] = arguments[len(arguments) - n :]
             arguments = arguments[: len(arguments) - n]
-        _running.outer = outer
+        current().outer = outer
         return arguments
 
     def _mapped(self, coming: Sequence[Any]) -> Any:

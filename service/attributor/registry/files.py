@@ -37,6 +37,9 @@ _PROGRAMS = (".onnx", ".pt2")
 #: How a pickle begins: the opcode PROTO and a version from 2 to 5 (CPython, Lib/pickle.py).
 _PICKLE_BEGINNINGS = tuple(bytes((0x80, version)) for version in range(2, 6))
 
+#: What mends a list of files that is behind them.
+_SEAL = "run `attributor models seal` on the version's folder"
+
 _HOW_TO_CONVERT = (
     "Save weights as safetensors, or the model as ONNX (torch.onnx.export, skl2onnx) or as a .pt2 (torch.export); "
     "TorchScript: export the original module to ONNX."
@@ -120,46 +123,14 @@ def verify(folder: Path, records: Mapping[str, FileRecord]) -> None:
     """Raises BundleError unless the folder holds exactly the recorded files, with their sizes and hashes."""
     for name in list_files(folder):
         if name not in records:
-            raise BundleError(f"{name} is not declared; declare it (seal the bundle) or remove it.", field=_field(name))
+            raise BundleError(f"{name} is not declared; remove it, or {_SEAL}.", field=_field(name))
     for name, record in records.items():
         _require_size(folder / name, record)
         _require_hash(name, record_of_file(folder / name), record)
 
 
-def _require_size(path: Path, record: FileRecord) -> None:
-    require_plain_file(path)
-    size_bytes = path.stat().st_size
-    if size_bytes != record.size_bytes:
-        raise BundleError(
-            f"{path.name} has {size_bytes} bytes, the manifest says {record.size_bytes}.",
-            field=f"{_field(path.name)}.size_bytes",
-        )
-
-
-def _require_hash(name: str, found: FileRecord, record: FileRecord) -> None:
-    if found.sha256 != record.sha256:
-        raise BundleError(
-            f"{name} has sha256 {found.sha256}, the manifest says {record.sha256}. If the change is meant, "
-            "seal the bundle again.",
-            field=f"{_field(name)}.sha256",
-        )
-
-
-def _refuse_pickle(path: Path) -> None:
-    suffix = path.suffix.lower()
-    if suffix in _PICKLES:
-        what = f"{path.name}: files that end in {suffix} are pickles as a rule"
-    elif suffix in _PROGRAMS and (held := _pickle_in(path)):
-        what = f"{path.name} is {held}"
-    else:
-        return
-    raise BundleError(
-        f"{what}, and loading one runs whatever its author wrote. {_HOW_TO_CONVERT}", field=_field(path.name)
-    )
-
-
-def _pickle_in(path: Path) -> str | None:
-    """What a file holds in place of the graph or program that its name promises, if it is a pickle."""
+def pickle_in(path: Path) -> str | None:
+    """What a file holds in place of the graph or program that its name promises, if it is a pickle; else None."""
     with path.open("rb") as file:
         if file.read(2) in _PICKLE_BEGINNINGS:
             return "a pickle"
@@ -171,6 +142,38 @@ def _pickle_in(path: Path) -> str | None:
     if "data.pkl" not in names:
         return None
     return "TorchScript" if "constants.pkl" in names else "a pickle of torch.save"
+
+
+def _require_size(path: Path, record: FileRecord) -> None:
+    require_plain_file(path)
+    size_bytes = path.stat().st_size
+    if size_bytes != record.size_bytes:
+        raise BundleError(
+            f"{path.name} has {size_bytes} bytes, the manifest says {record.size_bytes}. If the change is meant, {_SEAL}.",
+            field=f"{_field(path.name)}.size_bytes",
+        )
+
+
+def _require_hash(name: str, found: FileRecord, record: FileRecord) -> None:
+    if found.sha256 != record.sha256:
+        raise BundleError(
+            f"{name} has sha256 {found.sha256}, the manifest says {record.sha256}. If the change is meant, "
+            f"{_SEAL}.",
+            field=f"{_field(name)}.sha256",
+        )
+
+
+def _refuse_pickle(path: Path) -> None:
+    suffix = path.suffix.lower()
+    if suffix in _PICKLES:
+        what = f"{path.name}: files that end in {suffix} are pickles as a rule"
+    elif suffix in _PROGRAMS and (held := pickle_in(path)):
+        what = f"{path.name} is {held}"
+    else:
+        return
+    raise BundleError(
+        f"{what}, and loading one runs whatever its author wrote. {_HOW_TO_CONVERT}", field=_field(path.name)
+    )
 
 
 def _field(name: str) -> str:

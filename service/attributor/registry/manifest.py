@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from attributor.errors import BundleError, RequestError
 from attributor.inputs.numbers import finite_float32, whole_int64
+from attributor.jobs.domain import pixel_values
 from attributor.jobs.model import (
     NO_TOKEN,
     Baseline,
@@ -39,6 +40,9 @@ from attributor.registry.schema.manifest_table import ManifestTable, first_place
 _EMBEDDING_TASK = "sentence-embedding"
 #: As sentence-transformers does where nothing is said.
 _DEFAULT_POOLING = "mean"
+
+#: What a baseline may be called where it is a picture's, in the order of `pixel_values`.
+_COLOURS = ("black", "white")
 
 #: A key of this many parts or more. Ours: no manifest has four; one of 400,000, which the bound on the
 #: manifest's size lets through, takes tomllib minutes to read.
@@ -157,7 +161,7 @@ def _input_spec(table: InputTable) -> InputSpec:
     )
 
 
-def _tensors(field: str, values: Mapping[str, float | list[Any]], inputs: Sequence[InputSpec]) -> Tensors:
+def _tensors(field: str, values: Mapping[str, float | str | list[Any]], inputs: Sequence[InputSpec]) -> Tensors:
     """Arrays of the inputs' shapes. Raises BundleError for a missing or unknown input, or a wrong value."""
     names = {spec.name for spec in inputs}
     if names != set(values):
@@ -165,7 +169,9 @@ def _tensors(field: str, values: Mapping[str, float | list[Any]], inputs: Sequen
     return {spec.name: _tensor(f"{field}.{spec.name}", values[spec.name], spec) for spec in inputs}
 
 
-def _tensor(field: str, value: float | list[Any], spec: InputSpec) -> NDArray[Any]:
+def _tensor(field: str, value: float | str | list[Any], spec: InputSpec) -> NDArray[Any]:
+    if isinstance(value, str):
+        return _picture(field, value, spec)
     try:
         array = _numbers(field, value if isinstance(value, list) else [value], spec)
     except RequestError as error:
@@ -175,6 +181,15 @@ def _tensor(field: str, value: float | list[Any], spec: InputSpec) -> NDArray[An
     if array.shape != spec.shape:
         raise BundleError(f"{field}: shape {list(spec.shape)} is needed, this is {list(array.shape)}.", field=field)
     return array
+
+
+def _picture(field: str, colour: str, spec: InputSpec) -> NDArray[np.float32]:
+    """Pixel 0 or 255 everywhere, through the value range or the normalisation of each channel."""
+    pixels = pixel_values(spec)
+    if colour not in _COLOURS or pixels is None:
+        fitting = "a number, lists of them" + (', "black" or "white"' if pixels else '; "black" is for images')
+        raise BundleError(f"{field}: {colour!r} is no value of {spec.name}: give {fitting}.", field=field)
+    return np.broadcast_to(pixels[_COLOURS.index(colour)], spec.shape).astype(np.float32)
 
 
 def _numbers(field: str, values: list[Any], spec: InputSpec) -> NDArray[Any]:

@@ -35,8 +35,10 @@ or a data type that is not proven is turned away with the list of all such nodes
 - **Layers**: the modules that torch's exporters wrote down (`encoder.layer.0`), and every tensor by its name, and so
   is the output: `tensor` in `[output]` may name any tensor, such as the logits before a softmax.
 - **Weights in other files** of the bundle are read if they are listed in its manifest; never any other file.
-- **Bounds**: 2 GiB for the file itself, 2^28 elements where an operator makes many out of few, 100,000 rounds of a
-  loop.
+- **Sizes follow from shapes**: a graph that takes a size, a branch or the turns of a loop from the values of its inputs
+  is refused, as one request could then cost a million times as much as another. Lengths of an RNN's rows are fine.
+- **Bounds**: 2 GiB for the file itself, 2^27 elements of a tensor for each row of a batch, 100,000 turns of all loops of
+  a pass together, 1,000 characters of a name.
 - **Not differentiable** operators have no path for gradients, and the proof says so if nothing reaches an input. Tree
   ensembles and the like: `gradients = false` in the manifest, and methods that perturb
   ([models](../models/README.md)).

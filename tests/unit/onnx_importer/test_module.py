@@ -136,20 +136,105 @@ def test_the_same_shape_again_gives_the_same_numbers_and_another_shape_its_own()
         torch.testing.assert_close(module(x), x @ torch.from_numpy(WEIGHT) * rows)
 
 
-def test_sizes_that_follow_from_values_are_found_anew_in_every_pass() -> None:
+def counting(branch: bool) -> bytes:
+    """Multiplies by how many inputs are positive: a size that follows from values."""
     nodes = [
         helper.make_node("Greater", ["x", "zero"], ["positive"]),
         helper.make_node("NonZero", ["positive"], ["places"]),
         helper.make_node("Shape", ["places"], ["shape"]),
+    ]
+    if branch:
+        outputs = [value("places", TensorProto.INT64, (2, "m"))]
+        bodies = [helper.make_graph(nodes[:2], name, [], outputs) for name in "ab"]
+        nodes[:2] = [helper.make_node("If", ["true"], ["places"], then_branch=bodies[0], else_branch=bodies[1])]
+    nodes += [
         helper.make_node("Gather", ["shape", "one"], ["count"]),
         helper.make_node("Cast", ["count"], ["many"], to=TensorProto.FLOAT),
         helper.make_node("MatMul", ["x", "w"], ["z"]),
         helper.make_node("Mul", ["z", "many"], ["y"]),
     ]
-    arrays = {"w": WEIGHT, "zero": np.array(0, np.float32), "one": np.array(1)}
-    module = import_model(model(nodes, arrays))
+    arrays = {"w": WEIGHT, "zero": np.array(0, np.float32), "one": np.array(1), "true": np.array(True)}
+    return model(nodes, arrays)
+
+
+@pytest.mark.parametrize("branch", [False, True])
+def test_sizes_that_follow_from_values_are_found_anew_in_every_pass(*, branch: bool) -> None:
+    module = import_model(counting(branch))
     for x in (torch.tensor([[1.0, -1.0, 2.0]]), torch.tensor([[1.0, 1.0, 2.0]]), torch.tensor([[-1.0, -1.0, 2.0]])):
         torch.testing.assert_close(module(x), x @ torch.from_numpy(WEIGHT) * int((x > 0).sum()))
+
+
+@pytest.mark.parametrize("branch", [False, True])
+def test_a_settled_module_takes_no_size_from_values(*, branch: bool) -> None:
+    module = import_model(counting(branch))
+    with pytest.raises(RuntimeError, match="from the values of the model's inputs"):
+        module.settle([torch.rand(2, FEATURES)])
+
+
+def test_a_loop_that_counts_its_turns_gives_the_count_of_each_input() -> None:
+    body = helper.make_graph(
+        [
+            helper.make_node("Add", ["trip", "one"], ["next"]),
+            helper.make_node("Cast", ["next"], ["so_far"], to=TensorProto.FLOAT),
+            helper.make_node("Less", ["so_far", "most"], ["go_on"]),
+        ],
+        "body",
+        [value("trip", TensorProto.INT64, ()), value("go", TensorProto.BOOL, ()), value("n", TensorProto.INT64, ())],
+        [value("go_on", TensorProto.BOOL, ()), value("next", TensorProto.INT64, ())],
+    )
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+        helper.make_node("Loop", ["", "true", "zero"], ["turns"], body=body),
+        helper.make_node("Cast", ["turns"], ["many"], to=TensorProto.FLOAT),
+        helper.make_node("MatMul", ["x", "w"], ["z"]),
+        helper.make_node("Mul", ["z", "many"], ["y"]),
+    ]
+    arrays = {"w": WEIGHT, "zero": np.array(0), "one": np.array(1), "true": np.array(True)}
+    module = import_model(model(nodes, arrays))
+    for most in (3.0, 7.0, 2.0):
+        x = torch.tensor([[0.0, 1.0, most]])
+        torch.testing.assert_close(module(x), x @ torch.from_numpy(WEIGHT) * most)
+
+
+def test_a_division_by_what_comes_is_no_gelu() -> None:
+    constants = {"w": WEIGHT, "root": np.sqrt(2), "one": 1.0, "half": 0.5}
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["z"]),
+        helper.make_node("Div", ["root", "z"], ["a"]),
+        helper.make_node("Erf", ["a"], ["b"]),
+        helper.make_node("Add", ["b", "one"], ["c"]),
+        helper.make_node("Mul", ["z", "c"], ["d"]),
+        helper.make_node("Mul", ["d", "half"], ["y"]),
+    ]
+    module = import_model(model(nodes, {name: np.asarray(v, np.float32) for name, v in constants.items()}))
+    x = torch.rand(2, FEATURES, generator=torch.Generator().manual_seed(0))
+    z = x @ torch.from_numpy(WEIGHT)
+    for _ in range(2):
+        torch.testing.assert_close(module(x), z * (1 + torch.erf(2**0.5 / z)) / 2)
+
+
+def test_small_outputs_hide_no_frozen_batch() -> None:
+    nodes = [
+        helper.make_node("ReduceMean", ["x", "zero"], ["mean"], keepdims=1),
+        helper.make_node("Add", ["x", "mean"], ["mixed"]),
+        helper.make_node("MatMul", ["mixed", "w"], ["y"]),
+    ]
+    module = import_model(model(nodes, {"w": WEIGHT * np.float32(1e-6), "zero": np.array([0])}))
+    module.settle([torch.rand(3, FEATURES)])
+    assert module.row_by_row
+
+
+def test_what_follows_from_shapes_and_what_is_in_bodies_is_no_layer() -> None:
+    module = import_model(export(net("transformer"), NETS["transformer"].inputs(2, 0), "torchscript", 17))
+    before = set(module.named_layers)
+    inputs = NETS["transformer"].inputs(3, 0)
+    module.settle(inputs)
+    after = list(module.named_layers)
+    assert set(after) < before
+    for name in after:
+        with captured(module, [name]) as found:
+            module(*inputs)
+        assert isinstance(found[name], torch.Tensor), name
 
 
 def test_rows_that_see_each_other_are_refused() -> None:

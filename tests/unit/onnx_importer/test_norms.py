@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from attributor.onnx_importer.module import import_model
-from attributor.onnx_importer.node import TooLarge
+from attributor.onnx_importer.running import TooLarge
 from attributor.onnx_importer.offenders import Refused
 from attributor.onnx_importer.step import NodeError
 from onnx import TensorProto, helper

@@ -119,7 +119,9 @@ def dropout(node: Node) -> Function:
     if len(node.present) > 2 and node.present[2]:
         training = node.constants[2]
         if training is None or training.any():
-            raise Unsupported("has a training_mode that is not a constant false")
+            raise Unsupported(
+                "has a training_mode that is not a constant false (call .eval() on the model before you export it)"
+            )
     if not any(node.wanted[1:]):
         return _first
     if node.version < 10:

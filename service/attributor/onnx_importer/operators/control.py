@@ -7,7 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from attributor.onnx_importer.node import MOST_TRIPS, Function, Node, TooLarge, Unsupported, Value, operator
+from attributor.onnx_importer.node import Function, Node, Value, operator
+from attributor.onnx_importer.running import size_of_values, turn
 
 
 @operator("If", versions=(1, 11, 13, 16, 19, 21, 23, 24, 25), attributes="then_branch else_branch", host=(0,))
@@ -36,8 +37,7 @@ def loop(node: Node) -> Function:
         done = 0
         values = carried
         while goes_on and (most is None or done < most):
-            if done >= MOST_TRIPS:
-                raise TooLarge(f"would run its body more than {MOST_TRIPS} times")
+            turn()
             again, *rest = body(np.array(done, np.int64), np.array(goes_on), *values)
             values = tuple(rest[:n_carried])
             for scans, value in zip(collected, rest[n_carried:], strict=True):
@@ -70,10 +70,9 @@ def scan(node: Node) -> Function:
         if len(sizes) != 1:
             raise ValueError(f"Scan over inputs of lengths {sorted(sizes)}")
         (count,) = sizes
-        if count > MOST_TRIPS:
-            raise TooLarge(f"would run its body {count} times")
         collected: list[list[Value]] = [[] for _ in range(n_out)]
         for i in range(count):
+            turn()
             slices = [
                 x.select(axis, count - 1 - i if back else i)
                 for x, axis, back in zip(scanned, in_axes, backwards, strict=True)
@@ -92,6 +91,8 @@ def scan(node: Node) -> Function:
 
 
 def _truth(value: Value) -> bool:
+    if isinstance(value, Tensor):
+        size_of_values()
     return bool(value.detach().cpu().reshape(())) if isinstance(value, Tensor) else bool(np.asarray(value).reshape(()))
 
 
@@ -103,7 +104,7 @@ def _tensor(value: Value) -> Tensor:
 
 def _stacked(values: list[Value], axis: int) -> Value:
     if not values:
-        raise Unsupported("collects over no trip at all, so that its shape is unknown")
+        raise ValueError("collects over no turn at all, so that the shape of what it collects is unknown")
     if all(isinstance(value, np.ndarray) for value in values):
         return np.stack([value for value in values if isinstance(value, np.ndarray)], axis)
     tensors = [_tensor(value) for value in values]

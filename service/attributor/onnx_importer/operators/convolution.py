@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from attributor.onnx_importer.node import Function, Node, Unsupported, bounded, operator
+from attributor.onnx_importer.node import Function, Node, Unsupported, operator
+from attributor.onnx_importer.running import bounded
 from attributor.onnx_importer.windows import Windows, flat_pads, windows_of
 
 _CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}

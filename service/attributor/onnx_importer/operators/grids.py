@@ -6,7 +6,8 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from attributor.onnx_importer.node import Function, Node, Unsupported, bounded, operator
+from attributor.onnx_importer.node import Function, Node, Unsupported, operator
+from attributor.onnx_importer.running import bounded
 
 #: ONNX's names, and those of its first version, in torch's words.
 _MODES = {"linear": "bilinear", "bilinear": "bilinear", "nearest": "nearest", "cubic": "bicubic", "bicubic": "bicubic"}

@@ -7,7 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from attributor.onnx_importer.node import Function, Node, Unsupported, bounded, operator
+from attributor.onnx_importer.node import Function, Node, Unsupported, operator
+from attributor.onnx_importer.running import bounded, current, size_of_values
 
 #: ONNX's names of scatter's reductions, and torch's.
 _REDUCTIONS = {"none": None, "add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
@@ -34,7 +35,7 @@ def _ranged(x: Tensor, axis: int, wanted: slice) -> Tensor:
     # Python and ONNX cut limits alike, except that the end of a backward range may lie before the first element.
     n = x.shape[axis]
     step = wanted.step
-    first = _clamped(wanted.start, n, 0 if step > 0 else -1, n if step > 0 else n - 1)
+    first = _clamped(wanted.start, n, 0, n if step > 0 else n - 1)
     last = _clamped(wanted.stop, n, 0 if step > 0 else -1, n if step > 0 else n - 1)
     if step > 0:
         return x[(slice(None),) * axis + (slice(first, max(last, first), step),)]
@@ -135,7 +136,13 @@ def scatter_nd(node: Node) -> Function:
 @operator("NonZero", versions=(9, 13))
 def non_zero(node: Node) -> Function:
     """The indices of what is not zero, one axis per row."""
-    return lambda x: torch.nonzero(x).T
+
+    def run(x: Tensor) -> Tensor:
+        if not current().on_host:
+            size_of_values()
+        return torch.nonzero(x).T
+
+    return run
 
 
 @operator("Compress", versions=(9, 11, 28), attributes="axis", host=(1,))

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from attributor.onnx_importer.constants import to_tensor
-from attributor.onnx_importer.node import Function, Node, Unsupported, bounded, operator
+from attributor.onnx_importer.node import Function, Node, Unsupported, operator
+from attributor.onnx_importer.running import bounded
 
 
 @operator(

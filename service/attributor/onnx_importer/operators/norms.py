@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from attributor.onnx_importer.node import Function, Node, Unsupported, bounded, operator
+from attributor.onnx_importer.node import Function, Node, Unsupported, operator
+from attributor.onnx_importer.running import bounded
 
 #: Epsilon of every normalisation's schema.
 _EPSILON = 1e-5
@@ -26,7 +27,10 @@ _SCALE_PER_CHANNEL = 21
 def batch_normalization(node: Node) -> Function:
     """By the stored mean and variance of each channel."""
     if node.integer("training_mode", 0):
-        raise Unsupported("is in training mode, where rows of a batch change each other")
+        raise Unsupported(
+            "is in training mode, where rows of a batch change each other (call .eval() on the model before you export "
+            "it)"
+        )
     if not node.integer("spatial", 1):
         raise Unsupported("has spatial=0, with statistics for every place")
     if any(node.wanted[1:]):

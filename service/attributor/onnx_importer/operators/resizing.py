@@ -9,7 +9,8 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from attributor.onnx_importer.node import Function, Node, Unsupported, bounded, operator
+from attributor.onnx_importer.node import Function, Node, Unsupported, operator
+from attributor.onnx_importer.running import bounded
 from attributor.onnx_importer.sampling import ROUNDINGS, TRANSFORMATIONS, Axis, Sampling, Taps, taps
 
 _MODES = ("nearest", "linear", "cubic")

@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from attributor.onnx_importer.node import Function, Node, Unsupported, bounded, operator
+from attributor.onnx_importer.node import Function, Node, Unsupported, operator
+from attributor.onnx_importer.running import bounded
 
 #: Since these versions axes are an input, not an attribute.
 _AXES_ARE_AN_INPUT = 13
@@ -168,7 +169,9 @@ def _padded(x: Tensor, axis: int, amounts: tuple[int, int], mode: str, fill: flo
     before, after = amounts
     if before < 0 or after < 0:
         start, stop = max(-before, 0), x.shape[axis] - max(-after, 0)
-        x = x.narrow(axis, start, max(stop - start, 0))
+        if stop < start:
+            raise ValueError(f"Pad cuts {start + max(-after, 0)} of {x.shape[axis]} places")
+        x = x.narrow(axis, start, stop - start)
         before, after = max(before, 0), max(after, 0)
     if before == after == 0:
         return x

@@ -24,10 +24,21 @@ _POSITIONS = re.compile(r"position", re.IGNORECASE)
 _SEGMENTS = re.compile(r"type|segment", re.IGNORECASE)
 
 _PIXELS = (
-    "input {name} is taken for a picture with values 0 to 1; if the model was trained on others, put value_range or "
-    'normalise = {{ mean = [...], std = [...] }} in its manifest; fit = "crop" takes pictures of other sizes'
+    "input {name} is taken for a picture with values 0 to 1; if the model was trained on others, change value_range in its "
+    "manifest, or put normalise = {{ mean = [...], std = [...] }} in its place; fit = "crop" takes pictures of other sizes'
 )
-_ZEROS = "its baseline is zero everywhere; an average of your data is often better (values in [baselines.zero])"
+_COLUMNS = (
+    "input {name} is taken for numbers without names; if they are the columns of a table, --columns age,height,... or "
+    "--columns-from-csv names them"
+)
+_APART = (
+    "{count} inputs hold one number each, as of an export from a DataFrame; one table with named columns is easier to "
+    "ask for and faster: fit and export from an array (to_onnx(model, rows[:1]) with float32 rows of numpy), and give "
+    "--columns"
+)
+#: Inputs of one number each, from which on a table is meant. Ours: two may well be two numbers.
+_MANY_COLUMNS = 3
+_ZEROS = "the default baseline is zero; an average of your data is often better (values in [baselines.zero])"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +91,9 @@ def drafted_input(seen: Seen, wishes: Wishes, columns: Sequence[str]) -> Drafted
         )
     if len(seen.shape) == _IMAGE_AXES and seen.shape[0] in _IMAGE_CHANNELS:
         table |= {"kind": "image", "shape": list(seen.shape), "value_range": [0.0, 1.0]}
-        return DraftedInput(table, 0.0, (_PIXELS.format(name=seen.name),))
-    return DraftedInput({**table, "kind": "tensor", "shape": list(seen.shape)}, 0.0, (_ZEROS,))
+        return DraftedInput(table, "black", (_PIXELS.format(name=seen.name),))
+    remarks = (_COLUMNS.format(name=seen.name), _ZEROS) if len(seen.shape) == 1 and seen.shape[0] > 1 else (_ZEROS,)
+    return DraftedInput({**table, "kind": "tensor", "shape": list(seen.shape)}, 0.0, remarks)
 
 
 def baselines_of(inputs: Sequence[DraftedInput]) -> Mapping[str, tuple[str, Mapping[str, object]]]:
@@ -92,7 +104,16 @@ def baselines_of(inputs: Sequence[DraftedInput]) -> Mapping[str, tuple[str, Mapp
         return {"nothing": ("No token anywhere: in place of each, an embedding of zero.", values)}
     if kinds == {"image"}:
         return {"black": ("Black everywhere.", values)}
-    return {"zero": ("Zero everywhere.", values)}
+    return {"zero": (f"Zero everywhere{'; of pictures black' if 'image' in kinds else ''}.", values)}
+
+
+def remarks_of(inputs: Sequence[DraftedInput]) -> list[str]:
+    """What a person should look at, each once, however many inputs it is about."""
+    columns = [each for each in inputs if each.table["kind"] == "tensor" and each.table["shape"] == [1]]
+    found = [remark for each in inputs for remark in each.remarks]
+    if len(columns) >= _MANY_COLUMNS:
+        found.append(_APART.format(count=len(columns)))
+    return list(dict.fromkeys(found))
 
 
 def _whole(seen: Seen, wishes: Wishes) -> DraftedInput:

@@ -13,7 +13,8 @@ from onnx import GraphProto, ModelProto, TensorProto
 from attributor.errors import BundleError
 from attributor.registry.files import FILE_NAME
 from attributor.registry.scaffold.drafts import Draft, Wishes
-from attributor.registry.scaffold.inputs import DraftedInput, Seen, baselines_of, drafted_input, key_of
+from attributor.registry.scaffold.inputs import DraftedInput, Seen, baselines_of, drafted_input, key_of, remarks_of
+from attributor.registry.scaffold.mistaken import what_it_is
 from attributor.registry.scaffold.onnx_graph import Graph
 from attributor.registry.scaffold.onnx_output import drafted_output
 
@@ -45,7 +46,7 @@ def draft_onnx(path: Path, wishes: Wishes) -> Draft:
     sizes = _sizes_of_names(declared.values(), wishes)
     inputs = [_input(graph, value, wishes, sizes, wishes.columns) for value in declared.values()]
     output = drafted_output(graph, inputs, wishes, gradients=gradients)
-    remarks = [remark for each in inputs for remark in each.remarks]
+    remarks = remarks_of(inputs)
     if steps:
         remarks.append(
             f"it has {', '.join(steps)}, which has no gradient: methods that perturb serve it (gradients = false)"
@@ -65,6 +66,8 @@ def draft_onnx(path: Path, wishes: Wishes) -> Draft:
 
 
 def _read(path: Path) -> ModelProto:
+    if what := what_it_is(path):
+        raise BundleError(f"{path.name} is not an ONNX file: it is {what}")
     try:
         model = onnx.load(path, load_external_data=False)
     except (DecodeError, OSError, ValueError) as error:

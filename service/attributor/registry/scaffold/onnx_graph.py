@@ -16,7 +16,15 @@ _TABLE_AXES = 2
 #: Operators that hand on what they are given.
 _PASSING = ("Identity", "Cast")
 #: Inputs that are looked at here.
-_LEAST_INPUTS = {"Identity": 1, "Cast": 1, "Gather": 2, "Softmax": 1, "LogSoftmax": 1, "ZipMap": 1}
+_LEAST_INPUTS = {
+    "Identity": 1,
+    "Cast": 1,
+    "Gather": 2,
+    "Softmax": 1,
+    "LogSoftmax": 1,
+    "ZipMap": 1,
+    "ArrayFeatureExtractor": 2,
+}
 
 
 class Graph:
@@ -30,6 +38,8 @@ class Graph:
         self._inferred = _inferred(model)
         self.initializers: Mapping[str, TensorProto] = {tensor.name: tensor for tensor in proto.initializer}
         self.maker: Mapping[str, NodeProto] = {name: node for node in proto.node for name in node.output if name}
+        #: The version of the operators of ai.onnx.
+        self.opset = max((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), default=1)
 
     @property
     def nodes(self) -> Sequence[NodeProto]:
@@ -54,6 +64,27 @@ class Graph:
             if table is not None and len(table.dims) == _TABLE_AXES and table.data_type != TensorProto.INT64:
                 return table.dims[0], node.output[0]
         return None
+
+    def maker_of(self, name: str) -> NodeProto | None:
+        """The node that makes a tensor, through those that hand it on as it is."""
+        node = self.maker.get(name)
+        for _ in self.proto.node:  # in a file of anybody they may go round in a circle
+            if node is None or node.op_type != "Identity":
+                break
+            node = self.maker.get(node.input[0])
+        return node
+
+    def chosen_from(self) -> Sequence[object]:
+        """The constants of which the graph chooses one a row by an ArgMax: a classifier's classes. Empty if none."""
+        for node in self.proto.node:
+            if node.op_type != "ArrayFeatureExtractor":
+                continue
+            classes, chosen = self.initializers.get(node.input[0]), self.maker_of(node.input[1])
+            if classes is None or chosen is None or chosen.op_type != "ArgMax":
+                continue
+            if len(classes.dims) == 1 and classes.data_location != TensorProto.EXTERNAL:
+                return list(onnx.numpy_helper.to_array(classes).tolist())
+        return ()
 
     def dims(self, name: str) -> list[int | None] | None:
         """The shape of an output or inner tensor, None for what is open, as far as the file says or onnx infers it."""

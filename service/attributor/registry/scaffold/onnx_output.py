@@ -15,6 +15,8 @@ from attributor.registry.scaffold.manifest_text import Table
 from attributor.registry.scaffold.onnx_graph import Graph, attribute
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
+#: The opset since which a softmax without an axis runs along the last (onnx, Softmax-13); before it was the second.
+_SOFTMAX_OF_THE_LAST_AXIS = 13
 _SOFTMAXES = ("Softmax", "LogSoftmax")
 _REGRESSORS = ("TreeEnsembleRegressor", "SVMRegressor", "LinearRegressor")
 #: Attributes in which classifiers keep the names of their classes.
@@ -71,8 +73,8 @@ def _found(graph: Graph, *, gradients: bool) -> _Found:
         if not of_classes:
             raise BundleError("The graph has no output of floats: a class number alone cannot be explained.")
         tensor = of_classes[0].input[0]
-    maker = graph.maker.get(tensor)
-    if maker is not None and maker.op_type in _SOFTMAXES and _over_labels(maker, graph.dims(tensor)):
+    maker = graph.maker_of(tensor)
+    if maker is not None and maker.op_type in _SOFTMAXES and _over_labels(maker, graph):
         if gradients:  # the service applies the softmax, on the scale that a client asks for
             return _Found(maker.input[0], None, named=True)
         return _Found(tensor, "probabilities" if maker.op_type == "Softmax" else "values", named=named)
@@ -84,9 +86,10 @@ def _found(graph: Graph, *, gradients: bool) -> _Found:
     return _Found(tensor, None, named=named)
 
 
-def _over_labels(softmax: NodeProto, dims: Sequence[int | None] | None) -> bool:
+def _over_labels(softmax: NodeProto, graph: Graph) -> bool:
     """Whether it runs along the last axis, for sure: before opset 13 its default was another."""
-    axis = attribute(softmax, "axis", None)
+    dims = graph.dims(softmax.output[0])
+    axis = attribute(softmax, "axis", -1 if graph.opset >= _SOFTMAX_OF_THE_LAST_AXIS else None)
     return axis == -1 or (dims is not None and axis in (None, len(dims) - 1) and len(dims) == _FLAT_AXES)
 
 
@@ -118,9 +121,15 @@ def _labels(graph: Graph, tensor: str, dims: Sequence[int | None] | None, wishes
         for name in _CLASS_NAMES:
             names = attribute(node, name, ())
             if isinstance(names, list) and names and width in (None, len(names)):
-                return {"labels": [each.decode() if isinstance(each, bytes) else str(each) for each in names]}
+                return {"labels": _texts(names)}
+    if (chosen := graph.chosen_from()) and width in (None, len(chosen)):
+        return {"labels": _texts(chosen)}
     if width is None:
         raise BundleError(
             f"The file does not say how wide the output {tensor} is: add --label for each of its numbers."
         )
     return {"classes": width}
+
+
+def _texts(names: Sequence[object]) -> list[str]:
+    return [each.decode() if isinstance(each, bytes) else str(each) for each in names]

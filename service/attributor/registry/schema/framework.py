@@ -47,7 +47,7 @@ def require_framework(keys: FrameworkKeys, inputs: Sequence[InputTable], files: 
     _require_onnx_keys(keys, inputs)
     _require_task(keys)
     if keys.framework == "huggingface" and "config.json" not in files:
-        raise wrong("framework huggingface needs config.json, which files does not list")
+        raise wrong(f"framework huggingface needs config.json, which files does not list; {SEAL}")
     if keys.paths and keys.framework != "torch":
         raise wrong(f"paths.{keys.paths[0]}: paths are code, which only a bundle of framework torch brings along")
 
@@ -61,7 +61,7 @@ def _require_file(keys: FrameworkKeys, files: Collection[str]) -> None:
     if not keys.file.endswith(ending):
         raise wrong(f"file must end in {ending} for framework {keys.framework}, not be {keys.file}")
     if keys.file not in files:
-        raise wrong(f"file names {keys.file}, which files does not list")
+        raise wrong(f"file names {keys.file}, which files does not list; {SEAL}")
 
 
 def _require_onnx_keys(keys: FrameworkKeys, inputs: Sequence[InputTable]) -> None:

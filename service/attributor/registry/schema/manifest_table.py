@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from attributor.registry.files import FILE_NAME
-from attributor.registry.schema.base import Entry, Key, ModelName, Table, Text, Version, require_distinct, wrong
+from attributor.registry.schema.base import SEAL, Entry, Key, ModelName, Table, Text, Version, require_distinct, wrong
 from attributor.registry.schema.framework import FrameworkKeys, require_framework
 from attributor.registry.schema.inputs import InputTable
 from attributor.registry.schema.output import BaselineTable, FileTable, LayerTable, OutputTable, PathTable
@@ -42,7 +42,7 @@ class ManifestTable(Table):
     paths: dict[Key, PathTable] = Field(default_factory=dict)
     layers: dict[Key, LayerTable] = Field(default_factory=dict)
     metadata: dict[Key, str] = Field(default_factory=dict)
-    files: dict[str, FileTable]
+    files: dict[str, FileTable] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -51,6 +51,8 @@ class ManifestTable(Table):
             raise wrong("inputs: at least one must be attributed")
         if self.default_baseline not in self.baselines:
             raise wrong(f"default_baseline must be one of {', '.join(self.baselines)}")
+        if not self.files:
+            raise wrong(f"files: it lists none; {SEAL}")
         for name in self.files:
             if not FILE_NAME.fullmatch(name):
                 raise wrong(f"files.{name}: a file name is plain (letters, digits, dot, underscore, hyphen), no path")
@@ -100,7 +102,7 @@ class ManifestTable(Table):
         }
         for place, file in named.items():
             if file not in self.files:
-                raise wrong(f"{place} names {file}, which files does not list")
+                raise wrong(f"{place} names {file}, which files does not list; {SEAL}")
 
 
 def validation_sentences(error: ValidationError) -> str:

@@ -43,10 +43,11 @@ class OutputTable(Table):
 
 
 class BaselineTable(Table):
-    """A named x'. `values`: per input one number for all elements, or nested lists of the input's shape."""
+    """A named x'. `values`: per input one number for all elements, or nested lists of the input's shape; of a picture
+    also `black` or `white`, pixel 0 or 255 as the model sees it."""
 
     description: Text
-    values: dict[Key, Number | list[Any]]
+    values: dict[Key, Number | Text | list[Any]]
 
 
 class PathTable(Table):
