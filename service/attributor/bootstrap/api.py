@@ -80,6 +80,9 @@ async def _follow(catalog: FolderCatalog, every_s: float) -> None:
         except BundleError as error:
             log.warning("the models stay as they were: %s", error.detail)
             continue
+        except Exception:  # of a file that nobody vouches for: the next look must come
+            log.exception("the models stay as they were")
+            continue
         for what in ("added", "changed", "removed"):
             for ref in getattr(changes, what):
                 log.info("model %s was %s", ref, what)

@@ -4,7 +4,7 @@ import difflib
 import re
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from attributor.errors import BundleError, UnknownModel, UnknownVersion
 from attributor.jobs.model import ModelInfo
 from attributor.ports import SourceReader
 from attributor.registry import files
+from attributor.registry.folders import own, told, unreadable
+from attributor.registry.foreign import describe
 from attributor.registry.manifest import Manifest, parse
 from attributor.registry.reference import count_references
 from attributor.registry.signatures import Signature, signature
@@ -183,14 +185,14 @@ def _scan(root: Path, before: _Snapshot) -> _Snapshot:
     declared: dict[str, Declared] = {}
     problems: dict[str, str] = {}
     try:
-        folders = sorted(_own(root))
+        folders = sorted(own(root))
     except OSError as error:
         raise BundleError(f"The models folder {root} cannot be read: {error.strerror}.") from error
     for folder in folders:
         try:
-            versions = sorted(_own(folder))
+            versions = sorted(each for each in own(folder) if each.name != VERSIONS)
         except OSError as error:
-            problems[folder.name] = _unreadable(folder, error)
+            problems[folder.name] = unreadable(folder, error)
             continue
         looks |= {ref: _look(each, before.looks.get(ref)) for each in versions if (ref := f"{folder.name}@{each.name}")}
         if versions:
@@ -202,7 +204,8 @@ def _scan(root: Path, before: _Snapshot) -> _Snapshot:
         if wrong := declared[name].problem(versions_served):
             problems.setdefault(f"{name}@{VERSIONS}", f"{VERSIONS}: {wrong}")
     problems |= {ref: look.problem for ref, look in looks.items() if look.bundle is None}
-    return _Snapshot(looks, bundles, served, declared, dict(sorted(problems.items())))
+    named = {told(ref): told(problem) for ref, problem in sorted(problems.items())}
+    return _Snapshot(looks, bundles, served, declared, named)
 
 
 def _look(folder: Path, before: _Look | None) -> _Look:
@@ -215,15 +218,15 @@ def _look(folder: Path, before: _Look | None) -> _Look:
         if before is not None and before.signature == seen and (before.bundle is not None or before.settled):
             return before
     except OSError as error:
-        return _Look(None, settled=False, problem=_unreadable(folder, error))
+        return _Look(None, settled=False, problem=unreadable(folder, error))
     try:
         return _Look(seen, settled, open_bundle(folder))
     except BundleError as error:
         problem = error.detail
     except OSError as error:
-        problem = _unreadable(folder, error)
+        problem = unreadable(folder, error)
     except Exception as error:  # whatever a hostile file makes a parser raise: it hides no other bundle
-        problem = f"It cannot be read: {type(error).__name__}: {error}."
+        problem = f"It cannot be read: {describe(error)}."
     return _Look(seen, settled, problem=problem)
 
 
@@ -235,16 +238,9 @@ def _declared(folder: Path, before: Declared) -> tuple[Declared, str | None]:
     except BundleError as error:
         return before, error.detail
     except OSError as error:
-        return before, _unreadable(folder, error)
-
-
-def _own(folder: Path) -> Iterator[Path]:
-    """The folders in a folder; those whose names begin with a dot or an underscore are not ours."""
-    return (each for each in folder.iterdir() if each.is_dir() and each.name[0] not in "._")
-
-
-def _unreadable(folder: Path, error: OSError) -> str:
-    return f"{Path(error.filename or folder).name} cannot be read: {error.strerror}."
+        return before, unreadable(folder, error)
+    except Exception as error:  # as of a bundle: it hides nothing else
+        return before, f"{VERSIONS} cannot be read: {describe(error)}."
 
 
 def _versions_by_name(bundles: Iterable[Bundle]) -> dict[str, tuple[str, ...]]:

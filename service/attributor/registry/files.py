@@ -38,7 +38,7 @@ _PROGRAMS = (".onnx", ".pt2")
 _PICKLE_BEGINNINGS = tuple(bytes((0x80, version)) for version in range(2, 6))
 
 #: What mends a list of files that is behind them.
-_SEAL = "run `attributor models seal` on the version's folder"
+SEAL = "run `attributor models seal` on the version's folder"
 
 _HOW_TO_CONVERT = (
     "Save weights as safetensors, or the model as ONNX (torch.onnx.export, skl2onnx) or as a .pt2 (torch.export); "
@@ -123,7 +123,7 @@ def verify(folder: Path, records: Mapping[str, FileRecord]) -> None:
     """Raises BundleError unless the folder holds exactly the recorded files, with their sizes and hashes."""
     for name in list_files(folder):
         if name not in records:
-            raise BundleError(f"{name} is not declared; remove it, or {_SEAL}.", field=_field(name))
+            raise BundleError(f"{name} is not declared; remove it, or {SEAL}.", field=_field(name))
     for name, record in records.items():
         _require_size(folder / name, record)
         _require_hash(name, record_of_file(folder / name), record)
@@ -149,7 +149,7 @@ def _require_size(path: Path, record: FileRecord) -> None:
     size_bytes = path.stat().st_size
     if size_bytes != record.size_bytes:
         raise BundleError(
-            f"{path.name} has {size_bytes} bytes, the manifest says {record.size_bytes}. If the change is meant, {_SEAL}.",
+            f"{path.name} has {size_bytes} bytes, not {record.size_bytes} as the manifest says. If that is meant, {SEAL}.",
             field=f"{_field(path.name)}.size_bytes",
         )
 
@@ -157,8 +157,7 @@ def _require_size(path: Path, record: FileRecord) -> None:
 def _require_hash(name: str, found: FileRecord, record: FileRecord) -> None:
     if found.sha256 != record.sha256:
         raise BundleError(
-            f"{name} has sha256 {found.sha256}, the manifest says {record.sha256}. If the change is meant, "
-            f"{_SEAL}.",
+            f"{name} has sha256 {found.sha256}, the manifest says {record.sha256}. If the change is meant, {SEAL}.",
             field=f"{_field(name)}.sha256",
         )
 

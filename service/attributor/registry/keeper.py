@@ -118,6 +118,8 @@ class Keeper:
             changes = self._catalog.refresh()
         except BundleError as error:
             _log.warning("the models stay as they were: %s", error.detail)
+        except Exception:  # of a file that nobody vouches for: the next look must come
+            _log.exception("the models stay as they were")
         else:
             for ref, problem in changes.broken.items():
                 _log.warning("model %s is left out: %s", ref, problem)

@@ -4,8 +4,6 @@ Knows TOML and the schema. Never reads the environment, never imports a bundle's
 """
 
 import hashlib
-import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +34,7 @@ from attributor.jobs.model import (
 from attributor.registry.files import MAX_MANIFEST_BYTES, FileRecord
 from attributor.registry.schema.inputs import InputTable
 from attributor.registry.schema.manifest_table import ManifestTable, first_place, validation_sentences
+from attributor.registry.toml_text import read_toml
 
 _EMBEDDING_TASK = "sentence-embedding"
 #: As sentence-transformers does where nothing is said.
@@ -43,10 +42,6 @@ _DEFAULT_POOLING = "mean"
 
 #: What a baseline may be called where it is a picture's, in the order of `pixel_values`.
 _COLOURS = ("black", "white")
-
-#: A key of this many parts or more. Ours: no manifest has four; one of 400,000, which the bound on the
-#: manifest's size lets through, takes tomllib minutes to read.
-_DEEP_KEY = re.compile(rb"""(?:\.[ \t]*[\w"'-]+[ \t]*){64}""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +72,9 @@ def parse(data: bytes) -> Manifest:
     """Reads manifest.toml. Raises BundleError whose `field` is the dotted path of the first thing wrong."""
     if len(data) > MAX_MANIFEST_BYTES:
         raise BundleError(f"The manifest has {len(data)} bytes; at most {MAX_MANIFEST_BYTES} are read.")
-    if _DEEP_KEY.search(data):
-        raise BundleError("The manifest is not TOML that we read: a key has more than 64 parts.")
+    values = read_toml(data, "The manifest")
     try:
-        table = ManifestTable.model_validate(tomllib.loads(data.decode()))
-    except UnicodeDecodeError as error:
-        raise BundleError(f"The manifest is not UTF-8: {error}.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise BundleError(f"The manifest is not TOML: {error}.") from None
-    except RecursionError:
-        raise BundleError("The manifest is not TOML that we read: its lists are nested too deeply.") from None
+        table = ManifestTable.model_validate(values)
     except ValidationError as error:
         raise BundleError(f"The manifest is wrong: {validation_sentences(error)}.", field=first_place(error)) from None
     return Manifest(
@@ -162,7 +150,8 @@ def _input_spec(table: InputTable) -> InputSpec:
 
 
 def _tensors(field: str, values: Mapping[str, float | str | list[Any]], inputs: Sequence[InputSpec]) -> Tensors:
-    """Arrays of the inputs' shapes. Raises BundleError for a missing or unknown input, or a wrong value."""
+    """Arrays of the inputs' shapes, read-only where one number stands for all elements. Raises BundleError for a missing
+    or unknown input, or a wrong value."""
     names = {spec.name for spec in inputs}
     if names != set(values):
         raise BundleError(f"{field}: exactly these inputs are needed: {', '.join(sorted(names))}.", field=field)
@@ -177,7 +166,7 @@ def _tensor(field: str, value: float | str | list[Any], spec: InputSpec) -> NDAr
     except RequestError as error:
         raise BundleError(f"{error.field}: {error.detail}.", field=error.field) from None
     if not isinstance(value, list):
-        return np.full(spec.shape, array[0])
+        return np.broadcast_to(array[0], spec.shape)  # a kilobyte of manifest may stand for gigabytes
     if array.shape != spec.shape:
         raise BundleError(f"{field}: shape {list(spec.shape)} is needed, this is {list(array.shape)}.", field=field)
     return array

@@ -3,7 +3,6 @@
 Knows TOML and the form of this file. Knows no bundles: whether the versions exist is the catalog's to say.
 """
 
-import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from attributor.errors import BundleError
 from attributor.registry.files import require_plain_file
 from attributor.registry.schema.base import Table, Version
 from attributor.registry.schema.manifest_table import validation_sentences
+from attributor.registry.toml_text import read_toml
 
 #: The file's name; a version's folder cannot have it, because it is a file.
 VERSIONS = "versions.toml"
@@ -54,7 +54,8 @@ class _VersionsTable(Table):
 def read_declared(folder: Path) -> Declared:
     """What the file in a model's folder says; nothing where there is none.
 
-    Raises BundleError if it is a link, too large, not UTF-8, not TOML or of another form, OSError if it cannot be read.
+    Raises BundleError if it is a link or a folder, too large, not TOML or of another form, OSError if it cannot be
+    read.
     """
     path = folder / VERSIONS
     if not path.is_symlink() and not path.exists():
@@ -65,11 +66,7 @@ def read_declared(folder: Path) -> Declared:
     if len(data) > MOST_BYTES:
         raise BundleError(f"{VERSIONS} is larger than {MOST_BYTES} bytes.", field=VERSIONS)
     try:
-        table = _VersionsTable.model_validate(tomllib.loads(data.decode()))
-    except UnicodeDecodeError as error:
-        raise BundleError(f"{VERSIONS} is not UTF-8: {error}.", field=VERSIONS) from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise BundleError(f"{VERSIONS} is not TOML: {error}.", field=VERSIONS) from None
+        table = _VersionsTable.model_validate(read_toml(data, VERSIONS))
     except ValidationError as error:
         raise BundleError(f"{VERSIONS} is wrong: {validation_sentences(error)}.", field=VERSIONS) from None
     return Declared(table.default, dict(table.aliases))

@@ -9,7 +9,6 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.utils import logging
@@ -111,13 +110,14 @@ def _be_quiet() -> None:
 
 def _network(bundle: Bundle) -> PreTrainedModel:
     config = read_config(_read(bundle, CONFIG))
+    weights = _weights(bundle)
     made = model_class(config, bundle.manifest.task)
     # Under no name, only with what was verified: so that transformers opens no file itself.
     try:
         loaded: Any = made.from_pretrained(
             None,
             config=config,
-            state_dict=_weights(bundle),
+            state_dict=weights,
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
@@ -127,8 +127,6 @@ def _network(bundle: Bundle) -> PreTrainedModel:
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    except BundleError:
-        raise
     except Exception as error:  # what a model raises at weights that do not fit is not ours to list
         raise BundleError(f"transformers cannot load the model: {describe(error)}.", field="files") from error
     network: PreTrainedModel = loaded[0]
@@ -142,7 +140,9 @@ def _weights(bundle: Bundle) -> dict[str, Tensor]:
     for name in weight_files(index):
         try:
             found |= safetensors.torch.load(_read(bundle, name))
-        except SafetensorError as error:
+        except BundleError:
+            raise
+        except Exception as error:  # beside SafetensorError, a KeyError for a type of number that torch has not
             raise BundleError(f"{name} is no safetensors file: {describe(error)}.", field=f"files.{name}") from error
     return found
 

@@ -4,7 +4,7 @@ Knows transformers' configurations and which class stands for which task. Loads 
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from transformers import (
@@ -40,6 +40,23 @@ TASKS = tuple(_CLASSES)
 IDS, MASK, SEGMENTS = "input_ids", "attention_mask", "token_type_ids"
 INPUTS = (IDS, MASK, SEGMENTS)
 
+#: Models of text that a test of ours builds small, loads, proves and differentiates twice; of the hundreds of others some
+#: fetch parts from a hub while they are built, and most are no models of text.
+MODEL_TYPES = frozenset(
+    "albert bert biogpt bloom camembert cohere cohere2 convbert data2vec-text deberta deberta-v2 distilbert electra "
+    "ernie esm eurobert falcon gemma gemma2 gemma3_text glm glm4 gpt2 gpt_bigcode gpt_neo gpt_neox gptj granite helium "
+    "llama megatron-bert ministral mistral mixtral mobilebert modernbert modernbert-decoder mpnet mpt nemotron "
+    "nomic_bert nystromformer olmo olmo2 olmo3 openai-gpt opt persimmon phi phi3 qwen2 qwen2_moe qwen3 qwen3_moe rembert "
+    "roberta roberta-prelayernorm roformer smollm3 stablelm starcoder2 xglm xlm-roberta xlm-roberta-xl".split()
+)
+
+#: Keys by which transformers fetches a part of a model from elsewhere. Every other one beginning so is refused too.
+_BACKBONE = "backbone"
+_BACKBONES = frozenset({"use_pretrained_backbone", "use_timm_backbone"})
+
+#: Characters of a key that a refusal shows. Ours: a line's worth.
+_SHOWN = 80
+
 #: Endings of files that run code when they are loaded, or are code.
 _CODE = (".py", ".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".msgpack")
 
@@ -63,22 +80,21 @@ def require_no_code(files: Collection[str]) -> None:
 def read_config(data: bytes) -> PreTrainedConfig:
     """The configuration in the bytes of config.json.
 
-    Raises BundleError for one that names code of its own, a model that this release of transformers does not have, one
-    with an encoder and a decoder, or quantised weights.
+    Raises BundleError for one that names code of its own or a part that lies elsewhere, a model that is none of
+    MODEL_TYPES, one with an encoder and a decoder, or quantised weights.
     """
     table = read_table(CONFIG, data)
-    if "auto_map" in table:
-        raise _wrong("has auto_map, which names Python code to run; only models that transformers itself has are taken")
-    if "quantization_config" in table:
-        raise _wrong("has quantization_config; quantised weights have no gradients to speak of, so save float ones")
+    for key in _keys(table):
+        _require_plain(key)
     name = table.get("model_type")
-    if not isinstance(name, str) or name not in CONFIG_MAPPING:
-        raise _wrong(f"has model_type {name!r}, which this release of transformers does not know")
+    if not isinstance(name, str) or name not in MODEL_TYPES:
+        raise _wrong(f"has model_type {name!r}, which is not served; these are: {', '.join(sorted(MODEL_TYPES))}")
     try:
         config: PreTrainedConfig = CONFIG_MAPPING[name].from_dict(table)
+        twofold = config.is_encoder_decoder
     except Exception as error:  # each model checks its own configuration in its own way
         raise _wrong(f"is refused by transformers: {describe(error)}") from error
-    if config.is_encoder_decoder:
+    if twofold:
         raise _wrong("is of a model with an encoder and a decoder, which is not served: its tokens come in twice")
     # Keys and values kept for the next token are of no use to one pass, and have gradients of their own.
     config.use_cache = False
@@ -110,13 +126,37 @@ def model_class(config: PreTrainedConfig, task: str | None) -> type[PreTrainedMo
     """The class of transformers for a task. Raises BundleError for a task that there is none for."""
     if task is None or task not in _CLASSES:
         raise BundleError(f"task must be one of {', '.join(_CLASSES)}.", field="task")
-    found = _CLASSES[task].get(type(config), None)
+    try:
+        found = _CLASSES[task].get(type(config), None)
+    except Exception as error:  # the class's module is only now imported, and may miss a library
+        raise BundleError(f"transformers cannot make {config.model_type}: {describe(error)}.", field="task") from error
     if isinstance(found, tuple):
         found = found[0]
     if found is None:
         raise BundleError(f"transformers has no {task} model of type {config.model_type}.", field="task")
     made: type[PreTrainedModel] = found
     return made
+
+
+def _keys(table: Mapping[str, Any]) -> Iterator[str]:
+    """Of the table and of every table in it."""
+    waiting: list[Any] = [table]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            yield from value
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+
+
+def _require_plain(key: str) -> None:
+    if key == "auto_map":
+        raise _wrong("has auto_map, which names Python code to run; only models that transformers itself has are taken")
+    if key == "quantization_config":
+        raise _wrong("has quantization_config; quantised weights have no gradients to speak of, so save float ones")
+    if key.startswith(_BACKBONE) or key in _BACKBONES:
+        raise _wrong(f"has {key[:_SHOWN]}, by which a part of the model would be fetched from elsewhere")
 
 
 def _wrong(what: str) -> BundleError:

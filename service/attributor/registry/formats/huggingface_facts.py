@@ -14,6 +14,7 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from attributor.errors import BundleError
+from attributor.registry.foreign import describe
 from attributor.registry.formats.huggingface_config import (
     CAUSAL_LM,
     CONFIG,
@@ -119,8 +120,12 @@ def _task(config: PreTrainedConfig) -> str:
 
 def _skeleton(config: PreTrainedConfig, task: str) -> PreTrainedModel:
     """The model without memory for its weights."""
-    with torch.device("meta"):
-        made: PreTrainedModel = model_class(config, task)(config)
+    kind = model_class(config, task)
+    try:
+        with torch.device("meta"):
+            made: PreTrainedModel = kind(config)
+    except Exception as error:  # what a model raises at a configuration that does not fit is not ours to list
+        raise BundleError(f"transformers cannot make the model: {describe(error)}.", field=f"files.{CONFIG}") from error
     return made
 
 

@@ -93,6 +93,6 @@ def panels(n_panels: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def _batch(tensors: Tensors) -> dict[str, Tensor]:
-    """Batches of one row: float64, token ids int64."""
-    rows = {name: torch.from_numpy(values)[None] for name, values in tensors.items()}
+    """Batches of one row: float64, token ids int64. Of copies: torch takes no read-only arrays, as baselines may be."""
+    rows = {name: torch.from_numpy(values.copy())[None] for name, values in tensors.items()}
     return {name: row.double() if row.is_floating_point() else row for name, row in rows.items()}

@@ -170,8 +170,12 @@ def check_gradient(module: nn.Module, info: ModelInfo, rows: Mapping[str, Tensor
     outputs = forward(wide, info, given, places)
     if not isinstance(outputs, Tensor) or not outputs.requires_grad:
         raise BundleError("The output does not depend on any attributed input by way of gradients.", field="file")
+    if not outputs.isfinite().all():
+        return "not compared: the outputs are not finite"  # which the proof that follows says in its own words
     mix = torch.randn(outputs.shape, generator=generator, dtype=torch.float64)
     gradients = torch.autograd.grad((outputs * mix).sum(), list(places.values()), allow_unused=True)
+    if any(gradient is not None and not gradient.isfinite().all() for gradient in gradients):
+        return "not compared: the gradient is not finite"  # as above
     errors = []
     for _ in range(_DIRECTIONS):
         along = _direction(places, generator)

@@ -24,8 +24,8 @@ _POSITIONS = re.compile(r"position", re.IGNORECASE)
 _SEGMENTS = re.compile(r"type|segment", re.IGNORECASE)
 
 _PIXELS = (
-    "input {name} is taken for a picture with values 0 to 1; if the model was trained on others, change value_range in its "
-    "manifest, or put normalise = {{ mean = [...], std = [...] }} in its place; fit = "crop" takes pictures of other sizes'
+    "input {name} is taken for a picture with values 0 to 1; if the model was trained on others, change value_range in "
+    'its manifest, or put normalise = {{ mean = [...], std = [...] }} in its place; fit = "crop" takes other sizes'
 )
 _COLUMNS = (
     "input {name} is taken for numbers without names; if they are the columns of a table, --columns age,height,... or "
@@ -138,7 +138,9 @@ def _whole(seen: Seen, wishes: Wishes) -> DraftedInput:
             f"--vocabulary {seen.name}=N, the number of different ids, if they are tokens; else export it with floats."
         )
     if seen.lookup is None:
-        return DraftedInput({**table, "attributed": False, "vocabulary": rows}, 0, (_not_explained(seen.name),))
+        # Two ids that nothing looks up are a mask: with 0 everywhere a softmax would be over nothing.
+        start = 1 if rows == 2 else 0
+        return DraftedInput({**table, "attributed": False, "vocabulary": rows}, start, (_not_explained(seen.name),))
     return DraftedInput({**table, "vocabulary": rows, "embedding": seen.lookup[1]}, NO_TOKEN)
 
 

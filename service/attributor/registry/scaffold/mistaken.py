@@ -1,4 +1,4 @@
-"""What a file is that is called .onnx and is none, in a sentence. Looks at its beginning, and opens nothing that runs."""
+"""What a file is that is called .onnx and is none, in a sentence. Reads its beginning; runs nothing of it."""
 
 import zipfile
 from collections.abc import Mapping

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from attributor.errors import BundleError
 from attributor.registry.foreign import describe
 from attributor.registry.formats.python_code import WEIGHTS
+from attributor.registry.scaffold.alone import advice, away_from, load_weights
 from attributor.registry.scaffold.drafts import Draft, Wishes
-from attributor.registry.scaffold.inputs import DraftedInput, Seen, baselines_of, drafted_input
+from attributor.registry.scaffold.inputs import DraftedInput, Seen, baselines_of, drafted_input, remarks_of
 
 #: The name under which the code is imported here, so that it hides no module of that name.
 _IMPORT_NAME = "attributor_scaffold_source"
@@ -28,11 +29,18 @@ _ROWS = 2
 _SEQUENCE_AXES = 3
 _FLAT_AXES = 2
 
+_UNTRAINED = (
+    "its weights are those that the function made; if they are trained ones, they come from a file by "
+    "--weights FILE.safetensors"
+)
 
-def draft_torch(source: str, wishes: Wishes) -> Draft:
+
+def draft_torch(source: str, wishes: Wishes, weights: Path | None = None) -> Draft:
     """A draft of `file.py:function` or `package.module:function`, a function that takes nothing and returns the module.
 
-    Raises BundleError if it cannot be imported or run on inputs of `wishes.shapes`, which are needed.
+    `weights`: a file of safetensors with its state; None: the state that the function makes. The code is run as a
+    bundle's is, from a copy without its folder. Raises BundleError if that cannot be, if the weights do not fit
+    exactly, or if the module does not run on inputs of `wishes.shapes`, which are needed.
     """
     path, function = _parts(source)
     if not wishes.shapes:
@@ -40,18 +48,22 @@ def draft_torch(source: str, wishes: Wishes) -> Draft:
             "What the module takes does not stand in its code: add --shape name=3,224,224 for each input, in the order "
             "in which it takes them, without the batch axis."
         )
-    module = _built(path, function)
-    inputs = [_input(module, name, shape, wishes) for name, shape in wishes.shapes.items()]
+    with away_from(path) as copy:
+        module = _built(copy, path, function)
+        if weights is not None:
+            load_weights(module, weights)
+        inputs = [_input(module, name, shape, wishes) for name, shape in wishes.shapes.items()]
+        output = _output(_run(module, inputs), wishes)
     state = {name: value.detach().clone().contiguous() for name, value in module.state_dict().items()}
-    weights: dict[str, Path | bytes] = {WEIGHTS: safetensors.torch.save(state)} if state else {}
+    saved: dict[str, Path | bytes] = {WEIGHTS: safetensors.torch.save(state)} if state else {}
     return Draft(
         head={"framework": "torch", "entry": f"model:{function}"},
         inputs=[each.table for each in inputs],
-        output=_output(_run(module, inputs), wishes),
+        output=output,
         baselines=baselines_of(inputs),
-        files={_FILE: path, **weights},
+        files={_FILE: path, **saved},
         metadata={"parameters": str(sum(parameter.numel() for parameter in module.parameters()))},
-        remarks=[remark for each in inputs for remark in each.remarks],
+        remarks=[*remarks_of(inputs), *([_UNTRAINED] if weights is None else [])],
     )
 
 
@@ -73,9 +85,9 @@ def _parts(source: str) -> tuple[Path, str]:
     return Path(spec.origin), function
 
 
-def _built(path: Path, function: str) -> nn.Module:
+def _built(copy: Path, path: Path, function: str) -> nn.Module:
     """The module, from the file alone, as a bundle's code is loaded: what it imports besides must be installed."""
-    spec = importlib.util.spec_from_file_location(_IMPORT_NAME, path)
+    spec = importlib.util.spec_from_file_location(_IMPORT_NAME, copy)
     if spec is None or spec.loader is None:
         raise BundleError(f"{path} cannot be imported.")
     code = importlib.util.module_from_spec(spec)
@@ -84,7 +96,8 @@ def _built(path: Path, function: str) -> nn.Module:
         spec.loader.exec_module(code)
         module = getattr(code, function)()
     except Exception as error:  # what someone's code may raise is not ours to list
-        raise BundleError(f"{path.name} raised when {function}() was called: {describe(error)}.") from error
+        what = f"{path.name} raised when {function}() was called: {describe(error)}."
+        raise BundleError(" ".join(filter(None, (what, advice(error, path.parent))))) from error
     finally:
         del sys.modules[_IMPORT_NAME]
     if not isinstance(module, nn.Module):

@@ -20,8 +20,6 @@ Entry = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*:[A-Za-z_][A-Za-z0-9_]*$
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 TokenId = Annotated[int, Field(ge=0)]
-#: What mends a list of files that is behind them.
-SEAL = "run `attributor models seal` on the version's folder"
 
 
 class Table(BaseModel):

@@ -6,6 +6,7 @@ Knows the frameworks' rules as sentences. Knows nothing of files on disk, and lo
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from attributor.registry.files import SEAL
 from attributor.registry.schema.base import wrong
 from attributor.registry.schema.inputs import InputTable
 

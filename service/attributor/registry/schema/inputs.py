@@ -18,6 +18,8 @@ _IMAGE_CHANNELS = (1, 3)
 _IMAGE_AXES = 3
 #: Most numbers of one input. Ours: 256 MB as float32, which a worker holds many times over.
 MAX_ELEMENTS = 2**26
+#: Ours: what numpy 1 takes; their product stays a number that can be written down.
+_MOST_AXES = 32
 #: A mask says yes or no.
 _MASK_IDS = 2
 
@@ -80,7 +82,7 @@ class InputTable(Table):
     name: Key
     tensor: Text | None = None
     kind: Literal["tabular", "image", "tensor", "tokens"]
-    shape: Annotated[list[Count], Field(min_length=1)]
+    shape: Annotated[list[Count], Field(min_length=1, max_length=_MOST_AXES)]
     variable: bool = False
     source: Key | None = None
     part: Literal["ids", "mask", "segments", "atoms", "bonds", "atom_mask"] | None = None
@@ -97,8 +99,8 @@ class InputTable(Table):
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
-        if prod(self.shape) > MAX_ELEMENTS:
-            raise wrong(f"shape stands for {prod(self.shape)} numbers; at most {MAX_ELEMENTS} are taken")
+        if (count := prod(self.shape)) > MAX_ELEMENTS:
+            raise wrong(f"shape stands for {count} numbers; at most {MAX_ELEMENTS} are taken")
         _require_table(self)
         _require_image(self)
         _require_tokens(self)

@@ -4,22 +4,35 @@ Knows pydantic. Knows nothing of files on disk, of arrays, or of what becomes of
 """
 
 from collections.abc import Sequence
+from math import prod
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from attributor.registry.files import FILE_NAME
-from attributor.registry.schema.base import SEAL, Entry, Key, ModelName, Table, Text, Version, require_distinct, wrong
+from attributor.registry.files import FILE_NAME, SEAL
+from attributor.registry.schema.base import Entry, Key, ModelName, Table, Text, Version, require_distinct, wrong
 from attributor.registry.schema.framework import FrameworkKeys, require_framework
 from attributor.registry.schema.inputs import InputTable
 from attributor.registry.schema.output import BaselineTable, FileTable, LayerTable, OutputTable, PathTable
 from attributor.registry.schema.sources import SourceTable, require_equally_variable, require_sources
 
+#: Most numbers of all inputs, times the baselines. Ours: a gigabyte of float32, written out.
+MAX_BASELINE_ELEMENTS = 2**28
+#: Of all that is wrong with a manifest, so many things are told; and so much of a key's name. Ours: a screen full.
+_MOST_SENTENCES = 8
+_MOST_CHARS = 60
+
+
+def _whole(value: object) -> object:
+    if isinstance(value, bool):  # which is 1 to Python
+        raise wrong("Input should be 1")
+    return value
+
 
 class ManifestTable(Table):
     """The whole of manifest.toml, schema version 1."""
 
-    schema_version: Literal[1]
+    schema_version: Annotated[Literal[1], BeforeValidator(_whole)]
     name: ModelName
     version: Version
     title: Text
@@ -58,6 +71,7 @@ class ManifestTable(Table):
                 raise wrong(f"files.{name}: a file name is plain (letters, digits, dot, underscore, hyphen), no path")
         require_framework(self._framework_keys(), self.inputs, self.files)
         require_sources(self.sources, self.inputs)
+        self._require_bounded()
         self._require_lengths()
         self._require_reference_set()
         self._require_files()
@@ -77,6 +91,13 @@ class ManifestTable(Table):
             paths=tuple(self.paths),
             layers=tuple(self.layers),
         )
+
+    def _require_bounded(self) -> None:
+        if sum(prod(table.shape) for table in self.inputs) * len(self.baselines) > MAX_BASELINE_ELEMENTS:
+            raise wrong(
+                f"the shapes of the inputs and the {len(self.baselines)} baselines stand for more than "
+                f"{MAX_BASELINE_ELEMENTS} numbers; declare fewer, or send them with requests"
+            )
 
     def _require_lengths(self) -> None:
         require_equally_variable(self.inputs)
@@ -106,9 +127,11 @@ class ManifestTable(Table):
 
 
 def validation_sentences(error: ValidationError) -> str:
-    """All that pydantic found, one clause each, with its dotted path."""
-    problems = error.errors(include_url=False)
-    return "; ".join(": ".join(filter(None, (_path(problem["loc"]), problem["msg"]))) for problem in problems)
+    """What pydantic found, the first things of many, one clause each, with its dotted path."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    told = [": ".join(filter(None, (_path(each["loc"]), each["msg"]))) for each in problems[:_MOST_SENTENCES]]
+    more = len(problems) - len(told)
+    return "; ".join([*told, f"and {more} more"] if more else told)
 
 
 def first_place(error: ValidationError) -> str | None:
@@ -117,4 +140,4 @@ def first_place(error: ValidationError) -> str | None:
 
 
 def _path(location: Sequence[int | str]) -> str:
-    return ".".join(str(part) for part in location)
+    return ".".join(part if len(part) <= _MOST_CHARS else f"{part[:_MOST_CHARS]}..." for part in map(str, location))
