@@ -78,7 +78,7 @@ def model_document(
         "paths": info.paths,
         "layers": _layers(info, report),
         "methods": methods_for(info, comparators=report is None or report.comparators),
-        "quantities": list(Quantity),
+        "quantities": list(Quantity) if info.gradients else [],
         "scales": scales(info.output),
         "readiness": _readiness(report),
     }

@@ -41,7 +41,7 @@ async def servable(deps: Deps, ref: str) -> Servable:
     if report is None or report.digest != info.digest:
         report = None
     elif report.readiness is Readiness.FAILED:
-        raise ModelNotReady(f"model '{info.ref}' is not ready: {report.reason}")
+        raise ModelNotReady(_why_not(deps.catalog, ref, report, reports))
     elif report.readiness is not Readiness.READY:
         report = None
     if not info.sources:
@@ -51,6 +51,18 @@ async def servable(deps: Deps, ref: str) -> Servable:
     except BundleError as error:
         raise ModelNotReady(f"model '{info.ref}' is not ready: {error.detail}") from error
     return Servable(info, report, sources)
+
+
+def _why_not(catalog: ModelCatalog, ref: str, failed: ModelReport, reports: Reports) -> str:
+    """Why the version that `ref` stands for does not serve. Where no version does, and a bare name had to end at this
+    one because others are broken, these come first: to mend them is what helps."""
+    reason = f"model '{failed.ref}' is not ready: {failed.reason}"
+    name, at, _ = ref.partition("@")
+    served = proven(reports)
+    if at or any(info.name == name and info.digest in served for info in catalog.all()):
+        return reason
+    broken = [f"{each}: {problem}" for each, problem in catalog.problems.items() if each.partition("@")[0] == name]
+    return f"no version of model '{name}' can be served. {' '.join(broken)} And {reason}" if broken else reason
 
 
 async def read_aside(

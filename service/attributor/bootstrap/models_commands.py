@@ -11,8 +11,12 @@ from typing import Annotated
 import typer
 
 from attributor.bootstrap import models_text as text
-from attributor.registry.catalog import Bundle, FolderCatalog
-from attributor.registry.scaffold.drafts import Draft, Wishes, copied, name_from, next_version, place, write_draft
+from attributor.bootstrap.models_making import add, make
+from attributor.jobs.model import ModelReport
+from attributor.registry.catalog import FolderCatalog
+from attributor.registry.files import SEAL
+from attributor.registry.scaffold.drafts import Draft, Wishes, name_from
+from attributor.registry.scaffold.placing import drafts, next_version
 from attributor.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Look after the bundles in the model folder.")
@@ -41,6 +45,11 @@ ColumnsFile = Annotated[Path | None, typer.Option("--columns-from-csv", help="A 
 Task = Annotated[str | None, typer.Option(help="What a Hugging Face folder is for, if not what it was saved for.")]
 NoGradients = Annotated[bool, typer.Option("--no-gradients", help="ONNX: run it only; methods that perturb serve it.")]
 
+Weights = Annotated[
+    Path | None, typer.Option(help="file.py:build: a file of safetensors with the trained state of the module.")
+]
+AsDraft = Annotated[bool, typer.Option("--draft", help="Write it where no service reads it, to look at it first.")]
+
 
 @app.command("new")
 def new_model(  # noqa: PLR0913 - an option each
@@ -58,8 +67,10 @@ def new_model(  # noqa: PLR0913 - an option each
     columns_from_csv: ColumnsFile = None,
     task: Task = None,
     no_gradients: NoGradients = False,
+    weights: Weights = None,
+    draft: AsDraft = False,
 ) -> None:
-    """Make a bundle of a model that you have, and put it to the proof."""
+    """Make a bundle of a model that you have, and put it to the proof; if it passes, a running service serves it."""
     wishes = Wishes(
         shapes={key: _sizes(key, sizes) for key, sizes in _pairs("--shape", shape)},
         vocabularies={key: _whole("--vocabulary", count) for key, count in _pairs("--vocabulary", vocabulary)},
@@ -69,21 +80,12 @@ def new_model(  # noqa: PLR0913 - an option each
         gradients=not no_gradients,
     )
     root = models if models is not None else Settings().models_dir
-    draft = _draft(source, wishes, task)
+    drafted = _draft(source, wishes, task, weights)
     root.mkdir(parents=True, exist_ok=True)
     chosen = name or name_from(_stem(source))
-    bundle = write_draft(draft, root, chosen, version or next_version(root, chosen), _stem(source, ending=True))
-    typer.echo(f"wrote {bundle.folder}")
-    for remark in draft.remarks:
-        typer.echo(f"    note: {remark}")
-    if not _proven(root, [bundle.info.ref]):
-        typer.echo(
-            f"{bundle.info.ref} is not served yet. Edit {bundle.folder / 'manifest.toml'}, then: attributor models "
-            f"seal {bundle.folder} && attributor models check {bundle.info.ref} --models {root}; or remove the folder.",
-            err=True,
-        )
+    ref = chosen, version or next_version(root, chosen)
+    if not make(drafted, root, ref, _stem(source, ending=True), _reports, as_draft=draft):
         raise typer.Exit(1)
-    typer.echo(f"serve it: attributor serve --models {root}")
 
 
 @app.command("add")
@@ -91,33 +93,33 @@ def add_model(
     bundle: Annotated[Path, typer.Argument(help="A finished bundle: the folder of one version, with its manifest.")],
     models: Models = None,
 ) -> None:
-    """Copy a finished bundle into the model folder, once it is verified and proven."""
+    """Copy a finished bundle, or publish a draft, into the model folder, once it is verified and proven."""
     root = models if models is not None else Settings().models_dir
     root.mkdir(parents=True, exist_ok=True)
-    with copied(bundle, root) as arrived:
-        if not _proven(arrived.folder.parent.parent, [arrived.info.ref]):
-            typer.echo(f"{arrived.info.ref} was not added.", err=True)
-            raise typer.Exit(1)
-        placed = place(arrived, root)
-    typer.echo(f"added {placed.info.ref} at {placed.folder}")
+    if not add(bundle, root, _reports):
+        raise typer.Exit(1)
 
 
 @app.command("list")
 def list_models(models: Models = None) -> None:
-    """List the bundles, and what is wrong with those that cannot be read. A star: what a bare name means."""
-    catalog = _catalog(models)
-    for info in catalog.all():
-        default = catalog.default(info.name) == info.version
-        aliases = [alias for alias, version in catalog.aliases(info.name).items() if version == info.version]
-        typer.echo(text.listed(info, aliases, default=default))
+    """List the bundles, and what is wrong with those that are broken. A star: what a bare name means.
+
+    Whether they pass their proof is for `check` to find out.
+    """
+    root = _folder(models)
+    catalog = FolderCatalog(root)
+    for line in text.listed(catalog):
+        typer.echo(line)
+    for folder in drafts(root):
+        typer.echo(f"draft: {folder} (attributor models add publishes it)")
     for ref, problem in catalog.problems.items():
-        typer.echo(f"{ref:<26} cannot be read: {problem}", err=True)
+        typer.echo(f"{ref} is broken, and not served: {problem}", err=True)
 
 
 @app.command("show")
 def show_model(ref: Reference, models: Models = None) -> None:
     """Show what a manifest says: inputs, output, baselines, layers, files, and what can explain the model."""
-    bundle: Bundle = _catalog(models).bundle(ref)
+    bundle = FolderCatalog(_folder(models)).bundle(ref)
     for line in text.shown(bundle):
         typer.echo(line)
 
@@ -125,8 +127,8 @@ def show_model(ref: Reference, models: Models = None) -> None:
 @app.command("check")
 def check_models(refs: References = None, models: Models = None) -> None:
     """Verify bundles: file hashes, proof at load, golden example. Fails if one fails."""
-    root = _folder(models)
-    if not _proven(root, refs):
+    reports = _reports(_folder(models), refs)
+    if not reports or any(report.reason for report in reports):
         raise typer.Exit(1)
 
 
@@ -141,8 +143,8 @@ def seal_models(bundle: Annotated[Path, typer.Argument(help="The folder of one v
         typer.echo(f"    {name:<24} {record.size_bytes:>10} bytes  sha256 {record.sha256[:12]}")
 
 
-def _proven(root: Path, refs: Sequence[str] | None) -> bool:
-    """Whether there are such bundles and all pass; prints what was found of each."""
+def _reports(root: Path, refs: Sequence[str] | None) -> Sequence[ModelReport]:
+    """What was found of each; prints it, too."""
     try:
         from attributor.registry.registry import check_bundles
     except ModuleNotFoundError as error:
@@ -152,11 +154,15 @@ def _proven(root: Path, refs: Sequence[str] | None) -> bool:
     for report in reports:
         for line in text.checked(report):
             typer.echo(line)
-    return bool(reports) and not any(report.reason for report in reports)
+        if SEAL in (report.reason or ""):
+            typer.echo(f"    to seal it: attributor models seal {root.joinpath(*report.ref.split('@'))}")
+    return reports
 
 
-def _draft(source: str, wishes: Wishes, task: str | None) -> Draft:
+def _draft(source: str, wishes: Wishes, task: str | None, weights: Path | None) -> Draft:
     path = Path(source)
+    if weights is not None and (path.exists() or ":" not in source):
+        raise typer.BadParameter("--weights is for a function that builds a torch module, such as net.py:build")
     try:
         if path.is_dir():
             from attributor.registry.scaffold.huggingface import draft_huggingface
@@ -173,7 +179,7 @@ def _draft(source: str, wishes: Wishes, task: str | None) -> Draft:
         if ":" in source:
             from attributor.registry.scaffold.torch import draft_torch
 
-            return draft_torch(source, wishes)
+            return draft_torch(source, wishes, weights)
     except ModuleNotFoundError as error:
         raise _lacking(error) from error
     raise typer.BadParameter(f"{source} is {text.what_to_do_with(path)}")
@@ -181,7 +187,10 @@ def _draft(source: str, wishes: Wishes, task: str | None) -> Draft:
 
 def _lacking(error: ModuleNotFoundError) -> typer.Exit:
     extra = "huggingface" if error.name == "transformers" else "worker"
-    typer.echo(f"this needs {error.name}: pip install 'attributor[{extra}]'", err=True)
+    typer.echo(
+        f"this needs {error.name}: pip install 'attributor[{extra}]' (in a checkout: pip install -e '.[{extra}]')",
+        err=True,
+    )
     return typer.Exit(_EXIT_CONFIG)
 
 
@@ -218,8 +227,11 @@ def _columns(names: str | None, table: Path | None) -> tuple[str, ...]:
         return tuple(name.strip() for name in names.split(",")) if names else ()
     if not table.is_file():
         raise typer.BadParameter(f"there is no file {table}")
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        return tuple(name.strip() for name in next(csv.reader(file), []))
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            return tuple(name.strip() for name in next(csv.reader(file), []))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise typer.BadParameter(f"{table} is no CSV file in UTF-8: {error}") from None
 
 
 def _folder(models: Path | None) -> Path:
@@ -227,7 +239,3 @@ def _folder(models: Path | None) -> Path:
     if not root.is_dir():
         raise typer.BadParameter(f"there is no model folder at {root}; pass --models DIR")
     return root
-
-
-def _catalog(models: Path | None) -> FolderCatalog:
-    return FolderCatalog(_folder(models))

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from attributor.jobs.model import Feature, InputKind, InputSpec, ModelInfo, ModelReport
-from attributor.registry.catalog import Bundle
+from attributor.api.rules_of_methods import methods_for
+from attributor.jobs.model import Feature, InputKind, InputSpec, ModelReport
+from attributor.registry.catalog import Bundle, FolderCatalog
 
 #: Names listed of labels and files before the rest is counted. Ours: two lines of a terminal.
 _NAMES_SHOWN = 12
@@ -13,14 +14,15 @@ _MB = 1_000_000
 
 _WHAT_TO_DO: Mapping[str, str] = {
     **dict.fromkeys(
-        (".pt", ".pth", ".pkl", ".pickle", ".joblib", ".bin", ".ckpt"),
+        (".pt", ".pth", ".pkl", ".pickle", ".joblib", ".bin", ".ckpt", ".torchscript", ".ts"),
         "a pickle or TorchScript as a rule, and loading one runs whatever its author wrote: export the model to ONNX "
-        "(torch.onnx.export, skl2onnx), or give the code that builds it (file.py:build) and its weights as safetensors",
+        "(torch.onnx.export, skl2onnx), or give the code that builds it (file.py:build) and its "
+        "weights as safetensors (--weights FILE)",
     ),
     ".pt2": "a program of torch.export, whose bundle is written by hand (models/README.md): it does not say what "
     "its inputs are called, and loading it runs code",
     ".safetensors": "weights without a model: give the Hugging Face folder that they lie in, or the code that builds "
-    "the module (file.py:build)",
+    "the module, with this file by --weights (file.py:build --weights net.safetensors)",
     ".py": "a Python file: name the function that builds the module, such as file.py:build",
 }
 
@@ -31,16 +33,19 @@ def what_to_do_with(path: Path) -> str:
     return known or "none of these: an .onnx file, a Hugging Face folder, file.py:build, package.module:build"
 
 
-def listed(info: ModelInfo, aliases: Sequence[str], *, default: bool) -> str:
-    """One line for one version."""
-    ref = f"{info.ref}{' *' if default else ''}"
-    named = f" ({', '.join(f'@{alias}' for alias in aliases)})" if aliases else ""
-    return f"{ref:<26} {info.framework:<13} {info.title}{named}"
+def listed(catalog: FolderCatalog) -> Iterator[str]:
+    """A line for each version: a star if a bare name means it, its framework, title, and aliases."""
+    models = catalog.all()
+    refs = [f"{info.ref}{' *' if catalog.default(info.name) == info.version else ''}" for info in models]
+    width = max(map(len, refs), default=0)
+    for ref, info in zip(refs, models, strict=True):
+        aliases = [f"@{alias}" for alias, version in catalog.aliases(info.name).items() if version == info.version]
+        yield f"{ref:<{width}}  {info.framework:<13} {info.title}" + (f" ({', '.join(aliases)})" if aliases else "")
 
 
 def checked(report: ModelReport) -> Iterator[str]:
     """What was found of a model: ready or why not, its size and time, and each check."""
-    yield f"{report.ref:<26} {report.readiness}" + (f": {report.reason}" if report.reason else "")
+    yield f"{report.ref}  {report.readiness}" + (f": {report.reason}" if report.reason else "")
     if report.memory_bytes:
         yield f"    {'memory':<20} {report.memory_bytes / _MB:.1f} MB of parameters and buffers"
     if report.seconds_per_evaluation is not None:
@@ -52,6 +57,7 @@ def checked(report: ModelReport) -> Iterator[str]:
 def shown(bundle: Bundle) -> Iterator[str]:
     """All that a manifest says, in the order in which a person asks for it."""
     info, manifest = bundle.info, bundle.manifest
+    own = methods_for(info, comparators=False)
     yield f"{info.ref}: {info.title}"
     yield f"    {info.description}"
     yield from _entries(
@@ -60,7 +66,8 @@ def shown(bundle: Bundle) -> Iterator[str]:
             "task": " ".join(
                 filter(None, (manifest.task, manifest.pooling, "unit length" if manifest.unit_length else ""))
             ),
-            "explained by": "all methods" if info.gradients else "methods that perturb (no gradients)",
+            "explained by": ", ".join(own),
+            "with comparators": ", ".join(method for method in methods_for(info) if method not in own),
             "licence": info.licence,
             "source": info.source,
             "digest": info.digest,

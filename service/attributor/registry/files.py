@@ -149,7 +149,7 @@ def _require_size(path: Path, record: FileRecord) -> None:
     size_bytes = path.stat().st_size
     if size_bytes != record.size_bytes:
         raise BundleError(
-            f"{path.name} has {size_bytes} bytes, not {record.size_bytes} as the manifest says. If that is meant, {SEAL}.",
+            f"{path.name} has {size_bytes} bytes, the manifest says {record.size_bytes}. If so be it, {SEAL}.",
             field=f"{_field(path.name)}.size_bytes",
         )
 

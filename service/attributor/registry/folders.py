@@ -6,8 +6,7 @@ Knows names and what the file system says. Knows nothing of what bundles are.
 from collections.abc import Iterator
 from pathlib import Path
 
-#: Most characters of a problem that are kept. Ours: a paragraph; what a file holds may be repeated in it.
-_MOST_CHARS = 2000
+from attributor.registry.foreign import shortened
 
 
 def own(folder: Path) -> Iterator[Path]:
@@ -22,8 +21,7 @@ def unreadable(folder: Path, error: OSError) -> str:
 
 def told(text: str) -> str:
     """As it can be sent: of bounded length, and with escapes for what in a file's name is no Unicode."""
-    shown = text.encode(errors="backslashreplace").decode()
-    return shown if len(shown) <= _MOST_CHARS else f"{shown[:_MOST_CHARS]}..."
+    return shortened(text.encode(errors="backslashreplace").decode())
 
 
 def _is_folder(path: Path) -> bool:

@@ -79,7 +79,11 @@ class Keeper:
     def due(self, wanted: Iterable[JobSpec]) -> str | None:
         """See the port."""
         self._short_of_room = False
-        self._wanted = next((spec.ref for spec in wanted if self._can_bring(spec)), None)
+        specs = list(wanted)
+        # A load takes seconds, a proof may take minutes: what only has to be loaded goes first.
+        passed = {spec.ref for spec in specs if self._has_passed(spec)}
+        ordered = sorted(specs, key=lambda spec: spec.ref not in passed)
+        self._wanted = next((spec.ref for spec in ordered if self._can_bring(spec)), None)
         if self._wanted is not None:
             return self._wanted
         for ref, life in sorted(self._lives.items()):
@@ -156,6 +160,10 @@ class Keeper:
             raise ModelNotReady(f"The bundle of {spec.ref} was changed since this was asked for. Send it again.")
         problem = self._catalog.problems.get(spec.ref, "its bundle is gone.")
         raise ModelNotReady(f"Model {spec.ref} is not served: {problem}")
+
+    def _has_passed(self, spec: JobSpec) -> bool:
+        life = self._lives.get(spec.ref)
+        return life is not None and self._proof(life) is not None
 
     def _can_bring(self, spec: JobSpec) -> bool:
         """Whether there is something to do at once for a job that waits; notes if it waits for others to be free."""

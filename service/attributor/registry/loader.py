@@ -22,7 +22,7 @@ __all__ = ["WEIGHTS", "LoadedBundle", "describe", "load_bundle", "load_module", 
 _EXTRAS: Mapping[str, str] = {
     "transformers": "huggingface",
     "onnx": "worker",
-    "onnxruntime": "worker (on a GPU machine: gpu)",
+    "onnxruntime": "worker",
 }
 
 
@@ -70,8 +70,8 @@ def _from_files(bundle: Bundle, *, allow_torch_export: bool) -> nn.Module:
         if package not in _EXTRAS:
             raise
         raise BundleError(
-            f"Framework {bundle.info.framework} needs {package}, which is not installed: it comes with the extra "
-            f"{_EXTRAS[package]} of attributor.",
+            f"Framework {bundle.info.framework} needs {package}, which is not installed: pip install "
+            f"'attributor[{_EXTRAS[package]}]' (in a checkout: pip install -e '.[{_EXTRAS[package]}]').",
             field="framework",
         ) from None
 

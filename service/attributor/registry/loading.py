@@ -4,8 +4,10 @@ Knows torch through the loader and the runtime. Knows no other model, no budget,
 """
 
 import gc
+import threading
 import time
 from dataclasses import dataclass, field
+from itertools import islice
 
 import torch
 from torch import nn
@@ -13,10 +15,9 @@ from torch import nn
 from attributor.errors import BundleError
 from attributor.jobs.model import Framework, ModelInfo, ModelReport, Readiness
 from attributor.registry.catalog import Bundle
-from attributor.registry.files import read_verified
-from attributor.registry.foreign import describe
+from attributor.registry.foreign import describe, shortened
 from attributor.registry.loader import LoadedBundle, load_bundle, unload
-from attributor.registry.proof.golden import GOLDEN, check_golden
+from attributor.registry.proof.golden import check_golden, read_golden
 from attributor.registry.proof.probe import PASSED, layers, prove
 from attributor.registry.proof.trial import DEFAULT_LIMITS, TrialLimits, try_out
 from attributor.registry.reference import read_references
@@ -27,6 +28,10 @@ from attributor.runtimes.torch_runtime import TorchModel
 #: The names of the checks of the golden example and of the reference set in a report.
 _GOLDEN_CHECK = "golden"
 _REFERENCE_CHECK = "reference_set"
+
+#: Of the layers in a report, which a file names: longer names are left out, and so are those beyond so many. Ours: ten
+#: times what large nets have, so that a report stays a document of some megabytes at most.
+_LAYER_CHARACTERS, _MOST_LAYERS = 200, 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +68,9 @@ def load_first(bundle: Bundle, place: Place) -> tuple[Resident | None, ModelRepo
     except BundleError as error:
         reason = error.detail
     except SystemExit as error:
-        reason = f"Loading failed: its code tried to end the process ({error})."
-    except Exception as error:  # foreign code: whatever it raises fails this model, and this one only
+        reason = f"Loading failed: its code tried to end the process ({describe(error)})."
+    except BaseException as error:  # foreign code: whatever it raises fails this model, and this one only
+        _require_foreign(error)
         reason = f"Loading failed: {describe(error)}."
     return resident, _report(bundle.info, reason, found)
 
@@ -79,12 +85,19 @@ def load_again(bundle: Bundle, place: Place) -> Resident:
         loaded = load_bundle(bundle, allow_torch_export=place.allow_torch_export)
         loaded.module.to(place.device)
         return Resident(_model(loaded, bundle.info, place), bundle.info, references, _memory_bytes(loaded, bundle))
-    except BundleError:
-        raise
+    except BundleError as error:
+        raise BundleError(shortened(error.detail), field=error.field) from error
     except OSError as error:
         raise BundleError(f"{error.filename or bundle.folder.name} cannot be read: {error.strerror}.") from error
-    except (Exception, SystemExit) as error:
-        raise BundleError(f"Loading failed: {type(error).__name__}: {error}.") from error
+    except BaseException as error:
+        _require_foreign(error)
+        raise BundleError(shortened(f"Loading failed: {describe(error)}.")) from error
+
+
+def _require_foreign(error: BaseException) -> None:
+    """Raises it again if a person asked the process to end, which Python tells its main thread alone."""
+    if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+        raise error
 
 
 def forget_code(info: ModelInfo) -> None:
@@ -97,14 +110,14 @@ def forget_code(info: ModelInfo) -> None:
 def _proved(bundle: Bundle, place: Place, found: _Findings) -> Resident:
     """Raises BundleError with the reason why it must not serve, and whatever the bundle's code raises."""
     info = bundle.info
-    references = read_references(bundle.folder, bundle.manifest)
-    if references:
-        found.checks[_REFERENCE_CHECK] = PASSED
     if info.framework is Framework.ONNX:  # fit for files that nobody trusts: not in this process first
-        trial = try_out(bundle.folder, place.trial)
+        trial = try_out(bundle, place.trial)
         found.checks.update(trial.checks)
         if trial.problem is not None:
             raise BundleError(trial.problem)
+    references = read_references(bundle.folder, bundle.manifest)
+    if references:
+        found.checks[_REFERENCE_CHECK] = PASSED
     loaded = load_bundle(bundle, allow_torch_export=place.allow_torch_export)
     loaded.module.to(place.device)
     found.layers.update(layers(loaded.module))
@@ -116,8 +129,7 @@ def _proved(bundle: Bundle, place: Place, found: _Findings) -> Resident:
         raise BundleError(proof.problem)
     model = _model(loaded, info, place)
     sources = readers(bundle.folder, bundle.manifest)  # also without an example: a broken tokenizer must not serve
-    if GOLDEN in bundle.manifest.files:
-        data = read_verified(bundle.folder, GOLDEN, bundle.manifest.files[GOLDEN])
+    if (data := read_golden(bundle)) is not None:
         problem = check_golden(model, info, data, sources)
         found.checks[_GOLDEN_CHECK] = problem or PASSED
         if problem is not None:
@@ -140,15 +152,16 @@ def _tensor_bytes(module: nn.Module) -> int:
 
 
 def _report(info: ModelInfo, reason: str | None, found: _Findings) -> ModelReport:
+    listed = dict(islice(((k, v) for k, v in found.layers.items() if len(k) <= _LAYER_CHARACTERS), _MOST_LAYERS))
     return ModelReport(
         ref=info.ref,
         digest=info.digest,
         readiness=Readiness.READY if reason is None else Readiness.FAILED,
-        reason=reason,
-        layers=tuple(found.layers),
-        checks=dict(found.checks),
+        reason=reason and shortened(reason),
+        layers=tuple(listed),
+        checks={name: shortened(text) for name, text in found.checks.items()},
         reported_at=time.time(),
-        layer_types=tuple(found.layers.values()),
+        layer_types=tuple(listed.values()),
         loaded=reason is None,
         memory_bytes=found.memory_bytes,
         seconds_per_evaluation=found.seconds_per_evaluation,

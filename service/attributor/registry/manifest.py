@@ -150,8 +150,8 @@ def _input_spec(table: InputTable) -> InputSpec:
 
 
 def _tensors(field: str, values: Mapping[str, float | str | list[Any]], inputs: Sequence[InputSpec]) -> Tensors:
-    """Arrays of the inputs' shapes, read-only where one number stands for all elements. Raises BundleError for a missing
-    or unknown input, or a wrong value."""
+    """Arrays of the inputs' shapes, read-only where one number stands for all elements. Raises BundleError for an input
+    that is missing or unknown, and for a wrong value."""
     names = {spec.name for spec in inputs}
     if names != set(values):
         raise BundleError(f"{field}: exactly these inputs are needed: {', '.join(sorted(names))}.", field=field)

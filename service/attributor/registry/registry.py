@@ -57,9 +57,7 @@ class Registry:
         resident, report = load_first(bundle, self._place)
         if resident is not None and not self._residents.fits_alone(report.memory_bytes):
             resident, report = None, _failed(report, self._too_large(report.memory_bytes))
-        if evicting and resident is not None:
-            self._make_room(report.memory_bytes)
-        if resident is not None and self._residents.fits(report.memory_bytes, evicting=False):
+        if resident is not None and self._has_made_room(report.memory_bytes, evicting=evicting):
             self._residents.add(resident)
         else:
             resident, report = None, replace(report, loaded=False)
@@ -68,11 +66,14 @@ class Registry:
         return report
 
     def load_again(self, ref: str) -> ModelReport:
-        """Brings a model that has passed back into memory; what no job uses makes room. The report may say FAILED."""
+        """Brings a model that has passed back into memory; what no job uses makes room. The report may say FAILED; it
+        says that the model is not loaded, too, where jobs took what would have made room since `has_room` was asked.
+        """
         report, bundle = self._known[ref]
         if bundle is None or report.readiness is not Readiness.READY:
             return report
-        self._make_room(report.memory_bytes)
+        if not self._has_made_room(report.memory_bytes, evicting=True):
+            return report
         try:
             self._residents.add(load_again(bundle, self._place))
             report = replace(report, loaded=True)
@@ -147,13 +148,20 @@ class Registry:
             raise ModelNotReady(f"Model {ref} is not in memory.")
         return resident
 
-    def _make_room(self, memory_bytes: int) -> None:
-        gone = [resident.info for resident in self._residents.make_room(memory_bytes)]
+    def _has_made_room(self, memory_bytes: int, *, evicting: bool) -> bool:
+        """Whether so much fits now, after what no job uses has gone if it must."""
+        if not evicting:
+            return self._residents.fits(memory_bytes, evicting=False)
+        evicted = self._residents.make_room(memory_bytes)
+        gone = [resident.info for resident in evicted or ()]
+        fits = evicted is not None
+        del evicted  # the last references to modules, whose memory is given back below
         for info in gone:
             _log.info("model %s was unloaded: others need its memory", info.ref)
             report, bundle = self._known[info.ref]
             self._known[info.ref] = replace(report, loaded=False), bundle
             forget_code(info)
+        return fits
 
     def _too_large(self, memory_bytes: int) -> str:
         return (

@@ -73,11 +73,18 @@ class Residents:
                 + sum(each.memory_bytes for ref, each in self._models.items() if not evicting or ref in used)
             )
 
-    def make_room(self, memory_bytes: int) -> list[Resident]:
-        """Evicts what no job uses, the longest unused first, until so much fits; returns what went."""
+    def make_room(self, memory_bytes: int) -> list[Resident] | None:
+        """Evicts what no job uses, the longest unused first, until so much fits; returns what went. None, and nothing
+        goes, if it does not fit beside what jobs use.
+
+        What fits then still fits when the one thread that loads adds it: nobody else does.
+        """
         gone = []
         with self._lock:
             used = set(self._used.values())
+            kept_bytes = sum(each.memory_bytes for ref, each in self._models.items() if ref in used)
+            if not self._within(memory_bytes + kept_bytes):
+                return None
             for ref in [ref for ref in self._models if ref not in used]:
                 if self._within(memory_bytes + sum(each.memory_bytes for each in self._models.values())):
                     break

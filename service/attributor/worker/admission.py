@@ -165,13 +165,22 @@ def _in_thread(work: Callable[[], T]) -> asyncio.Future[T]:
     def run() -> None:
         try:
             found = work()
-        except Exception as error:
-            settle(partial(future.set_exception, error))
+        except BaseException as error:  # foreign code may raise any; without an answer the worker would wait for ever
+            settle(partial(future.set_exception, _as_exception(error)))
         else:
             settle(partial(future.set_result, found))
 
     threading.Thread(target=run, name=THREAD, daemon=True).start()
     return future
+
+
+def _as_exception(error: BaseException) -> Exception:
+    """What a future can carry: KeyboardInterrupt and the like would end the event loop, StopIteration it refuses."""
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    wrapped = RuntimeError(f"{type(error).__name__} in the thread of models")
+    wrapped.__cause__ = error
+    return wrapped
 
 
 async def _first(*waits: Coroutine[object, object, object]) -> None:

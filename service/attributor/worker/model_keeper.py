@@ -23,7 +23,8 @@ class ModelKeeper(Protocol):
 
     def due(self, wanted: Iterable[JobSpec]) -> str | None:
         """Which model to attend to next, as `name@version`; None if nothing can be done now. Those that jobs wait for
-        come first, in the order of `wanted`."""
+        come first, in the order of `wanted`: first what has to be loaded again, then what is to be proven. A proof that
+        has begun is not interrupted: whoever wants another model, also one that only has to be loaded, waits for it."""
 
     def starting(self, ref: str) -> ModelReport | None:
         """What to report when `attend` begins, if anything."""

@@ -179,7 +179,7 @@ def test_code_that_ends_the_process_fails_its_model_only(folder):
     write_bundle(folder, "quince", code="raise SystemExit(3)")
     worker = Worker(folder)
     worker.settle()
-    assert "tried to end the process (3)" in worker.reports["quince@1"].reason
+    assert "tried to end the process (SystemExit: 3)" in worker.reports["quince@1"].reason
     assert worker.reports["pear@1"].readiness is Readiness.READY
 
 

@@ -61,7 +61,7 @@ def test_a_pickled_array_is_never_opened(tmp_path):
     folder = two_input_bundle(tmp_path)
     np.save(folder / "signal.npy", np.array([print] * 8, dtype=object), allow_pickle=True)
     seal(folder)
-    with pytest.raises(BundleError, match=r"signal\.npy is not a readable npy file"):
+    with pytest.raises(BundleError, match=r"signal\.npy holds objects, which are pickled; float32 is needed"):
         open_bundle(folder)
 
 

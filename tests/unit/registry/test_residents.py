@@ -49,10 +49,12 @@ def test_what_a_job_uses_is_never_evicted(residents):
     residents.use("other", "a@1")
     assert residents.fits(20, evicting=True)
     assert not residents.fits(21, evicting=True)
-    assert names(residents.make_room(30)) == ["b", "c"]
+    assert residents.make_room(21) is None
+    assert residents.get("b@1"), "nothing goes in vain"
+    assert names(residents.make_room(20)) == ["b", "c"]
     residents.free("one")
     assert residents.in_use("a@1")
-    assert names(residents.make_room(30)) == []
+    assert names(residents.make_room(20)) == []
     residents.free("other")
     assert names(residents.make_room(30)) == ["a"]
 

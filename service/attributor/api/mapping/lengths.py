@@ -3,7 +3,8 @@
 Known only once both are read, and before a job is queued.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
@@ -21,25 +22,60 @@ def require_lengths(
     """Raises InvalidShape, naming `baseline...` or `path...`, unless every value that is sent for an input of variable
     length has as many positions as every example. Kinds and declared baselines fit any length."""
     variable = {spec.name for spec in info.inputs if spec.variable}
-    for name, field, values in _sent(body, explanation):
-        for i, example in enumerate(inputs if name in variable else ()):
-            if len(values) != len(example[name]):
+    sources = {spec.name: spec.source for spec in info.inputs if spec.source}
+    for sent in _sent(body, explanation, sources):
+        for i, example in enumerate(inputs if sent.input in variable else ()):
+            if len(sent.values) != len(example[sent.input]):
+                called = _called(sent.input, body.inputs[i], sources)
                 raise InvalidShape(
-                    f"has {len(values)} positions, and inputs.{i}.{name} has {len(example[name])}: a baseline or point "
-                    "that is sent needs exactly as many as the input; one that is named, such as zero_embedding, fits "
-                    "any length",
-                    field=field,
+                    f"has {_counted(sent.values, sent.unit)}, and inputs.{i}.{called} has "
+                    f"{_counted(example[sent.input], _unit(sent.input, called))}: a baseline or point that is sent "
+                    "needs exactly as many as the input; one that is named, such as zero_embedding, fits any length",
+                    field=sent.field,
                 )
 
 
-def _sent(body: AttributionBody, explanation: Explanation) -> Iterator[tuple[str, str, NDArray[Any]]]:
-    """Input, field and values of everything that came as values, as a text or the like."""
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """Values for an input, and the field that they came in. `unit`: one of what it has as many of as values."""
+
+    input: str
+    field: str
+    unit: str
+    values: NDArray[Any]
+
+
+def _sent(body: AttributionBody, explanation: Explanation, sources: Mapping[str, str]) -> Iterator[_Sent]:
+    """Everything that came as values, as a text or the like. `sources`: by the input that may be made from one."""
     several = isinstance(body.baseline, list)
+    given = body.baseline if isinstance(body.baseline, list) else [body.baseline]
     for i, baseline in enumerate(explanation.baselines):
         for name, part in baseline.parts.items():
             if part.kind is BaselineKind.TENSOR and part.values is not None:
-                yield name, f"baseline.{i}.{name}" if several else f"baseline.{name}", part.values
+                called = _called(name, given[i], sources)
+                yield _of(name, called, f"baseline.{i}" if several else "baseline", part.values)
     for name, gamma in explanation.gamma.items():
         for i, point in enumerate(gamma.points):
-            of_all = isinstance(body.path, PathBody)
-            yield name, f"path.points.{i}.{name}" if of_all else f"path.{name}.points.{i}", point
+            if isinstance(body.path, PathBody):
+                called = _called(name, (body.path.points or ())[i], sources)
+                yield _of(name, called, f"path.points.{i}", point)
+            else:
+                yield _Sent(name, f"path.{name}.points.{i}", _unit(name, name), point)
+
+
+def _of(name: str, called: str, place: str, values: NDArray[Any]) -> _Sent:
+    return _Sent(name, f"{place}.{called}", _unit(name, called), values)
+
+
+def _unit(name: str, called: str) -> str:
+    return "position" if called == name else "token"
+
+
+def _counted(values: NDArray[Any], unit: str) -> str:
+    return f"{len(values)} {unit}{'' if len(values) == 1 else 's'}"
+
+
+def _called(name: str, given: object, sources: Mapping[str, str]) -> str:
+    """What the client sent an input as: itself, or the source that it was made from."""
+    source = sources.get(name)
+    return source if source is not None and isinstance(given, Mapping) and name not in given else name

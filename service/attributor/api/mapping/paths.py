@@ -44,7 +44,9 @@ def gammas(body: AttributionBody, info: ModelInfo, sources: Mapping[str, SourceR
 
 
 def path_kinds(spec: InputSpec, info: ModelInfo) -> list[GammaKind]:
-    """The kinds of path that an attributed input of a model can have."""
+    """The kinds of path that an attributed input of a model can have: none where there are no gradients to follow."""
+    if not info.gradients:
+        return []
     fits = {
         GammaKind.BLUR: spec.kind is InputKind.IMAGE,
         GammaKind.GUIDED: _can_be_guided([each for each in info.inputs if each.attributed]),

@@ -138,10 +138,9 @@ def _weights(bundle: Bundle) -> dict[str, Tensor]:
     index = _read(bundle, INDEX) if INDEX in bundle.manifest.files else None
     found: dict[str, Tensor] = {}
     for name in weight_files(index):
+        data = _read(bundle, name)
         try:
-            found |= safetensors.torch.load(_read(bundle, name))
-        except BundleError:
-            raise
+            found |= safetensors.torch.load(data)
         except Exception as error:  # beside SafetensorError, a KeyError for a type of number that torch has not
             raise BundleError(f"{name} is no safetensors file: {describe(error)}.", field=f"files.{name}") from error
     return found

@@ -40,21 +40,22 @@ TASKS = tuple(_CLASSES)
 IDS, MASK, SEGMENTS = "input_ids", "attention_mask", "token_type_ids"
 INPUTS = (IDS, MASK, SEGMENTS)
 
-#: Models of text that a test of ours builds small, loads, proves and differentiates twice; of the hundreds of others some
-#: fetch parts from a hub while they are built, and most are no models of text.
-MODEL_TYPES = frozenset(
-    "albert bert biogpt bloom camembert cohere cohere2 convbert data2vec-text deberta deberta-v2 distilbert electra "
-    "ernie esm eurobert falcon gemma gemma2 gemma3_text glm glm4 gpt2 gpt_bigcode gpt_neo gpt_neox gptj granite helium "
-    "llama megatron-bert ministral mistral mixtral mobilebert modernbert modernbert-decoder mpnet mpt nemotron "
-    "nomic_bert nystromformer olmo olmo2 olmo3 openai-gpt opt persimmon phi phi3 qwen2 qwen2_moe qwen3 qwen3_moe rembert "
-    "roberta roberta-prelayernorm roformer smollm3 stablelm starcoder2 xglm xlm-roberta xlm-roberta-xl".split()
-)
+#: Models of text that a test of ours builds small, loads, proves and differentiates twice. Of the hundreds of others
+#: some fetch parts from a hub while they are built, and most are no models of text.
+_TESTED = """
+    albert bert biogpt bloom camembert cohere cohere2 convbert data2vec-text deberta deberta-v2 distilbert electra ernie
+    esm eurobert falcon gemma gemma2 gemma3_text glm glm4 gpt2 gpt_bigcode gpt_neo gpt_neox gptj granite helium llama
+    megatron-bert ministral mistral mixtral mobilebert modernbert modernbert-decoder mpnet mpt nemotron nomic_bert
+    nystromformer olmo olmo2 olmo3 openai-gpt opt persimmon phi phi3 qwen2 qwen2_moe qwen3 qwen3_moe rembert roberta
+    roberta-prelayernorm roformer smollm3 stablelm starcoder2 xglm xlm-roberta xlm-roberta-xl
+"""
+MODEL_TYPES = frozenset(_TESTED.split())
 
 #: Keys by which transformers fetches a part of a model from elsewhere. Every other one beginning so is refused too.
 _BACKBONE = "backbone"
 _BACKBONES = frozenset({"use_pretrained_backbone", "use_timm_backbone"})
 
-#: Characters of a key that a refusal shows. Ours: a line's worth.
+#: Characters of a key or a value that a refusal shows. Ours: a line's worth.
 _SHOWN = 80
 
 #: Endings of files that run code when they are loaded, or are code.
@@ -88,7 +89,7 @@ def read_config(data: bytes) -> PreTrainedConfig:
         _require_plain(key)
     name = table.get("model_type")
     if not isinstance(name, str) or name not in MODEL_TYPES:
-        raise _wrong(f"has model_type {name!r}, which is not served; these are: {', '.join(sorted(MODEL_TYPES))}")
+        raise _wrong(f"has model_type {repr(name)[:_SHOWN]}, not one of those served: {', '.join(sorted(MODEL_TYPES))}")
     try:
         config: PreTrainedConfig = CONFIG_MAPPING[name].from_dict(table)
         twofold = config.is_encoder_decoder

@@ -3,11 +3,12 @@
 The module is made by our importer, so that it can be differentiated. Knows onnx and bundles, no requests.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from onnx import ModelProto, TensorProto
 from torch import nn
 
@@ -24,6 +25,8 @@ _EXTERNAL = "data"
 
 #: To find out whether the graph's batch is free. Ours: a row with a neighbour on each side.
 _ROWS = 3
+#: Characters of a tensor's name in a refusal. Ours: a line's worth.
+_SHOWN = 80
 
 _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16})
 
@@ -60,7 +63,11 @@ def load(bundle: Bundle) -> nn.Module:
 
 
 def read_graph(bundle: Bundle) -> Graph:
-    """The graph and its tensors. Raises BundleError for a file that is no ONNX, and for a tensor that is not there."""
+    """The graph and its tensors.
+
+    Raises BundleError for a file that is no ONNX, a tensor that is not there, and one in another file that is no weight
+    of the graph.
+    """
     name = bundle.manifest.file
     if name is None:
         raise BundleError("A bundle of framework onnx needs file, the name of its graph.", field="file")
@@ -71,7 +78,32 @@ def read_graph(bundle: Bundle) -> Graph:
         raise BundleError(f"{name} is not an ONNX file: {describe(error)}.", field="file") from None
     if not model.graph.output:
         raise BundleError(f"{name} is not an ONNX graph: it has no output.", field="file")
+    _require_own_tensors(name, model)
     return Graph(name, data, model, _inputs(bundle, model), _output(bundle, model))
+
+
+def _require_own_tensors(name: str, model: ModelProto) -> None:
+    """Weights in other files are read from verified bytes. Others' code would look for the rest wherever the process
+    was started, at any path that the graph names."""
+    for tensor in chain(_tensors(model, but="graph"), _tensors(model.graph, but="initializer")):
+        if tensor.data_location == TensorProto.EXTERNAL:
+            raise BundleError(
+                f"{name} keeps the tensor {tensor.name[:_SHOWN]!r} in other files, where only the graph's own "
+                "initializers may lie: save it as one file (onnx.save_model with save_as_external_data=False).",
+                field="file",
+            )
+
+
+def _tensors(message: Message, *, but: str = "") -> Iterator[TensorProto]:
+    """Every tensor in a message, however deep (in bodies, attributes, functions), except in its field `but`."""
+    for field, value in message.ListFields():
+        if field.message_type is None or field.name == but:
+            continue
+        for part in value if field.is_repeated else (value,):
+            if isinstance(part, TensorProto):
+                yield part
+            else:
+                yield from _tensors(part)
 
 
 def external_data(bundle: Bundle) -> Mapping[str, bytes]:

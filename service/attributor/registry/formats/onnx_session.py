@@ -3,19 +3,19 @@
 Only methods that perturb can explain it. Knows onnx, onnxruntime and bundles, no requests.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import torch
-from google.protobuf.message import Message
 from onnx import ModelProto, TensorProto, ValueInfoProto
 from torch import Tensor, nn
 
 from attributor.errors import BundleError
 from attributor.registry.catalog import Bundle
 from attributor.registry.foreign import describe
+from attributor.registry.formats.onnx_bounds import require_bounded
 from attributor.registry.formats.onnx_graph import Graph, read_graph
 
 #: numpy's word for what a session calls the type of an input or an output.
@@ -55,11 +55,12 @@ class OnnxSession(nn.Module):
 def load(bundle: Bundle) -> nn.Module:
     """The graph behind a session.
 
-    Raises BundleError for a file that changed, tensors in other files, a tensor that is not there or is no number, a
-    fixed batch size, and what onnxruntime refuses.
+    Raises BundleError for a file that changed, tensors in other files, sizes that follow from what the inputs hold, a
+    tensor that is not there or is no number, a fixed batch size, and what onnxruntime refuses.
     """
     graph = read_graph(bundle)
     _require_whole(graph)
+    require_bounded(graph.model)
     _set_output(graph.model, graph.output)
     try:
         session = onnxruntime.InferenceSession(
@@ -118,21 +119,10 @@ def _set_output(model: ModelProto, tensor: str) -> None:
 
 
 def _require_whole(graph: Graph) -> None:
-    """onnxruntime would look for other files wherever the process was started."""
-    if any(tensor.data_location == TensorProto.EXTERNAL for tensor in _tensors(graph.model)):
+    """onnxruntime would look for other files wherever the process was started. `read_graph` saw to all but weights."""
+    if any(tensor.data_location == TensorProto.EXTERNAL for tensor in graph.model.graph.initializer):
         raise BundleError(
             f"{graph.file} keeps tensors in other files, which a model without gradients may not: save it as one file "
             "(onnx.save_model with save_as_external_data=False).",
             field="file",
         )
-
-
-def _tensors(message: Message) -> Iterator[TensorProto]:
-    """Every tensor in a message, however deep: in subgraphs, attributes, functions."""
-    if isinstance(message, TensorProto):
-        yield message
-        return
-    for field, value in message.ListFields():
-        if field.message_type is not None:
-            for part in value if field.is_repeated else (value,):
-                yield from _tensors(part)

@@ -50,8 +50,9 @@ def load(bundle: Bundle, *, allowed: bool) -> nn.Module:
     if not allowed:
         raise BundleError(
             "Loading a program of torch.export (.pt2) can run any code that its maker put into it, so it is refused "
-            "unless the operator, who trusts every such file, sets worker.allow_torch_export = true. Or export the "
-            "model to ONNX, which is data.",
+            "unless the operator, who trusts every such file, sets worker.allow_torch_export = true "
+            "(ATTRIBUTOR_WORKER__ALLOW_TORCH_EXPORT=true in the environment). Or export the model to ONNX, which is "
+            "data.",
             field="framework",
         )
     if name is None:

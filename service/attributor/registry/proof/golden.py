@@ -20,7 +20,8 @@ from attributor.jobs.fitting import SCALES
 from attributor.jobs.lengths import output_at
 from attributor.jobs.model import ModelInfo, OutputScale, Tensors
 from attributor.ports import CurveSpec, GradientModel, Point, RouteSpec, SourceReader
-from attributor.registry.catalog import open_bundle
+from attributor.registry.catalog import Bundle, open_bundle
+from attributor.registry.files import read_verified
 from attributor.registry.loader import load_module
 from attributor.registry.proof.exact import ExactPath, panels
 from attributor.registry.schema.manifest_table import validation_sentences
@@ -38,6 +39,9 @@ _CHECK_PANELS = 32
 
 #: Relative L1 error that a check may find: twice the worst that 512 float32 nodes left on our nets (2.5e-3).
 DEFAULT_TOLERANCE = 5e-3
+
+#: Most of its bytes that are read. Ours: of a picture of 1024 x 1024 in three colours; parsed, some ten times as many.
+MAX_GOLDEN_BYTES = 64_000_000
 
 _Number = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -114,6 +118,17 @@ def write_golden(folder: Path, item: Mapping[str, object], *, scale: OutputScale
     }
     (folder / GOLDEN).write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     seal(folder)
+
+
+def read_golden(bundle: Bundle) -> bytes | None:
+    """What golden.json holds; None if the bundle has none. Raises BundleError if it changed, or is too large."""
+    record = bundle.manifest.files.get(GOLDEN)
+    if record is None:
+        return None
+    if record.size_bytes > MAX_GOLDEN_BYTES:
+        detail = f"{GOLDEN} has {record.size_bytes} bytes; at most {MAX_GOLDEN_BYTES} are read."
+        raise BundleError(detail, field=f"files.{GOLDEN}")
+    return read_verified(bundle.folder, GOLDEN, record)
 
 
 def check_golden(model: GradientModel, info: ModelInfo, data: bytes, sources: Mapping[str, SourceReader]) -> str | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import safetensors.torch
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 
 from attributor.errors import BundleError
 from attributor.registry.foreign import describe
@@ -57,8 +57,10 @@ def load_weights(module: nn.Module, file: Path) -> None:
             "safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'weights.safetensors')."
         ) from error
     expected = module.state_dict()
+    # Of weights that layers share, safetensors.torch.save_model writes one name only.
+    given = {_place(expected[name]) for name in state if name in expected}
     problems = [
-        _listed("it lacks", [name for name in expected if name not in state]),
+        _listed("it lacks", [name for name in expected if name not in state and _place(expected[name]) not in given]),
         _listed("the module has no", [name for name in state if name not in expected]),
         _listed(
             "of another shape are",
@@ -71,7 +73,7 @@ def load_weights(module: nn.Module, file: Path) -> None:
     ]
     if any(problems):
         raise BundleError(f"{file.name} does not fit the module exactly: {'; '.join(filter(None, problems))}.")
-    module.load_state_dict(state)
+    module.load_state_dict(state, strict=False)
 
 
 def advice(error: BaseException, folder: Path) -> str:
@@ -83,8 +85,14 @@ def advice(error: BaseException, folder: Path) -> str:
         if (folder / f"{name}.py").is_file() or (folder / name).is_dir():
             return _BESIDE.format(name=name)
     if isinstance(error, ImportError) and "relative import" in str(error):
-        return "A bundle holds one file of code, which has no package around it: import by full names what is installed."
+        return (
+            "A bundle holds one file of code without a package around it: import what is installed by its full name."
+        )
     return ""
+
+
+def _place(tensor: Tensor) -> tuple[int, int]:
+    return tensor.data_ptr(), tensor.numel()
 
 
 def _listed(what: str, names: Sequence[str]) -> str:

@@ -3,11 +3,11 @@
 Knows onnx's messages. Knows nothing of manifests.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto
 
 from attributor.errors import BundleError
 
@@ -88,11 +88,20 @@ class Graph:
 
     def dims(self, name: str) -> list[int | None] | None:
         """The shape of an output or inner tensor, None for what is open, as far as the file says or onnx infers it."""
+        for kind in self._types(name):
+            if kind.HasField("shape"):
+                return [dim.dim_value or None for dim in kind.shape.dim]
+        return None
+
+    def is_double(self, name: str) -> bool:
+        """Whether an output or inner tensor is float64, as far as the file says or onnx infers it."""
+        return any(kind.elem_type == TensorProto.DOUBLE for kind in self._types(name))
+
+    def _types(self, name: str) -> Iterator[TypeProto.Tensor]:
         for graph in (self._inferred, self.proto):
             for value in (*graph.output, *graph.value_info):
-                if value.name == name and value.type.tensor_type.HasField("shape"):
-                    return [dim.dim_value or None for dim in value.type.tensor_type.shape.dim]
-        return None
+                if value.name == name:
+                    yield value.type.tensor_type
 
 
 def attribute(node: NodeProto, name: str, default: Any = None) -> Any:

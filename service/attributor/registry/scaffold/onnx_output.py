@@ -26,6 +26,12 @@ _CLASS_NAMES = ("classlabels_strings", "classlabels_int64s", "classlabels_ints")
 _FLAT_AXES = 2
 _SEQUENCE_AXES = 3
 
+_DOUBLE_MAP = (
+    "The graph is float64 and ends in a ZipMap, which takes float32 only, so that onnxruntime refuses it: convert the "
+    "model with float32 rows and without the map: to_onnx(model, rows[:1].astype('float32'), "
+    "options={'zipmap': False})."
+)
+
 _NAMES = {"classes": "logits", "sequence": "logits", "probabilities": "probabilities", "values": "values"}
 
 
@@ -68,6 +74,8 @@ def first_float_output(graph: Graph) -> str | None:
 def _found(graph: Graph, *, gradients: bool) -> _Found:
     tensor = first_float_output(graph)
     of_classes = [node for node in graph.proto.node if node.op_type == "ZipMap"]
+    if any(graph.is_double(node.input[0]) for node in of_classes):
+        raise BundleError(_DOUBLE_MAP)
     named = tensor is None
     if tensor is None:
         if not of_classes:

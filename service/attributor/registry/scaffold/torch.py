@@ -48,10 +48,11 @@ def draft_torch(source: str, wishes: Wishes, weights: Path | None = None) -> Dra
             "What the module takes does not stand in its code: add --shape name=3,224,224 for each input, in the order "
             "in which it takes them, without the batch axis."
         )
+    file = weights.resolve() if weights is not None else None  # before the working folder is another
     with away_from(path) as copy:
         module = _built(copy, path, function)
-        if weights is not None:
-            load_weights(module, weights)
+        if file is not None:
+            load_weights(module, file)
         inputs = [_input(module, name, shape, wishes) for name, shape in wishes.shapes.items()]
         output = _output(_run(module, inputs), wishes)
     state = {name: value.detach().clone().contiguous() for name, value in module.state_dict().items()}
@@ -63,7 +64,7 @@ def draft_torch(source: str, wishes: Wishes, weights: Path | None = None) -> Dra
         baselines=baselines_of(inputs),
         files={_FILE: path, **saved},
         metadata={"parameters": str(sum(parameter.numel() for parameter in module.parameters()))},
-        remarks=[*remarks_of(inputs), *([_UNTRAINED] if weights is None else [])],
+        remarks=[*remarks_of(inputs), *([_UNTRAINED] if weights is None and state else [])],
     )
 
 
@@ -72,7 +73,7 @@ def _parts(source: str) -> tuple[Path, str]:
     if not function.isidentifier():
         raise BundleError(f"{source}: the name of a function is needed behind the colon, such as {place}:build.")
     if place.endswith(".py"):
-        path = Path(place)
+        path = Path(place).resolve()
         if not path.is_file():
             raise BundleError(f"There is no file {place}.")
         return path, function
@@ -82,7 +83,7 @@ def _parts(source: str) -> tuple[Path, str]:
         raise BundleError(f"Module {place} cannot be found: {describe(error)}.") from error
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         raise BundleError(f"Module {place} is not a Python file on the import path.")
-    return Path(spec.origin), function
+    return Path(spec.origin).resolve(), function
 
 
 def _built(copy: Path, path: Path, function: str) -> nn.Module:

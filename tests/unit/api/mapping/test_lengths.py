@@ -86,18 +86,22 @@ def test_baselines_by_name_fit_any_length(baseline):
 
 
 @pytest.mark.parametrize(
-    ("fields", "field"),
+    ("fields", "field", "unit"),
     [
-        ({"baseline": {"text": "bad"}}, "baseline.ids"),
-        ({"baseline": {"ids": [2, 9, 3]}}, "baseline.ids"),
-        ({"baseline": ["none", {"text": "bad"}]}, "baseline.1.ids"),
-        ({"path": {"kind": "polyline", "points": [{"text": "bad movie"}, {"text": "bad"}]}}, "path.points.1.ids"),
-        ({"path": {"ids": {"kind": "polyline", "points": [[2, 9, 3]]}}}, "path.ids.points.0"),
+        ({"baseline": {"text": "bad"}}, "baseline.text", "tokens"),
+        ({"baseline": {"ids": [2, 9, 3]}}, "baseline.ids", "positions"),
+        ({"baseline": ["none", {"text": "bad"}]}, "baseline.1.text", "tokens"),
+        ({"path": {"kind": "polyline", "points": [{"text": "bad movie"}, {"text": "bad"}]}}, "path.points.1.text", "t"),
+        ({"path": {"ids": {"kind": "polyline", "points": [[2, 9, 3]]}}}, "path.ids.points.0", "positions"),
     ],
 )
-def test_what_is_sent_of_another_length_than_the_input_is_refused_with_both(fields, field):
-    with pytest.raises(InvalidShape, match=r"has 3 positions, and inputs\.0\.ids has 4.*zero_embedding") as caught:
-        spec({"text": "good movie"}, **fields)
+@pytest.mark.parametrize(
+    ("sent", "words"),
+    [({"text": "good movie"}, r"inputs\.0\.text has 4 tokens"), ({"ids": [2, 4, 5, 3]}, r"inputs\.0\.ids has 4 positions")],
+)
+def test_what_is_sent_of_another_length_than_the_input_is_refused_as_it_was_sent(fields, field, unit, sent, words):
+    with pytest.raises(InvalidShape, match=rf"has 3 {unit}.*, and {words}: .*zero_embedding") as caught:
+        spec(sent, **fields)
     assert caught.value.field == field
 
 

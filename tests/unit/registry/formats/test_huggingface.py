@@ -1,5 +1,8 @@
 import json
+import os
 import socket
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -76,7 +79,21 @@ def test_nothing_reaches_for_the_network(tmp_path, monkeypatch):
         raise AssertionError("a connection was tried")
 
     monkeypatch.setattr(socket.socket, "connect", no_network)
+    monkeypatch.setattr(socket, "getaddrinfo", no_network)
     assert load_module(open_bundle(folder)) is not None
+    change_config(folder, model_type="detr", backbone="someone/anything", use_pretrained_backbone=True)
+    with pytest.raises(BundleError, match=r"has (use_pretrained_)?backbone"):
+        load_module(open_bundle(folder))
+
+
+def test_the_hub_is_switched_off_in_this_process_before_transformers_is_there():
+    words = (
+        "import os; import attributor.registry.formats; import huggingface_hub; "
+        "print(huggingface_hub.constants.is_offline_mode(), os.environ['TRANSFORMERS_OFFLINE'])"
+    )
+    environment = {**os.environ, "HF_HUB_OFFLINE": "0"}
+    found = subprocess.run([sys.executable, "-c", words], env=environment, capture_output=True, check=True, text=True)
+    assert found.stdout.split() == ["True", "1"]
 
 
 def test_padding_under_the_mask_changes_nothing(tmp_path):
@@ -149,6 +166,16 @@ def test_weights_that_changed_are_not_loaded(tmp_path):
         load_module(bundle)
 
 
+def test_weights_of_a_type_that_torch_has_not_are_refused(tmp_path):
+    folder = bundle_of(tmp_path, "causal-lm")
+    head = b'{"a":{"dtype":"F4","shape":[2],"data_offsets":[0,1]}}'
+    (folder / "model.safetensors").write_bytes(len(head).to_bytes(8, "little") + head + b"\0")
+    seal(folder)
+    with pytest.raises(BundleError, match=r"model\.safetensors is no safetensors file") as caught:
+        load_module(open_bundle(folder))
+    assert caught.value.field == "files.model.safetensors"
+
+
 def test_weights_without_the_head_of_the_task_are_refused(tmp_path):
     folder = bundle_of(tmp_path, "token-classification")
     weights = load_file(folder / "model.safetensors")
@@ -173,7 +200,13 @@ def test_weights_of_another_shape_are_refused(tmp_path):
     [
         ({"auto_map": {"AutoModel": "code.Net"}}, "auto_map, which names Python code"),
         ({"quantization_config": {"bits": 4}}, "quantised weights"),
-        ({"model_type": "of-our-own"}, "model_type 'of-our-own', which this release"),
+        ({"model_type": "of-our-own"}, "model_type 'of-our-own', not one of those served"),
+        ({"model_type": "detr", "is_encoder_decoder": False}, "model_type 'detr', not one of those served: albert, bert"),
+        ({"backbone": "someone/anything"}, "has backbone, by which a part of the model would be fetched"),
+        ({"parts": [{"backbone_config": {}}]}, "has backbone_config"),
+        ({"part": {"use_timm_backbone": True}}, "has use_timm_backbone"),
+        ({"use_pretrained_backbone": False}, "has use_pretrained_backbone"),
+        ({"part": {"auto_map": {}}}, "auto_map, which names Python code"),
         ({"model_type": None}, "model_type None"),
         ({"is_encoder_decoder": True}, "an encoder and a decoder"),
         ({"hidden_size": "wide"}, r"config\.json is refused by transformers"),

@@ -1,3 +1,4 @@
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -7,6 +8,7 @@ from attributor.registry.loader import load_module
 from attributor.registry.seal import seal
 from attributor.runtimes.torch_runtime import configure_threads
 from format_bundles import IMAGE_SHAPE, cnn_graph, graph_bundle, small_cnn, tree_graph
+from onnx import TensorProto, helper, numpy_helper
 
 configure_threads()
 
@@ -54,3 +56,23 @@ def test_a_graph_that_cannot_be_differentiated_is_refused_with_its_nodes(tmp_pat
     with pytest.raises(BundleError, match="TreeEnsemble") as caught:
         load_module(open_bundle(graph_bundle(tmp_path, graph=graph.SerializeToString())))
     assert caught.value.field == "file"
+
+
+def test_a_tensor_in_another_file_is_refused_wherever_it_is_but_among_the_weights(tmp_path):
+    outside = numpy_helper.from_array(np.zeros(3, np.float32), "outside")
+    outside.data_location = TensorProto.EXTERNAL
+    outside.external_data.add(key="location", value="passwd")
+    constant = helper.make_node("Constant", [], ["c"], value=outside)
+    body = helper.make_graph([], "body", [], [], [outside])
+    sparse = helper.make_sparse_tensor(outside, numpy_helper.from_array(np.arange(3), "i"), [9])
+    for place, change in {
+        "attribute": lambda graph: graph.node.append(constant),
+        "body": lambda graph: graph.node.append(helper.make_node("If", ["c"], ["d"], then_branch=body)),
+        "sparse": lambda graph: graph.sparse_initializer.append(sparse),
+    }.items():
+        model = onnx.load_model_from_string(cnn_graph(dynamo=False))
+        change(model.graph)
+        folder = graph_bundle(tmp_path / place, graph=model.SerializeToString())
+        with pytest.raises(BundleError, match="keeps the tensor 'outside' in other files") as caught:
+            load_module(open_bundle(folder))
+        assert caught.value.field == "file"

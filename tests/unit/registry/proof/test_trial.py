@@ -1,19 +1,23 @@
 import os
+import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from attributor.registry.catalog import Bundle, open_bundle
 from attributor.registry.proof.trial import TrialLimits, try_out
 from bundles import tabular, write_file_model
 from format_bundles import graph_bundle
-from hostile_files import FEATURES, HOSTILE, LABELS, linear
+from hostile_files import FEATURES, HOSTILE, LABELS, WEIGHT, linear, model
+from onnx import helper
 
 LIMITS = TrialLimits(timeout_s=60.0)
 
 
-def bundle_of(root: Path, graph: bytes) -> Path:
+def bundle_of(root: Path, graph: bytes) -> Bundle:
     """Three named numbers in, two logits out."""
-    return write_file_model(
+    folder = write_file_model(
         root,
         "tried",
         made_of={"framework": "onnx", "file": "model.onnx"},
@@ -22,10 +26,11 @@ def bundle_of(root: Path, graph: bytes) -> Path:
         output={"name": "logits", "labels": ["no", "yes"][:LABELS]},
         baselines={"zero": {"features": 0.0}},
     )
+    return open_bundle(folder)
 
 
 def test_a_trial_proves_a_graph_against_onnxruntime_and_finite_differences(tmp_path: Path) -> None:
-    trial = try_out(graph_bundle(tmp_path), LIMITS)
+    trial = try_out(open_bundle(graph_bundle(tmp_path)), LIMITS)
     assert trial.problem is None
     assert list(trial.checks) == ["imported", "onnxruntime", "finite_differences"]
     assert trial.checks["onnxruntime"].startswith("passed: at most ")
@@ -59,3 +64,50 @@ def test_a_process_that_is_killed_by_its_file_is_a_refusal_and_no_more(tmp_path:
         "The file killed the process that tried it (SIGSEGV); it may use 16 GiB (worker.trial_memory_bytes)."
     )
     assert os.getpid() > 0
+
+
+def test_a_trial_of_files_that_were_exchanged_in_the_meantime_is_no_verdict_on_those_before(tmp_path: Path) -> None:
+    bad = bundle_of(tmp_path / "asked", model([helper.make_node("Foo", ["x"], ["y"])]))
+    good = bundle_of(tmp_path / "other", linear(more=WEIGHT))
+    assert try_out(good, LIMITS).problem is None
+    shutil.rmtree(bad.folder)
+    shutil.copytree(good.folder, bad.folder)
+    trial = try_out(bad, LIMITS)
+    assert trial.problem == "The bundle changed while it was being loaded, so it was not tried; load it again."
+    assert trial.checks == {}
+
+
+def test_a_refusal_is_no_longer_than_some_pages(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Foo", ["x"], ["q"], name="N" * 100_000), helper.make_node("MatMul", ["x", "w"], ["y"])]
+    trial = try_out(bundle_of(tmp_path, model(nodes, {"w": np.ones((FEATURES, LABELS), np.float32)})), LIMITS)
+    assert trial.problem is not None
+    assert len(trial.problem) <= 4003
+
+
+def child(words: str) -> tuple[str, ...]:
+    """Stands in for the process of a trial."""
+    return (sys.executable, "-c", words)
+
+
+def test_of_what_a_process_says_before_it_fails_only_the_end_is_read(tmp_path: Path) -> None:
+    loud = child("import sys; sys.stderr.write('x' * 10**6 + '\\nthe last line\\n'); sys.exit(3)")
+    trial = try_out(bundle_of(tmp_path, linear()), LIMITS, loud)
+    assert trial.problem is not None
+    assert trial.problem.startswith("The process that tried the file ended with status 3 (the last line);")
+
+
+def test_a_process_that_talks_without_end_fills_no_disk_and_still_answers(tmp_path: Path) -> None:
+    talk = (
+        "import os, sys; from attributor.registry.proof import trial_child as t; t._bind(2**36, 60.0)\n"
+        "said = 0\n"
+        "try:\n"
+        "    while True: said += os.write(2, b'x' * 65536)\n"
+        "except OSError: print('{\"checks\": {}, \"problem\": \"said %d\"}' % said)"
+    )
+    trial = try_out(bundle_of(tmp_path, linear()), LIMITS, child(talk))
+    assert trial.problem == f"said {2**20}"
+
+
+def test_a_trial_runs_where_there_is_no_file(tmp_path: Path) -> None:
+    look = "import json, os; print(json.dumps({'checks': {}, 'problem': str(os.listdir('.'))}))"
+    assert try_out(bundle_of(tmp_path, linear()), LIMITS, child(look)).problem == "[]"

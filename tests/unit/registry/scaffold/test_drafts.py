@@ -25,7 +25,7 @@ def test_a_name_is_made_of_a_files(text, name):
 
 
 def test_a_draft_becomes_a_bundle_that_the_catalog_serves(tmp_path):
-    bundle = write_draft(DRAFT, tmp_path, "square", "1", "square.py")
+    bundle = placed(DRAFT, tmp_path, "square", "1", "square.py")
     assert bundle.folder == tmp_path / "square" / "1"
     info = FolderCatalog(tmp_path).get("square@1")
     assert (info.default_baseline, info.source, info.digest) == ("zero", "square.py", bundle.info.digest)
@@ -35,18 +35,18 @@ def test_a_draft_becomes_a_bundle_that_the_catalog_serves(tmp_path):
 def test_the_next_version_is_free_and_none_is_overwritten(tmp_path):
     assert next_version(tmp_path, "square") == "1"
     for version in ("2", "10", "2.5", "beta"):
-        write_draft(DRAFT, tmp_path, "square", version, "square.py")
+        placed(DRAFT, tmp_path, "square", version, "square.py")
     assert next_version(tmp_path, "square") == "11"
     before = (tmp_path / "square" / "2" / "manifest.toml").read_bytes()
     with pytest.raises(BundleError, match=r"square@2 exists already"):
-        write_draft(DRAFT, tmp_path, "square", "2", "other.py")
+        placed(DRAFT, tmp_path, "square", "2", "other.py")
     assert (tmp_path / "square" / "2" / "manifest.toml").read_bytes() == before
 
 
 def test_a_draft_that_is_wrong_leaves_nothing(tmp_path):
     wrong = Draft(DRAFT.head, DRAFT.inputs, {"name": "y", "labels": []}, DRAFT.baselines, DRAFT.files)
     with pytest.raises(BundleError, match=r"output\.labels"):
-        write_draft(wrong, tmp_path, "square", "1", "square.py")
+        placed(wrong, tmp_path, "square", "1", "square.py")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -97,5 +97,5 @@ def test_a_name_leads_nowhere_else(tmp_path, name, version):
     root = tmp_path / "models"
     root.mkdir()
     with pytest.raises(BundleError, match="are taken"):
-        write_draft(DRAFT, root, name, version, "square.py")
+        placed(DRAFT, root, name, version, "square.py")
     assert [path.name for path in tmp_path.rglob("*")] == ["models"]

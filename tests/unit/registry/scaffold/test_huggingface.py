@@ -8,7 +8,8 @@ import torch
 from attributor.errors import BundleError
 from attributor.jobs.model import OutputKind, Part
 from attributor.registry.registry import check_bundles
-from attributor.registry.scaffold.drafts import Wishes, write_draft
+from attributor.registry.scaffold.drafts import Wishes
+from drafted import placed
 from attributor.registry.scaffold.huggingface import draft_huggingface
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -61,7 +62,7 @@ def test_a_sentence_encoder_brings_its_pooling_its_length_and_its_tokenizer():
 
 
 def test_a_classifier_of_texts_passes_the_proof(tmp_path, classifier):
-    bundle = write_draft(draft_huggingface(classifier, Wishes()), tmp_path / "models", "films", "1", "saved")
+    bundle = placed(draft_huggingface(classifier, Wishes()), tmp_path / "models", "films", "1", "saved")
     info = bundle.info
     ids, segments = info.inputs
     assert (ids.part, segments.part, segments.attributed) == (Part.IDS, Part.SEGMENTS, False)
@@ -79,7 +80,7 @@ def test_a_language_model_gives_logits_at_every_position(tmp_path):
     GPT2LMHeadModel(config).save_pretrained(tmp_path / "saved")
     draft = draft_huggingface(tmp_path / "saved", Wishes(shapes={"input_ids": (12,)}))
     assert "tokenizer" in draft.remarks[0]
-    bundle = write_draft(draft, tmp_path / "models", "gpt", "1", "saved")
+    bundle = placed(draft, tmp_path / "models", "gpt", "1", "saved")
     assert (bundle.info.output.kind, bundle.info.output.shape) == (OutputKind.SEQUENCE, (12, 8))
     assert not bundle.info.sources
     (report,) = check_bundles(tmp_path / "models")

@@ -9,7 +9,8 @@ import torch
 from attributor.errors import BundleError
 from attributor.jobs.model import Framework, InputKind, OutputKind
 from attributor.registry.registry import check_bundles
-from attributor.registry.scaffold.drafts import Wishes, write_draft
+from attributor.registry.scaffold.drafts import Wishes
+from drafted import placed
 from attributor.registry.scaffold.onnx import draft_onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
@@ -70,7 +71,7 @@ NONE = Wishes()
 
 def bundle_of(path, tmp_path, wishes=NONE):
     draft = draft_onnx(path, wishes)
-    return draft, write_draft(draft, tmp_path / "models", "m", "1", path.name)
+    return draft, placed(draft, tmp_path / "models", "m", "1", path.name)
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,8 @@ from attributor.errors import BundleError
 from attributor.jobs.model import InputKind, OutputKind
 from attributor.registry.loader import load_module
 from attributor.registry.registry import check_bundles
-from attributor.registry.scaffold.drafts import Wishes, write_draft
+from attributor.registry.scaffold.drafts import Wishes
+from drafted import placed
 from attributor.registry.scaffold.torch import draft_torch
 
 NET = """
@@ -51,7 +52,7 @@ def net(tmp_path):
 
 def test_a_function_becomes_code_and_weights(tmp_path, net):
     draft = draft_torch(f"{net}:make", Wishes(shapes={"x": (3,)}, columns=("a", "b", "c"), labels=("no", "yes")))
-    bundle = write_draft(draft, tmp_path / "models", "net", "1", "net.py")
+    bundle = placed(draft, tmp_path / "models", "net", "1", "net.py")
     (spec,) = bundle.info.inputs
     assert (spec.kind, bundle.manifest.entry, bundle.info.output.labels) == (
         InputKind.TABULAR,
@@ -66,7 +67,7 @@ def test_a_function_becomes_code_and_weights(tmp_path, net):
 
 def test_the_weights_are_those_that_the_function_made(tmp_path, net):
     net.write_text(NET.replace("    torch.manual_seed(0)\n", ""))  # each call makes others
-    bundle = write_draft(
+    bundle = placed(
         draft_torch(f"{net}:make", Wishes(shapes={"x": (3,)})), tmp_path / "models", "net", "1", "net.py"
     )
     one, other = (load_module(bundle).state_dict()["0.weight"] for _ in range(2))
@@ -76,7 +77,7 @@ def test_the_weights_are_those_that_the_function_made(tmp_path, net):
 def test_weights_that_two_layers_share_are_written_for_both(tmp_path, net):
     net.write_text(READER)
     draft = draft_torch(f"{net}:build", Wishes(shapes={"ids": (5,)}, vocabularies={"ids": 11}))
-    bundle = write_draft(draft, tmp_path / "models", "net", "1", "net.py")
+    bundle = placed(draft, tmp_path / "models", "net", "1", "net.py")
     (ids,) = bundle.info.inputs
     assert (ids.kind, ids.embedding, ids.vocabulary) == (InputKind.TOKENS, "table", 11)
     assert (bundle.info.output.kind, bundle.info.output.shape) == (OutputKind.SEQUENCE, (5, 11))
