@@ -178,7 +178,7 @@ def _picture(field: str, colour: str, spec: InputSpec) -> NDArray[np.float32]:
     if colour not in _COLOURS or pixels is None:
         fitting = "a number, lists of them" + (', "black" or "white"' if pixels else '; "black" is for images')
         raise BundleError(f"{field}: {colour!r} is no value of {spec.name}: give {fitting}.", field=field)
-    return np.broadcast_to(pixels[_COLOURS.index(colour)], spec.shape).astype(np.float32)
+    return np.broadcast_to(pixels[_COLOURS.index(colour)].astype(np.float32), spec.shape)
 
 
 def _numbers(field: str, values: list[Any], spec: InputSpec) -> NDArray[Any]:

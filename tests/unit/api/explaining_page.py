@@ -26,7 +26,7 @@ The models `digits` and `breast-cancer` are in this repository. The others stand
 Fields can be combined where that makes sense: targets with everything; several baselines, path, rule, tolerances,
 interior gradients and saturation with integrated gradients; smoothing with the five methods of the service's own
 engine (and interior gradients, not saturation). The seven methods from DeepLIFT to LIME are Captum's: they need the
-extra `comparators` where the worker runs, start a process for each request (2 to 6 seconds), and are left out of
+extra `comparators` where the worker runs, start a process for each request (2 to 10 seconds), and are left out of
 `methods` where the extra is missing. What does not go together is refused. Random draws come from `seed` (0 unless
 given), which the result repeats.
 
@@ -45,7 +45,11 @@ Every field is described in the OpenAPI document (`ResultDocument`). Those that 
 | `score`, `baseline_score` | F(x) and F(x'), on the `scale` of the target; of several baselines the mean |
 | `attributions` | a number per feature, pixel and channel, or token, by input; or of a layer's output, under its name |
 | `explained` | the same in the terms of what was given, with the same sum: words and tokens of a text with \
-their characters, columns of a table (a one-hot column is one), atoms and bonds of a molecule |
+their characters, columns of a table (a one-hot column is one), atoms and bonds of a molecule. Of a picture it holds no \
+numbers, but which part of it the model saw (`box`, in pixels of the picture that was given); a plain tensor is left out, \
+and with `layer` it is null |
+| `explained.NAME.special` | of a text, the sum over tokens that belong to no word: a padding or mask baseline replaces \
+special tokens ([CLS], [SEP]) too, and this is their share. A baseline that is a text of as many tokens keeps them |
 | `attribution_sum` | all of them added up |
 | `completeness_error` | how far `attribution_sum` misses `score - baseline_score` |
 | `attribution_error` | how far single numbers may be off, relative: what a coarser rule on the same nodes changes |

@@ -64,6 +64,13 @@ def test_a_model_says_what_it_can_do():
     assert described(WORDS)["output"]["positions"] == 4
 
 
+def test_a_model_without_gradients_offers_nothing_that_follows_them():
+    prices = described(replace(PRICES, gradients=False))
+    assert (prices["quantities"], prices["inputs"][0]["path_kinds"]) == ([], [])
+    assert prices["methods"]
+    assert described(PRICES)["quantities"]
+
+
 def test_each_input_has_its_kinds_of_baseline_and_path():
     photo, record = described(PATIENTS)["inputs"]
     tables = ["zero", "constant", "uniform", "gaussian", "mean", "median", "mode", "reference"]

@@ -37,8 +37,8 @@ or a data type that is not proven is turned away with the list of all such nodes
 - **Weights in other files** of the bundle are read if they are listed in its manifest; never any other file.
 - **Sizes follow from shapes**: a graph that takes a size, a branch or the turns of a loop from the values of its inputs
   is refused, as one request could then cost a million times as much as another. Lengths of an RNN's rows are fine.
-- **Bounds**: 2 GiB for the file itself, 2^27 elements of a tensor for each row of a batch, 100,000 turns of all loops of
-  a pass together, 1,000 characters of a name.
+- **Bounds**: 2 GiB for the file itself, 2^27 elements of a tensor for each row of a batch, 100,000 turns of all loops
+  of a pass together, 1,000 characters of a name.
 - **Not differentiable** operators have no path for gradients, and the proof says so if nothing reaches an input. Tree
   ensembles and the like: `gradients = false` in the manifest, and methods that perturb
   ([models](../models/README.md)).

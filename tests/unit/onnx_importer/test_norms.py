@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 from attributor.onnx_importer.module import import_model
-from attributor.onnx_importer.running import TooLarge
 from attributor.onnx_importer.offenders import Refused
+from attributor.onnx_importer.running import TooLarge
 from attributor.onnx_importer.step import NodeError
 from onnx import TensorProto, helper
 from onnx_operators import cases_of, misjudged, run_both, wrong_gradients

@@ -3,9 +3,11 @@ import shutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from attributor.errors import BundleError, UnknownModel, UnknownVersion
+from attributor.registry import catalog as catalogs
 from attributor.registry import files, signatures
 from attributor.registry.catalog import Changes, FolderCatalog, natural_key
 from attributor.registry.seal import seal
@@ -244,6 +246,7 @@ def test_an_alias_stands_for_a_version_and_follows_its_file(pears):
         ("x = " + "[" * 5000, "not TOML"),
         ("[aliases]\n'@x' = '1'", "aliases"),
         ("#" * 70_000, "larger than"),
+        ("default = " + "1" * 5000, "an integer has more than 64 bits"),
     ],
 )
 def test_a_wrong_file_of_versions_is_a_problem_and_hides_no_version(pears, text, problem):
@@ -324,3 +327,38 @@ def test_many_may_ask_while_it_is_refreshed(pears):
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_a_folder_in_place_of_the_file_of_versions_is_called_by_its_name(pears):
+    pears.mkdir()
+    catalog = FolderCatalog(pears.parent.parent)
+    assert catalog.problems == {"pear@versions.toml": "versions.toml is not a plain file."}
+    assert catalog.get("pear").version == "3"
+
+
+def test_names_that_are_no_unicode_are_told_with_escapes(tmp_path):
+    write_bundle(tmp_path, "apple")
+    (Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff")) / "1").mkdir(parents=True)
+    catalog = FolderCatalog(tmp_path)
+    assert catalog.problems == {r"\udcff@1": "manifest.toml is missing."}
+    assert [info.ref for info in catalog.all()] == ["apple@1"]
+
+
+def test_whatever_reading_a_file_raises_is_a_problem_of_that_file(pears, monkeypatch):
+    def raises(*_: object) -> None:
+        raise AssertionError("x" * 100_000)
+
+    monkeypatch.setattr(catalogs, "read_declared", raises)
+    catalog = FolderCatalog(pears.parent.parent)
+    assert catalog.problems["pear@versions.toml"].startswith("versions.toml cannot be read: AssertionError: xxx")
+    assert len(catalog.problems["pear@versions.toml"]) < 5000
+    assert catalog.get("pear").version == "3"
+
+
+def test_a_link_that_cannot_be_followed_is_a_problem_of_its_own(tmp_path):
+    write_bundle(tmp_path, "apple")
+    (tmp_path / "pear").symlink_to("x" * 300)
+    (tmp_path / "apple" / "2").symlink_to("x" * 300)
+    catalog = FolderCatalog(tmp_path)
+    assert [info.ref for info in catalog.all()] == ["apple@1"]
+    assert catalog.problems.keys() == {"pear", "apple@2"}

@@ -1,4 +1,5 @@
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -36,6 +37,71 @@ def test_one_number_fills_a_baseline_and_a_list_is_taken_as_it_is():
     np.testing.assert_array_equal(baselines["other"].tensors["features"], [1.0, -2.0])
     assert baselines["other"].tensors["features"].dtype == np.float32
     assert parse(IMAGE.encode()).info.baselines["zero"].tensors["image"].shape == (1, 2, 3)
+
+
+def many_baselines(count: int) -> bytes:
+    """Of one input of 2**26 numbers, each baseline one number for all."""
+    text = re.sub(r"kind.*?\n(?=\n\[output)", f'kind = "tensor"\nshape = [{2**26}]\n', TABULAR, flags=re.DOTALL)
+    text = re.sub(r"\[baselines\.other\].*?(?=\n\[files)", "", text, flags=re.DOTALL)
+    tables = (f'[baselines.b{number}]\ndescription = "d"\nvalues.features = 0.5\n' for number in range(count - 1))
+    return (text + "".join(tables)).encode()
+
+
+def test_one_number_takes_no_memory_for_each_element_it_stands_for():
+    tracemalloc.start()
+    baselines = parse(many_baselines(4)).info.baselines
+    _, most_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert baselines["b2"].tensors["features"].shape == (2**26,)
+    assert most_bytes < 10**7
+    with pytest.raises(ValueError, match="read-only"):
+        baselines["b2"].tensors["features"][0] = 1.0
+
+
+def test_what_the_baselines_stand_for_is_bounded():
+    with pytest.raises(BundleError, match=f"the 5 baselines stand for more than {2**28} numbers"):
+        parse(many_baselines(5))
+
+
+def test_of_a_thousand_faults_the_first_are_told():
+    with pytest.raises(BundleError, match=r"labels\.0: Input should be a valid string.*; and 992 more") as caught:
+        parse(TABULAR.replace('["no", "yes"]', str([1] * 1000)).encode())
+    assert len(caught.value.detail) < 1000
+    with pytest.raises(BundleError) as caught:
+        parse(f"{'x' * 100_000} = 1\n{TABULAR}".encode())
+    assert len(caught.value.detail) < 1000
+
+
+NORMALISED = re.sub(
+    "value_range.*",
+    "normalise = { mean = [0.4, 0.2, 0.5], std = [0.5, 0.25, 1.0] }",
+    IMAGE.replace("[1, 2, 3]", "[3, 2, 2]"),
+)
+
+
+def test_black_and_white_are_those_of_the_value_range_or_of_each_channels_normalisation():
+    for text, black, white in ((IMAGE, [0.0], [1.0]), (NORMALISED, [-0.8, -0.8, -0.5], [1.2, 3.2, 0.5])):
+        for colour, channels in (("black", black), ("white", white)):
+            info = parse(text.replace("values.image = 0.0", f'values.image = "{colour}"').encode()).info
+            tensor = info.baselines["zero"].tensors["image"]
+            assert (tensor.dtype, tensor.shape) == (np.float32, info.inputs[0].shape)
+            for channel, value in zip(tensor, channels, strict=True):
+                np.testing.assert_allclose(channel, value, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "words"),
+    [
+        (IMAGE, "grey", '\'grey\' is no value of image: give a number, lists of them, "black" or "white"'),
+        (TABULAR, "black", "'black' is no value of features: give a number, lists of them; \"black\" is for images"),
+    ],
+)
+def test_other_words_are_no_baselines(text, given, words):
+    name = "image" if text is IMAGE else "features"
+    with pytest.raises(BundleError) as caught:
+        parse(text.replace(f"values.{name} = 0.0", f'values.{name} = "{given}"', 1).encode())
+    assert words in caught.value.detail
+    assert caught.value.field == f"baselines.zero.values.{name}"
 
 
 def read(folder):
@@ -105,6 +171,9 @@ def test_a_manifest_never_reads_the_environment(monkeypatch):
     [
         (TABULAR, 'title = "A model of a test"', "title = 3", "title"),
         (TABULAR, "schema_version = 1", "schema_version = 2", "schema_version"),
+        (TABULAR, "schema_version = 1", "schema_version = true", "schema_version"),
+        (TABULAR, "schema_version = 1", "schema_version = 1.0", "schema_version"),
+        (TABULAR, "shape = [2]", f"shape = [{'1, ' * 32} 2]", "inputs.0.shape"),
         (TABULAR, 'version = "1"', "version = 1", "version"),
         (TABULAR, 'name = "small"', 'name = "../up"', "name"),
         (TABULAR, 'licence = "none"', 'license = "none"', "licence"),

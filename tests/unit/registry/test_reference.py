@@ -1,7 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from attributor.errors import BundleError
+from attributor.registry import reference
 from attributor.registry.catalog import FolderCatalog, open_bundle
+from attributor.registry.files import record_of
 from attributor.registry.reference import read_references
 from attributor.registry.seal import seal
 from bundles import npy, token_bundle, two_input_bundle, write_bundle
@@ -63,6 +67,46 @@ def test_a_pickled_array_is_never_opened(tmp_path):
     seal(folder)
     with pytest.raises(BundleError, match=r"signal\.npy holds objects, which are pickled; float32 is needed"):
         open_bundle(folder)
+
+
+def test_a_file_that_is_too_large_is_never_read(tmp_path, monkeypatch):
+    folder = two_input_bundle(tmp_path)
+    bundle = open_bundle(folder)
+    monkeypatch.setattr(reference, "MAX_REFERENCE_BYTES", 100)
+    monkeypatch.setattr(reference, "read_verified", None)
+    for read in (lambda: open_bundle(folder), lambda: read_references(folder, bundle.manifest)):
+        with pytest.raises(BundleError, match=r"measurements\.npy has 192 bytes; at most 100 are read") as caught:
+            read()
+        assert caught.value.field == "reference_set.measurements"
+
+
+def header(shape: str, descr: str = "'<f4'") -> bytes:
+    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (header("(4611686018427387904, 3)"), "needs 55340232221128654848 bytes of numbers and has 0"),
+        (header("(8, 3)") + bytes(97), "needs 96 bytes of numbers and has 97"),
+        (header("(-1, 3)"), "count at least 1"),
+        (header("(8, 3)").replace(b"\x01\x00", b"\x03\x00", 1), "not a readable npy file"),
+    ],
+)
+def test_a_header_that_does_not_fit_its_file_costs_no_memory(tmp_path, data, words):
+    folder = two_input_bundle(tmp_path)
+    manifest = open_bundle(folder).manifest
+    forged = replace(manifest, files={**manifest.files, "signal.npy": record_of(data)})
+    (folder / "signal.npy").write_bytes(data)
+    with pytest.raises(BundleError, match=words):
+        read_references(folder, forged)
+
+
+def test_numbers_by_columns_are_read_by_columns(tmp_path):
+    values = np.arange(24, dtype=np.float32).reshape(8, 3)
+    folder = exchange(two_input_bundle(tmp_path), "signal.npy", npy(np.asfortranarray(values)))
+    np.testing.assert_array_equal(references(folder)["signal"], values)
 
 
 def test_the_counts_of_all_inputs_must_agree(tmp_path):

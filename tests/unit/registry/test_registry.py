@@ -12,6 +12,7 @@ from attributor.registry.registry import Registry, check_bundles
 from attributor.registry.seal import seal
 from attributor.runtimes.torch_runtime import configure_threads
 from bundles import LINEAR, npy, path_bundle, reference_bundle, token_bundle, two_input_bundle, write_bundle
+from format_bundles import IMAGE_SHAPE, graph_bundle
 
 configure_threads()
 
@@ -147,3 +148,15 @@ def test_models_of_tokens_and_registered_paths_are_served(tmp_path):
     assert reports["curved@1"].checks["paths"] == "passed"
     assert reports["words@1"].checks["embeddings"] == "passed"
     assert reports["words@1"].layers == ("embedding", "mixer", "head")
+
+
+def test_of_a_graph_nothing_is_read_here_before_its_trial(tmp_path):
+    folder = graph_bundle(tmp_path)
+    (folder / "seen.npy").write_bytes(npy(np.full((2, *IMAGE_SHAPE), np.nan, np.float32)))
+    manifest = folder / "manifest.toml"
+    named = 'reference_set = { image = "seen.npy" }\n[[inputs]]'
+    manifest.write_text(manifest.read_text().replace("[[inputs]]", named, 1))
+    seal(folder)
+    report = Registry().load(open_bundle(folder))
+    assert report.checks == {"imported": "passed"}, "the trial ended at the reference set, and so did all else"
+    assert "seen.npy holds NaN or infinity" in report.reason

@@ -274,3 +274,24 @@ async def test_a_model_that_another_worker_serves_is_not_reported_as_loading(fol
     async with working(folder, queue):
         await until(lambda: len(queue.told) == 2)
     assert told(queue, "pear@1") == ["loading", "ready"]
+
+
+async def test_code_that_raises_what_is_no_exception_holds_up_no_other_model(folder):
+    write_bundle(folder, "evil", code="raise type('Panic', (BaseException,), {})('over')")
+    async with working(folder) as worker:
+        worker.put("e", "evil")
+        worker.put("p", "pear")
+        await until(lambda: len(worker.queue.outcomes) == 2)
+    assert "over" in worker.queue.outcomes["e"].detail
+    assert logits(worker.queue.outcomes["p"]) == [2.5, 0.0]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, StopIteration, GeneratorExit, ValueError])
+async def test_whatever_the_thread_of_models_raises_arrives(error):
+    def work() -> None:
+        raise error("over")
+
+    async with asyncio.timeout(10):
+        with pytest.raises(ValueError if error is ValueError else RuntimeError) as caught:
+            await admission._unless(asyncio.Event(), work)
+    assert error is ValueError or isinstance(caught.value.__cause__, error)

@@ -4,7 +4,7 @@ A trial runs such a graph on some rows. Its verdict holds for others only if no 
 follows from values: then all that is computed follows from the shapes of the inputs. Knows onnx, no bundles.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
 
@@ -69,7 +69,10 @@ _SIZED: Mapping[str, tuple[int, ...]] = {
 _OF_SHAPES = frozenset({"Shape", "Size"})
 #: What gives other values at every call; and all that begin with Random.
 _CHANCE = frozenset({"Bernoulli", "Dropout", "Multinomial"})
-_WITH_GRAPHS = frozenset({AttributeProto.GRAPH, AttributeProto.GRAPHS})
+_OF_GRAPHS = frozenset({AttributeProto.GRAPH, AttributeProto.GRAPHS})
+#: The one operator whose body runs as often as an axis of its operand is long. The distances of scikit-learn's
+#: neighbours are written with it.
+_SCAN = "Scan"
 #: Characters of a node's name in a refusal. Ours: a line's worth.
 _SHOWN = 80
 
@@ -81,8 +84,12 @@ def require_bounded(model: ModelProto) -> None:
             f"The graph calls functions of its own ({model.functions[0].name[:_SHOWN]}), which may not be in a model "
             "without gradients: save it with them inlined (onnx.inliner.inline_local_functions)."
         )
-    fixed = set(_weights(model.graph))
-    for node in model.graph.node:
+    _require_bounded(model.graph, _weights(model.graph))
+
+
+def _require_bounded(graph: GraphProto, fixed: set[str]) -> None:
+    """`fixed`: names of what is the same for all inputs of one shape; those that the graph makes are added."""
+    for node in graph.node:
         _require_plain(node)
         for place in _SIZED.get(node.op_type, ()):
             if place < len(node.input) and node.input[place] not in fixed:
@@ -91,8 +98,25 @@ def require_bounded(model: ModelProto) -> None:
                     "follows from what the inputs hold: in a model without gradients only constants and the shapes of "
                     "tensors may give a size, or one request could take all memory."
                 )
-        if node.op_type in _OF_SHAPES or (not _by_chance(node) and fixed.issuperset(node.input)):
+        for attribute in node.attribute:
+            if _has_graph(attribute):
+                _require_bounded(attribute.g, _inside(attribute.g, fixed))
+        if _is_fixed(node, fixed):
             fixed.update(node.output)
+
+
+def _is_fixed(node: NodeProto, fixed: set[str]) -> bool:
+    if node.op_type in _OF_SHAPES:
+        return True
+    # What a body takes from around it is not among its node's operands.
+    by_chance = node.op_type in _CHANCE or node.op_type.startswith("Random") or node.op_type == _SCAN
+    return not by_chance and fixed.issuperset(node.input)
+
+
+def _inside(body: GraphProto, around: set[str]) -> set[str]:
+    """What is fixed where a body begins: what is so around it, but for names that mean something of its own there."""
+    own = {each.name for each in body.input} | {name for node in body.node for name in node.output}
+    return ((around | _weights(body)) - own) | {""}
 
 
 def _require_plain(node: NodeProto) -> None:
@@ -101,22 +125,21 @@ def _require_plain(node: NodeProto) -> None:
             f"Node {_name(node)} ({node.op_type[:_SHOWN]}) is of {node.domain[:_SHOWN]!r}; a model without gradients "
             "is made of ONNX's own operators."
         )
-    if any(attribute.type in _WITH_GRAPHS or attribute.HasField("g") for attribute in node.attribute):
+    if node.op_type != _SCAN and any(_has_graph(attribute) for attribute in node.attribute):
         raise _wrong(
             f"Node {_name(node)} ({node.op_type[:_SHOWN]}) has a graph of its own, which may not be in a model without "
             "gradients: how often it runs could follow from what the inputs hold."
         )
 
 
-def _by_chance(node: NodeProto) -> bool:
-    return node.op_type in _CHANCE or node.op_type.startswith("Random")
+def _has_graph(attribute: AttributeProto) -> bool:
+    return attribute.type in _OF_GRAPHS or attribute.HasField("g") or len(attribute.graphs) > 0
 
 
-def _weights(graph: GraphProto) -> Iterator[str]:
-    """And the empty name, which stands for an operand that is left out."""
-    yield ""
-    yield from (tensor.name for tensor in graph.initializer)
-    yield from (tensor.values.name for tensor in graph.sparse_initializer)
+def _weights(graph: GraphProto) -> set[str]:
+    """Their names, and the empty one, which stands for an operand that is left out."""
+    dense, sparse = graph.initializer, graph.sparse_initializer
+    return {"", *(tensor.name for tensor in dense), *(tensor.values.name for tensor in sparse)}
 
 
 def _name(node: NodeProto) -> str:

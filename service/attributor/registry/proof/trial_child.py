@@ -20,6 +20,7 @@ from attributor.ports import SourceReader
 from attributor.registry.catalog import Bundle, open_bundle
 from attributor.registry.foreign import describe, shortened
 from attributor.registry.formats.onnx_graph import external_data, read_graph
+from attributor.registry.formats.onnx_session import ROWS_OF_A_RUN
 from attributor.registry.loader import load_bundle
 from attributor.registry.proof.golden import golden_example, read_golden
 from attributor.registry.proof.parity import BATCHES, OnnxRuntimeReference, check_gradient, check_values
@@ -85,6 +86,10 @@ def _tried(bundle: Bundle, checks: dict[str, str]) -> str | None:
         checks["onnxruntime"] = check_values(loaded.module, reference, graph, batches)
         rows = dict(zip([spec.name for spec in info.inputs], batches[0], strict=True))
         checks["finite_differences"] = check_gradient(loaded.module, info, rows)
+    else:
+        with torch.no_grad():
+            for n_rows in ROWS_OF_A_RUN:
+                loaded.module(*_in_order(info, probe_rows(info, references, n_rows, most_positions(info))))
     return prove(loaded, info, references).problem
 
 

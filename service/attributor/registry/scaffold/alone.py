@@ -85,9 +85,7 @@ def advice(error: BaseException, folder: Path) -> str:
         if (folder / f"{name}.py").is_file() or (folder / name).is_dir():
             return _BESIDE.format(name=name)
     if isinstance(error, ImportError) and "relative import" in str(error):
-        return (
-            "A bundle holds one file of code without a package around it: import what is installed by its full name."
-        )
+        return "A bundle holds one file of code without a package around it: import what is installed by its full name."
     return ""
 
 

@@ -33,7 +33,7 @@ def drafts(root: Path) -> list[Path]:
 def next_version(root: Path, name: str) -> str:
     """One above the highest whole number among the versions of a model and its drafts, whatever else there is."""
     folders = [folder for folder in (root / name, drafts_in(root) / name) if folder.is_dir()]
-    taken = [int(each.name) for folder in folders for each in folder.iterdir() if each.name.isdigit()]
+    taken = [int(each.name) for folder in folders for each in folder.iterdir() if each.name.isdecimal()]
     return str(max(taken, default=0) + 1)
 
 

@@ -24,7 +24,7 @@ _MOST_CHARS = 60
 
 
 def _whole(value: object) -> object:
-    if isinstance(value, bool):  # which is 1 to Python
+    if type(value) is not int:  # true and 1.0 are 1 to Python
         raise wrong("Input should be 1")
     return value
 

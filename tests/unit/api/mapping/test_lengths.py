@@ -97,7 +97,10 @@ def test_baselines_by_name_fit_any_length(baseline):
 )
 @pytest.mark.parametrize(
     ("sent", "words"),
-    [({"text": "good movie"}, r"inputs\.0\.text has 4 tokens"), ({"ids": [2, 4, 5, 3]}, r"inputs\.0\.ids has 4 positions")],
+    [
+        ({"text": "good movie"}, r"inputs\.0\.text has 4 tokens"),
+        ({"ids": [2, 4, 5, 3]}, r"inputs\.0\.ids has 4 positions"),
+    ],
 )
 def test_what_is_sent_of_another_length_than_the_input_is_refused_as_it_was_sent(fields, field, unit, sent, words):
     with pytest.raises(InvalidShape, match=rf"has 3 {unit}.*, and {words}: .*zero_embedding") as caught:

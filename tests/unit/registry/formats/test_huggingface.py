@@ -88,8 +88,8 @@ def test_nothing_reaches_for_the_network(tmp_path, monkeypatch):
 
 def test_the_hub_is_switched_off_in_this_process_before_transformers_is_there():
     words = (
-        "import os; import attributor.registry.formats; import huggingface_hub; "
-        "print(huggingface_hub.constants.is_offline_mode(), os.environ['TRANSFORMERS_OFFLINE'])"
+        "import os; import attributor.registry.formats; import huggingface_hub.constants; "
+        "print(huggingface_hub.constants.HF_HUB_OFFLINE, os.environ['TRANSFORMERS_OFFLINE'])"
     )
     environment = {**os.environ, "HF_HUB_OFFLINE": "0"}
     found = subprocess.run([sys.executable, "-c", words], env=environment, capture_output=True, check=True, text=True)
@@ -201,7 +201,10 @@ def test_weights_of_another_shape_are_refused(tmp_path):
         ({"auto_map": {"AutoModel": "code.Net"}}, "auto_map, which names Python code"),
         ({"quantization_config": {"bits": 4}}, "quantised weights"),
         ({"model_type": "of-our-own"}, "model_type 'of-our-own', not one of those served"),
-        ({"model_type": "detr", "is_encoder_decoder": False}, "model_type 'detr', not one of those served: albert, bert"),
+        (
+            {"model_type": "detr", "is_encoder_decoder": False},
+            "model_type 'detr', not one of those served: albert, bert",
+        ),
         ({"backbone": "someone/anything"}, "has backbone, by which a part of the model would be fetched"),
         ({"parts": [{"backbone_config": {}}]}, "has backbone_config"),
         ({"part": {"use_timm_backbone": True}}, "has use_timm_backbone"),

@@ -32,6 +32,27 @@ def test_trees_answer_as_scikit_learn_does_also_where_probabilities_were_put_int
     assert not found.requires_grad
 
 
+def test_many_rows_are_run_in_numbers_that_a_trial_takes(tmp_path):
+    def counted(graph):
+        """Its output is the number of rows of its run."""
+        del graph.graph.node[:]
+        graph.graph.node.extend(
+            [
+                helper.make_node("Shape", ["X"], ["shape"]),
+                helper.make_node("Gather", ["shape", "first"], ["rows"]),
+                helper.make_node("Cast", ["rows"], ["n"], to=TensorProto.FLOAT),
+                helper.make_node("MatMul", ["X", "nothing"], ["zeros"]),
+                helper.make_node("Add", ["zeros", "n"], ["probabilities"]),
+            ]
+        )
+        graph.graph.initializer.append(numpy_helper.from_array(np.array(0), "first"))
+        graph.graph.initializer.append(numpy_helper.from_array(np.zeros((3, 2), np.float32), "nothing"))
+
+    module = load_module(open_bundle(tree_bundle(tmp_path, graph=changed(counted))))
+    found = module(torch.zeros(64 + 64 + 37, 3))[:, 0].int().tolist()
+    assert found == [64] * 128 + [32] * 32 + [4] * 4 + [1]
+
+
 def test_a_tensor_inside_the_graph_may_be_the_output(tmp_path):
     def inside(graph):
         (last,) = (node for node in graph.graph.node if "probabilities" in node.output)

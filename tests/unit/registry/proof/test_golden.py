@@ -3,10 +3,11 @@ from dataclasses import replace
 import numpy as np
 import orjson
 import pytest
-from attributor.errors import InvalidInput
+from attributor.errors import BundleError, InvalidInput
 from attributor.jobs.model import OutputScale
 from attributor.registry.catalog import open_bundle
 from attributor.registry.loader import load_module
+from attributor.registry.proof import golden as examples
 from attributor.registry.proof.golden import GOLDEN, check_golden, write_golden
 from attributor.registry.seal import seal
 from attributor.runtimes.torch_runtime import TorchModel, configure_threads
@@ -169,3 +170,15 @@ def test_a_model_without_gradients_has_no_golden_example(tmp_path):
     info = replace(bundle.info, gradients=False)
     found = check_golden(TorchModel(load_module(bundle), info), info, (folder / GOLDEN).read_bytes(), {})
     assert "this model has no gradients; leave the file out" in (found or "")
+
+
+def test_an_example_that_is_too_large_is_never_read(tmp_path, monkeypatch):
+    folder = write_bundle(tmp_path, "linear")
+    write_golden(folder, ITEM)
+    bundle = open_bundle(folder)
+    assert examples.read_golden(bundle) == (folder / GOLDEN).read_bytes()
+    monkeypatch.setattr(examples, "MAX_GOLDEN_BYTES", 100)
+    monkeypatch.setattr(examples, "read_verified", None)
+    with pytest.raises(BundleError, match=r"golden\.json has \d+ bytes; at most 100 are read") as caught:
+        examples.read_golden(bundle)
+    assert caught.value.field == "files.golden.json"

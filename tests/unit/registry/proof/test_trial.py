@@ -10,17 +10,17 @@ from attributor.registry.proof.trial import TrialLimits, try_out
 from bundles import tabular, write_file_model
 from format_bundles import graph_bundle
 from hostile_files import FEATURES, HOSTILE, LABELS, WEIGHT, linear, model
-from onnx import helper
+from onnx import TensorProto, helper
 
 LIMITS = TrialLimits(timeout_s=60.0)
 
 
-def bundle_of(root: Path, graph: bytes) -> Bundle:
+def bundle_of(root: Path, graph: bytes, *, gradients: bool = True) -> Bundle:
     """Three named numbers in, two logits out."""
     folder = write_file_model(
         root,
         "tried",
-        made_of={"framework": "onnx", "file": "model.onnx"},
+        made_of={"framework": "onnx", "file": "model.onnx", "gradients": gradients},
         files={"model.onnx": graph},
         inputs=[{**tabular(["a", "b", "c"][:FEATURES]), "tensor": "x"}],
         output={"name": "logits", "labels": ["no", "yes"][:LABELS]},
@@ -84,6 +84,24 @@ def test_a_refusal_is_no_longer_than_some_pages(tmp_path: Path) -> None:
     assert len(trial.problem) <= 4003
 
 
+def test_a_graph_without_gradients_is_run_with_every_number_of_rows_that_it_will_meet(tmp_path: Path) -> None:
+    """This one asks for 2^40 elements as soon as it sees ten rows."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Gather", ["shape", "first"], ["rows"]),
+        helper.make_node("Less", ["rows", "ten"], ["few"]),
+        helper.make_node("Where", ["few", "one", "huge"], ["size"]),
+        helper.make_node("ConstantOfShape", ["size"], ["zeros"]),
+        helper.make_node("ReduceSum", ["zeros"], ["zero"], keepdims=0),
+        helper.make_node("MatMul", ["x", "w"], ["z"]),
+        helper.make_node("Add", ["z", "zero"], ["y"]),
+    ]
+    numbers = {"first": np.array([0]), "ten": np.array([10]), "one": np.array([1]), "huge": np.array([2**40])}
+    trial = try_out(bundle_of(tmp_path, model(nodes, {"w": WEIGHT, **numbers}), gradients=False), LIMITS)
+    assert trial.problem is not None
+    assert "zeros" in trial.problem or "memory" in trial.problem or "alloc" in trial.problem
+
+
 def child(words: str) -> tuple[str, ...]:
     """Stands in for the process of a trial."""
     return (sys.executable, "-c", words)
@@ -102,7 +120,7 @@ def test_a_process_that_talks_without_end_fills_no_disk_and_still_answers(tmp_pa
         "said = 0\n"
         "try:\n"
         "    while True: said += os.write(2, b'x' * 65536)\n"
-        "except OSError: print('{\"checks\": {}, \"problem\": \"said %d\"}' % said)"
+        'except OSError: print(\'{"checks": {}, "problem": "said %d"}\' % said)'
     )
     trial = try_out(bundle_of(tmp_path, linear()), LIMITS, child(talk))
     assert trial.problem == f"said {2**20}"
@@ -111,3 +129,38 @@ def test_a_process_that_talks_without_end_fills_no_disk_and_still_answers(tmp_pa
 def test_a_trial_runs_where_there_is_no_file(tmp_path: Path) -> None:
     look = "import json, os; print(json.dumps({'checks': {}, 'problem': str(os.listdir('.'))}))"
     assert try_out(bundle_of(tmp_path, linear()), LIMITS, child(look)).problem == "[]"
+
+
+def test_a_tokenizer_that_is_none_ends_the_trial(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Cast", ["ids"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("Concat", ["x", "numbers"], ["logits"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 1]),
+            helper.make_tensor_value_info("ids", TensorProto.INT64, ["rows", 2]),
+        ],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["rows", 3])],
+    )
+    ids = {"name": "ids", "kind": "tokens", "shape": [2], "vocabulary": 9, "attributed": False}
+    folder = write_file_model(
+        tmp_path,
+        "reader",
+        made_of={"framework": "onnx", "file": "model.onnx", "gradients": gradients},
+        files={
+            "model.onnx": helper.make_model(
+                graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10
+            ).SerializeToString(),
+            "tokenizer.json": b"{}",
+        },
+        inputs=[tabular(["a"], "x"), {**ids, "source": "text", "part": "ids"}],
+        output={"name": "logits", "labels": ["a", "b", "c"]},
+        baselines={"zero": {"x": 0.0, "ids": 0}},
+        sources={"text": {"kind": "text", "tokenizer": "tokenizer.json"}},
+    )
+    trial = try_out(open_bundle(folder), LIMITS)
+    assert trial.problem is not None
+    assert "tokenizer's file is not one of the library" in trial.problem

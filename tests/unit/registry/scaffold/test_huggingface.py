@@ -9,8 +9,8 @@ from attributor.errors import BundleError
 from attributor.jobs.model import OutputKind, Part
 from attributor.registry.registry import check_bundles
 from attributor.registry.scaffold.drafts import Wishes
-from drafted import placed
 from attributor.registry.scaffold.huggingface import draft_huggingface
+from drafted import placed
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace

@@ -10,8 +10,8 @@ from attributor.errors import BundleError
 from attributor.jobs.model import Framework, InputKind, OutputKind
 from attributor.registry.registry import check_bundles
 from attributor.registry.scaffold.drafts import Wishes
-from drafted import placed
 from attributor.registry.scaffold.onnx import draft_onnx
+from drafted import placed
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
@@ -53,7 +53,7 @@ def picture(tmp_path):
     )
 
 
-def of_scikit_learn(path, model, classes=3, **options):
+def of_scikit_learn(path, model, classes=3, dtype=np.float32, **options):
     from skl2onnx import to_onnx
 
     random = np.random.default_rng(0)
@@ -61,7 +61,7 @@ def of_scikit_learn(path, model, classes=3, **options):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.fit(rows, np.digitize(rows[:, 0], [-0.5, 0.5]) if classes else rows[:, 0] * 2)
-        graph = to_onnx(model, rows[:1], options={id(model): options} if options else None)
+        graph = to_onnx(model, rows[:1].astype(dtype), options={id(model): options} if options else None)
     path.write_bytes(graph.SerializeToString())
     return path
 
@@ -87,6 +87,7 @@ def test_a_picture_net_gives_its_logits_not_their_softmax(tmp_path, picture):
     assert bundle.info.output.kind is OutputKind.CLASSES
     assert "Gemm" in bundle.manifest.output_tensor
     assert "normalise" in draft.remarks[0]
+    assert draft.baselines["black"][1] == {"input_1": "black"}
     (report,) = check_bundles(tmp_path / "models")
     assert report.reason is None
 
@@ -129,15 +130,53 @@ def test_a_regression_of_trees_gives_one_value(tmp_path):
 
 
 @pytest.mark.parametrize("options", [{}, {"zipmap": False}])
-def test_a_scikit_learn_net_is_drafted_with_and_without_its_map_of_classes(tmp_path, options):
+def test_a_scikit_learn_net_gives_its_logits_with_and_without_its_map_of_classes(tmp_path, options):
     from sklearn.neural_network import MLPClassifier
 
     net = MLPClassifier((8,), random_state=0, max_iter=5)
     _, bundle = bundle_of(of_scikit_learn(tmp_path / "mlp.onnx", net, **options), tmp_path)
-    assert bundle.info.gradients
-    assert len(bundle.info.output.labels) == 3
+    assert (bundle.info.output.kind, bundle.info.output.labels) == (OutputKind.CLASSES, ("0", "1", "2"))
+    assert "add_result" in bundle.manifest.output_tensor
     (report,) = check_bundles(tmp_path / "models")
     assert report.reason is None
+    assert report.checks["output_scale"] == "passed"
+
+
+def test_a_map_of_float64_is_refused_with_the_way_to_convert(tmp_path):
+    from sklearn.linear_model import LogisticRegression
+
+    path = of_scikit_learn(tmp_path / "l.onnx", LogisticRegression(), dtype=np.float64)
+    with pytest.raises(BundleError, match=r"astype\('float32'\), options=\{'zipmap': False\}"):
+        draft_onnx(path, NONE)
+    without = of_scikit_learn(tmp_path / "l.onnx", LogisticRegression(), dtype=np.float64, zipmap=False)
+    assert draft_onnx(without, NONE).output["labels"] == ["0", "1", "2"]
+
+
+def test_an_export_of_a_data_frame_is_remarked_on_once(tmp_path):
+    names = [f"column {i}" for i in range(13)]
+    nodes = [helper.make_node("Concat", names, ["y"], axis=1)]
+    inputs = [tensor(name, ["n", 1]) for name in names]
+    draft = draft_onnx(graph_file(tmp_path / "g.onnx", inputs, [tensor("y", ["n", 13])], nodes), NONE)
+    baseline, array = draft.remarks
+    assert "the default baseline is zero" in baseline
+    assert "13 inputs hold one number each" in array
+
+
+def test_the_columns_of_a_table_can_be_named(tmp_path):
+    path = graph_file(tmp_path / "g.onnx", [tensor("x", ["n", 2])], [tensor("y", ["n", 2])])
+    assert any("--columns-from-csv names them" in remark for remark in draft_onnx(path, NONE).remarks)
+    named = draft_onnx(path, Wishes(columns=("a", "b")))
+    assert not any("--columns" in remark for remark in named.remarks)
+
+
+def test_a_softmax_in_a_circle_of_identities_is_no_softmax(tmp_path):
+    nodes = [
+        helper.make_node("Identity", ["a"], ["b"]),
+        helper.make_node("Identity", ["b"], ["a"]),
+        helper.make_node("Identity", ["a"], ["y"]),
+    ]
+    path = graph_file(tmp_path / "g.onnx", [tensor("x", ["n", 2])], [tensor("y", ["n", 2])], nodes)
+    assert "tensor" not in draft_onnx(path, NONE).output
 
 
 def graph_file(path, inputs, outputs, nodes=None, initializers=(), **more):
@@ -214,9 +253,13 @@ def test_weights_elsewhere_are_refused(tmp_path, location):
 
 
 def test_what_is_no_graph_is_refused(tmp_path):
-    (tmp_path / "x.onnx").write_bytes(b"\x80\x04not a graph")
+    path = tmp_path / "x.onnx"
+    path.write_bytes(b"\x08\x0a\xff\xffnot a graph")
     with pytest.raises(BundleError, match=r"cannot be read as ONNX|holds no graph"):
-        draft_onnx(tmp_path / "x.onnx", Wishes())
+        draft_onnx(path, Wishes())
+    path.write_bytes(b"\x80\x04not a graph")
+    with pytest.raises(BundleError, match=r"x\.onnx is not an ONNX file: it is a pickle"):
+        draft_onnx(path, Wishes())
 
 
 def test_a_graph_that_is_not_wired_or_beyond_all_measure_is_refused(tmp_path):
