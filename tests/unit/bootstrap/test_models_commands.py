@@ -98,7 +98,7 @@ def test_a_bundle_whose_manifest_can_be_mended_stays_as_a_draft(models, tmp_path
         done = models(*command.split()[2:])
         assert done.returncode == 0, done.stderr
     assert models("list").stdout.split()[:2] == ["my-net@1", "*"]
-    assert [path.name for path in (tmp_path / "models" / "_drafts").iterdir()] == []
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["my-net"]
 
 
 def test_a_model_that_no_manifest_can_mend_leaves_nothing(models, tmp_path):

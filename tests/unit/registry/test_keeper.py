@@ -2,73 +2,22 @@
 
 import shutil
 import sys
-import threading
 import weakref
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from attributor.errors import ModelNotReady
 from attributor.jobs.explanation import Explanation, Method
-from attributor.jobs.job import JobKind, JobSpec
-from attributor.jobs.model import ModelInfo, Readiness
+from attributor.jobs.job import JobKind
+from attributor.jobs.model import Readiness
 from attributor.registry.catalog import FolderCatalog
-from attributor.registry.keeper import Keeper
-from attributor.registry.registry import Registry
 from attributor.runtimes.torch_runtime import configure_threads
 from bundles import LINEAR, write_bundle
+from unit.registry.keeping import HEAVY, Worker, job
 
 configure_threads()
 
-#: Eight thousand bytes and some.
-HEAVY = LINEAR.replace("super().__init__()", "super().__init__(); self.register_buffer('ballast', torch.zeros(2000))")
 BATCH_STATISTICS = LINEAR.replace("functional.linear(x,", "functional.linear(x - x.mean(0),")
-
-
-class Worker:
-    """A keeper, and the steps of a worker without jobs of its own."""
-
-    def __init__(self, folder, memory_bytes=None):
-        self.catalog = FolderCatalog(folder)
-        self.registry = Registry(memory_bytes=memory_bytes)
-        self.keeper = Keeper(self.catalog, self.registry, comparators=False)
-        self.reports = {}
-        self.history = []
-
-    def tell(self, news):
-        for ref, report in news.items():
-            self.history.append((ref, report and str(report.readiness)))
-            self.reports[ref] = report
-
-    def step(self, *wanted: JobSpec) -> str | None:
-        due = self.keeper.due(wanted)
-        if due is not None:
-            self.tell({due: starting} if (starting := self.keeper.starting(due)) else {})
-            self.tell(self.keeper.attend(due))
-        return due
-
-    def settle(self, *wanted: JobSpec) -> list[str]:
-        return list(iter(lambda: self.step(*wanted), None))
-
-    def rescan(self):
-        self.tell(self.keeper.rescan())
-
-    def loaded(self) -> set[str]:
-        return {ref for ref, report in self.reports.items() if report is not None and report.loaded}
-
-    def job(self, ref: str, **changes) -> JobSpec:
-        return job(self.catalog.get(ref), **changes)
-
-
-def in_a_thread(work, *args) -> None:
-    thread = threading.Thread(target=work, args=args)
-    thread.start()
-    thread.join()
-
-
-def job(info: ModelInfo, **changes) -> JobSpec:
-    given = ({"features": np.zeros(2, np.float32)},)
-    return replace(JobSpec(JobKind.PREDICTION, info.name, info.version, info.digest, info.inputs, given, ""), **changes)
 
 
 @pytest.fixture
@@ -180,104 +129,6 @@ def test_a_file_that_changed_while_its_model_was_unloaded_fails_the_model(folder
     with pytest.raises(ModelNotReady, match=r"could not be loaded again: model.py has 16 bytes"):
         worker.keeper.hold("j", wanted)
     assert worker.settle(wanted) == []
-
-
-def test_code_that_ends_the_process_fails_its_model_only(folder):
-    write_bundle(folder, "quince", code="raise SystemExit(3)")
-    worker = Worker(folder)
-    worker.settle()
-    assert "tried to end the process (SystemExit: 3)" in worker.reports["quince@1"].reason
-    assert worker.reports["pear@1"].readiness is Readiness.READY
-
-
-@pytest.mark.parametrize(
-    "raised", ["KeyboardInterrupt", "GeneratorExit", "StopIteration", "type('Panic', (BaseException,), {})"]
-)
-def test_code_that_raises_what_is_no_exception_fails_its_model_only(folder, raised):
-    write_bundle(folder, "quince", code=f"raise {raised}('over')")
-    worker = Worker(folder)
-    in_a_thread(worker.settle)  # as a worker does: of its main thread, KeyboardInterrupt is the operator's word
-    assert worker.reports["quince@1"].readiness is Readiness.FAILED
-    assert "over" in worker.reports["quince@1"].reason
-    assert worker.reports["pear@1"].readiness is Readiness.READY
-
-
-def test_code_that_raises_what_is_no_exception_when_it_is_loaded_again_fails_its_model(folder, tmp_path_factory):
-    spoilt = tmp_path_factory.mktemp("spoilt") / "spoilt"
-    code = f"from pathlib import Path\nif Path({str(spoilt)!r}).exists():\n    raise KeyboardInterrupt('over')\n"
-    write_bundle(folder, "quince", code=code + HEAVY)
-    worker = Worker(folder, memory_bytes=10_000)
-    worker.settle()
-    wanted = worker.job("quince")
-    spoilt.touch()
-    in_a_thread(worker.settle, wanted)
-    with pytest.raises(ModelNotReady, match=r"could not be loaded again: .*over"):
-        worker.keeper.hold("j", wanted)
-
-
-def test_a_person_may_end_a_check_of_models(folder):
-    write_bundle(folder, "aardvark", code="raise KeyboardInterrupt")
-    with pytest.raises(KeyboardInterrupt):
-        Worker(folder).settle()
-
-
-def test_a_look_that_fails_is_logged_and_changes_nothing(folder, monkeypatch, caplog):
-    worker = Worker(folder)
-    worker.settle()
-
-    def raises() -> None:
-        raise RuntimeError("of a file that nobody thought of")
-
-    monkeypatch.setattr(worker.catalog, "refresh", raises)
-    worker.rescan()
-    assert "nobody thought of" in caplog.text
-    assert worker.keeper.hold("j", worker.job("pear"))
-
-
-def test_a_job_that_is_admitted_between_the_decision_and_the_load_keeps_its_model_and_the_budget_holds(folder):
-    worker = Worker(folder, memory_bytes=10_000)
-    worker.settle()
-    apple, pear = worker.job("apple"), worker.job("pear")
-    worker.settle(apple)
-    assert not worker.keeper.hold("waits", pear)
-    assert worker.keeper.due([pear]) == "pear@1", "apple is not in use, and will make room"
-    assert worker.keeper.hold("came between", apple)
-    worker.tell(worker.keeper.attend("pear@1"))
-    assert worker.loaded() == {"apple@1"}
-    assert not worker.registry.in_memory("pear@1")
-    worker.registry.get("apple@1", apple.digest)
-    assert not worker.keeper.hold("waits", pear)
-    assert worker.step(pear) is None
-    worker.keeper.release("came between")
-    assert worker.step(pear) == "pear@1"
-    assert worker.keeper.hold("waits", pear)
-    assert worker.loaded() == {"pear@1"}
-
-
-def test_a_job_that_is_admitted_while_another_model_is_proven_keeps_its_own(folder):
-    worker = Worker(folder, memory_bytes=10_000)
-    apple, pear = worker.job("apple"), worker.job("pear")
-    worker.settle(apple)
-    write_bundle(folder, "quince", code=HEAVY)
-    worker.rescan()
-    quince = worker.job("quince")
-    assert worker.keeper.due([quince]) == "quince@1"
-    assert worker.keeper.hold("came between", apple)
-    worker.tell(worker.keeper.attend("quince@1"))
-    assert worker.loaded() == {"apple@1"}
-    assert worker.reports["quince@1"].readiness is Readiness.READY
-    worker.keeper.release("came between")
-    assert worker.settle(quince) == ["quince@1"]
-    assert worker.settle(pear) == ["pear@1"]
-
-
-def test_what_only_has_to_be_loaded_again_goes_before_what_is_to_be_proven(folder):
-    worker = Worker(folder, memory_bytes=10_000)
-    worker.settle()
-    write_bundle(folder, "quince", code=HEAVY)
-    worker.rescan()
-    assert worker.step(worker.job("quince"), worker.job("plum")) == "plum@1"
-    assert worker.step(worker.job("quince"), worker.job("plum")) == "quince@1"
 
 
 def test_a_new_version_is_proven_and_the_old_one_stays(folder):

@@ -187,7 +187,7 @@ def test_what_a_framework_needs_and_is_not_installed_is_named_with_its_extra(tmp
     monkeypatch.delitem(sys.modules, "attributor.registry.formats.onnx_session", raising=False)
     monkeypatch.delattr("attributor.registry.formats.onnx_session", raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(BundleError, match=r"needs onnxruntime, which is not installed.*extra worker") as caught:
+    with pytest.raises(BundleError, match=r"needs onnxruntime, which is not installed: pip.*\[worker\]") as caught:
         load_module(bundle)
     assert caught.value.field == "framework"
 

@@ -34,7 +34,10 @@ def draft_huggingface(folder: Path, wishes: Wishes, task: str | None = None) -> 
     has_tokenizer = TOKENIZER in facts.files
     baselines, values = {}, {SEGMENTS: 0} if _has_segments(facts) else {}
     if facts.pad_id is not None:
-        baselines["padding"] = ("The padding token everywhere.", {IDS: facts.pad_id, **values})
+        baselines["padding"] = (
+            "The padding token everywhere, in place of special tokens too.",
+            {IDS: facts.pad_id, **values},
+        )
     baselines["nothing"] = ("No token anywhere: in place of each, an embedding of zero.", {IDS: NO_TOKEN, **values})
     return Draft(
         head=_head(facts),

@@ -92,8 +92,9 @@ def remove_if_draft(folder: Path, root: Path) -> bool:
     if folder.resolve().parent.parent != drafts_in(root).resolve():
         return False
     shutil.rmtree(folder)
-    if not any(folder.parent.iterdir()):
-        folder.parent.rmdir()
+    for parent in (folder.parent, drafts_in(root)):
+        if not any(parent.iterdir()):
+            parent.rmdir()
     return True
 
 

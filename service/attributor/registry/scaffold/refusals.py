@@ -34,4 +34,6 @@ def what_instead(info: ModelInfo, report: ModelReport) -> str:
     if not info.gradients or tokens or not runs:
         return f"{_EXPORT}."
     methods = ", ".join(sorted(WITHOUT_GRADIENTS))
-    return f"{_EXPORT}; or add --no-gradients: onnxruntime runs it then, and methods that perturb it ({methods}) explain it."
+    return (
+        f"{_EXPORT}; or add --no-gradients: onnxruntime runs it then, for methods that perturb its input ({methods})."
+    )

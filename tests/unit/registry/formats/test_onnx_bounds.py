@@ -163,7 +163,7 @@ def test_models_of_scikit_learn_are_taken():
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import PolynomialFeatures, StandardScaler
-    from sklearn.svm import SVC
+    from sklearn.svm import SVR
 
     random = np.random.default_rng(5)
     rows = random.normal(size=(40, 3)).astype(np.float32)
@@ -173,7 +173,7 @@ def test_models_of_scikit_learn_are_taken():
         RandomForestRegressor(n_estimators=3),
         GaussianProcessRegressor(),
         KNeighborsClassifier(3),
-        SVC(),
+        SVR(),
         make_pipeline(StandardScaler(), PolynomialFeatures(2), LogisticRegression()),
     ):
         kind.fit(rows, classes)

@@ -145,11 +145,11 @@ def test_a_tokenizer_that_is_none_ends_the_trial(tmp_path: Path) -> None:
         ],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["rows", 3])],
     )
-    ids = {"name": "ids", "kind": "tokens", "shape": [2], "vocabulary": 9, "attributed": False}
+    ids = {"name": "ids", "kind": "tokens", "shape": [2], "vocabulary": 9, "attributed": False, "pad_id": 0}
     folder = write_file_model(
         tmp_path,
         "reader",
-        made_of={"framework": "onnx", "file": "model.onnx", "gradients": gradients},
+        made_of={"framework": "onnx", "file": "model.onnx"},
         files={
             "model.onnx": helper.make_model(
                 graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10
