@@ -45,11 +45,12 @@ Every field is described in the OpenAPI document (`ResultDocument`). Those that 
 | `score`, `baseline_score` | F(x) and F(x'), on the `scale` of the target; of several baselines the mean |
 | `attributions` | a number per feature, pixel and channel, or token, by input; or of a layer's output, under its name |
 | `explained` | the same in the terms of what was given, with the same sum: words and tokens of a text with \
-their characters, columns of a table (a one-hot column is one), atoms and bonds of a molecule. Of a picture it holds no \
-numbers, but which part of it the model saw (`box`, in pixels of the picture that was given); a plain tensor is left out, \
-and with `layer` it is null |
-| `explained.NAME.special` | of a text, the sum over tokens that belong to no word: a padding or mask baseline replaces \
-special tokens ([CLS], [SEP]) too, and this is their share. A baseline that is a text of as many tokens keeps them |
+their characters, columns of a table (a one-hot column is one), atoms and bonds of a molecule. Of a picture it holds \
+no numbers, but which part of it the model saw (`box`, in pixels of the picture as given); a plain tensor is left \
+out, and with `layer` it is null |
+| `explained.NAME.special` | of a text, the sum over tokens that belong to no word: a padding or mask baseline \
+replaces special tokens ([CLS], [SEP]) too, and this is their share. A baseline that is a text of as many tokens \
+keeps them |
 | `attribution_sum` | all of them added up |
 | `completeness_error` | how far `attribution_sum` misses `score - baseline_score` |
 | `attribution_error` | how far single numbers may be off, relative: what a coarser rule on the same nodes changes |

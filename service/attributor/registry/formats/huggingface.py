@@ -3,6 +3,10 @@
 Knows transformers and bundles, no requests. Nothing here reaches a hub, unpickles, or runs code of the folder.
 """
 
+import attributor.registry.formats.offline  # noqa: F401 - before transformers is imported
+
+# isort: split
+
 import inspect
 from collections.abc import Sequence
 from typing import Any

@@ -3,6 +3,10 @@
 Knows transformers' configurations and which class stands for which task. Loads no weights.
 """
 
+import attributor.registry.formats.offline  # noqa: F401 - before transformers is imported
+
+# isort: split
+
 import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any

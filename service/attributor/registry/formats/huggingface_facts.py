@@ -3,6 +3,10 @@
 For writing the manifest, before there is a bundle. Knows transformers and JSON files; loads no weights, runs no code.
 """
 
+import attributor.registry.formats.offline  # noqa: F401 - before transformers is imported
+
+# isort: split
+
 import inspect
 from dataclasses import dataclass
 from pathlib import Path

@@ -88,7 +88,7 @@ def test_nothing_reaches_for_the_network(tmp_path, monkeypatch):
 
 def test_the_hub_is_switched_off_in_this_process_before_transformers_is_there():
     words = (
-        "import os; import attributor.registry.formats; import huggingface_hub.constants; "
+        "import os; import attributor.registry.formats.huggingface; import huggingface_hub.constants; "
         "print(huggingface_hub.constants.HF_HUB_OFFLINE, os.environ['TRANSFORMERS_OFFLINE'])"
     )
     environment = {**os.environ, "HF_HUB_OFFLINE": "0"}
