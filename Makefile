@@ -25,7 +25,7 @@ check: $(VENV)/.dev
 	@echo "== bundles"
 	@$(BIN)/attributor models check
 	@echo "== tests without the whole service"
-	@$(BIN)/python -m pytest -q -m "not e2e"
+	@$(BIN)/python -m pytest -q -m "not e2e" -n auto --maxprocesses 4 --dist loadfile
 
 format: $(VENV)/.dev
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 X = floats(1.0, -2.0, 0.5)
 PERTURBING = (Method.OCCLUSION, Method.KERNEL_SHAP, Method.LIME)
-PROPAGATING = tuple(COMPARATORS - set(PERTURBING))
+PROPAGATING = tuple(sorted(COMPARATORS - set(PERTURBING)))
 
 
 @pytest.fixture(autouse=True)
