@@ -18,7 +18,7 @@ from attributor.onnx_importer.offenders import Refused
 from attributor.registry.catalog import Bundle
 from attributor.registry.files import read_verified
 from attributor.registry.foreign import describe
-from attributor.registry.formats.example_rows import example_rows
+from attributor.registry.proof.probe_rows import most_positions, probe_rows
 
 #: How files with a graph's large tensors end: `model.onnx.data` of torch, `model.onnx_data` of others.
 _EXTERNAL = "data"
@@ -52,7 +52,8 @@ def load(bundle: Bundle) -> nn.Module:
     external = external_data(bundle)
     try:
         module = import_model(graph.data, inputs=graph.inputs, output=graph.output, external=external)
-        module.settle(example_rows(bundle.info, _ROWS))
+        rows = probe_rows(bundle.info, {}, _ROWS, most_positions(bundle.info))
+        module.settle(list(rows.values()))
     except Refused as error:
         raise BundleError(str(error), field="file") from None
     except MemoryError:

@@ -14,7 +14,7 @@ from attributor.errors import BundleError
 from attributor.registry.catalog import Bundle
 from attributor.registry.files import read_verified
 from attributor.registry.foreign import describe
-from attributor.registry.formats.example_rows import example_rows
+from attributor.registry.proof.probe_rows import most_positions, probe_rows
 
 #: What a program that was exported for one batch size says when it meets another.
 _FIXED_BATCH = (
@@ -78,7 +78,8 @@ def _require_any_batch(module: nn.Module, bundle: Bundle) -> None:
     for n_rows in _BATCHES:
         try:
             with torch.no_grad():
-                module(*example_rows(bundle.info, n_rows))
+                rows = probe_rows(bundle.info, {}, n_rows, most_positions(bundle.info))
+                module(*rows.values())
         except Exception as error:  # what the program raises is not ours to list
             raise BundleError(
                 f"{bundle.manifest.file} raised for a batch of {n_rows}: {describe(error)}. {_FIXED_BATCH}",

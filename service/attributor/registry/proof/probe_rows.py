@@ -10,7 +10,7 @@ from torch import Tensor
 from attributor.jobs.domain import declared_bounds
 from attributor.jobs.model import Feature, InputSpec, ModelInfo, Part, Tensors
 
-#: Rows of a batch: those of the issue that asked for the proof, more than the two of a pair, and not a power of two.
+#: Rows of a batch. Ours: more than a pair, and not a power of two.
 ROWS = 5
 
 #: Positions of examples whose length varies. Ours: no number of rows here, so that no axis passes for another.
