@@ -175,10 +175,13 @@ def test_a_model_larger_than_the_whole_memory_fails_with_that_reason(models, lau
 
 def test_a_worker_that_is_stopped_in_the_middle_of_a_load_ends_as_it_should(models, launch):
     service = launch(models=models)
-    endless = LINEAR.replace("def build():", "def build():\n    import time; time.sleep(600)")
-    write_bundle(models, "apple", code=endless)
+    # The API calls a model loading before a worker has seen it, so the code itself says when it is.
+    begun = models.parent / "begun"
+    wait = f"def build():\n    import pathlib, time; pathlib.Path({str(begun)!r}).touch(); time.sleep(600)"
+    write_bundle(models, "apple", code=LINEAR.replace("def build():", wait))
     with httpx.Client(base_url=service.url, timeout=20) as client:
-        eventually(lambda: state(client, "apple") == "loading", 10)
+        eventually(begun.exists, 10)
+        assert state(client, "apple") == "loading"
         began = time.monotonic()
         assert service.stop() == 0
         assert time.monotonic() - began < 2
