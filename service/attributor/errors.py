@@ -30,6 +30,8 @@ AttributorError
     NonFiniteScore            non_finite_score        the model returned NaN or infinity
     NonFiniteGradient         non_finite_gradient     a gradient inside the path is NaN or infinite
     NoOtherClass              no_other_class          no input of another class to find a boundary from
+    DeadlineExceeded          deadline_exceeded       the job's own deadline passed
+    OutOfMemory               out_of_memory           not one point of it fits the device
     WorkerLost                worker_lost             its workers died, as often as the service retries
     InternalError             internal_error          a defect of the service
   BundleError                 bundle_error            a bundle on disk is wrong (CLI and load reports)
@@ -215,6 +217,18 @@ class NoOtherClass(JobError):
     """No input of another class was found in the reference set, so there is no boundary to start from."""
 
     code = "no_other_class"
+
+
+class DeadlineExceeded(JobError):
+    """The job's own deadline passed before its answer was there."""
+
+    code = "deadline_exceeded"
+
+
+class OutOfMemory(JobError):
+    """Not even one point of the job fits the device's memory beside the model."""
+
+    code = "out_of_memory"
 
 
 class WorkerLost(JobError):

@@ -16,7 +16,7 @@ from attributor.jobs.explanation import Layer, Target
 from attributor.jobs.given import GivenMolecule, GivenText
 from attributor.jobs.job import ClaimedJob, Failure, JobRecord, JobSpec, Lease, Progress
 from attributor.jobs.model import ModelInfo, ModelReport, Part, Tensors
-from attributor.jobs.result import AttributionResult, JobResult
+from attributor.jobs.result import AttributionResult, JobResult, PartialResult
 from attributor.jobs.state import JobState
 
 
@@ -36,11 +36,26 @@ class JobPage:
     next_cursor: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a worker is told of its jobs. `stop`: ids that were cancelled or whose lease is lost. `watched`: ids whose
+    partial results somebody has asked for in the last seconds."""
+
+    stop: frozenset[str] = frozenset()
+    watched: frozenset[str] = frozenset()
+
+
 class JobQueue(Protocol):
     """The way of a job through the store. All methods raise StoreUnavailable when it does not answer."""
 
-    async def enqueue(self, spec: JobSpec, *, idempotency_key: str | None = None) -> Enqueued:
-        """Store and queue a job. Raises QueueFull, IdempotencyConflict."""
+    async def enqueue(
+        self, spec: JobSpec, *, idempotency_key: str | None = None, content_key: str | None = None
+    ) -> Enqueued:
+        """Store and queue a job. Raises QueueFull, IdempotencyConflict.
+
+        `content_key`: a digest of all that the answer depends on; jobs with equal ones share one computation, also
+        while it is under way. None: this one is computed by itself.
+        """
 
     async def cancel(self, job_id: str, *, tenant: str) -> JobState | None:
         """Cancel: a queued job is cancelled at once, a running one told to stop. Returns the state found then
@@ -53,8 +68,11 @@ class JobQueue(Protocol):
     async def wait_for_work(self, timeout_s: float) -> None:
         """Return when a job was probably queued, or after `timeout_s`."""
 
-    async def beat(self, progress: Mapping[Lease, Progress | None]) -> set[str]:
-        """Renew all held leases and write their progress; returns the ids to stop (cancelled, or lease lost)."""
+    async def beat(self, progress: Mapping[Lease, Progress | None]) -> Beat:
+        """Renew all held leases and write their progress."""
+
+    async def publish(self, lease: Lease, partial: PartialResult) -> None:
+        """Add results of inputs that are done, and replace the estimates of the others; nothing if the lease is lost."""
 
     async def finish(self, lease: Lease, outcome: JobResult | Failure | None) -> bool:
         """Record the result, the failure or (None) the cancellation. False: the lease was lost, nothing written."""
@@ -80,6 +98,10 @@ class JobStore(Protocol):
 
     async def result(self, job_id: str) -> JobResult | None:
         """What was answered, whole or not at all."""
+
+    async def partial(self, job_id: str) -> PartialResult | None:
+        """What a running job has published so far, and a word to its worker that somebody looks: estimates are made
+        only then, and are there about a second later. None: nothing yet."""
 
     async def page(
         self, *, tenant: str, limit: int, cursor: str | None, state: JobState | None, model: str | None

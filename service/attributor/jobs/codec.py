@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from attributor.jobs.job import Failure, JobSpec
 from attributor.jobs.model import ModelReport
-from attributor.jobs.result import AttributionResult, JobResult, PredictionResult
+from attributor.jobs.result import AttributionResult, JobResult, PartialResult, PredictionResult
 
 #: Of the layout and the types in it. Ours: raised by one whenever an old reader would misread a new message, or the
 #: other way round. 2: explanations with methods, several targets, baselines made by the worker. 3: what was given in
-#: place of tensors, inputs of variable length, pictures normalised by channel.
-VERSION = 3
+#: place of tensors, inputs of variable length, pictures normalised by channel. 4: deadlines, precision, parts of results.
+VERSION = 4
 
 #: Ours: three letters that no JSON, npy or compressed stream starts with.
 _MAGIC = b"ATB"
@@ -36,6 +36,7 @@ _HEAD = Struct("<3sBI")
 _KINDS: dict[str, type] = {
     "spec": JobSpec,
     "attribution": AttributionResult,
+    "partial": PartialResult,
     "prediction": PredictionResult,
     "report": ModelReport,
     "failure": Failure,
@@ -53,7 +54,7 @@ class OtherRelease(ValueError):
     """The message has another format version: a release before or after this one wrote it."""
 
 
-def encode(value: JobSpec | JobResult | ModelReport | Failure) -> bytes:
+def encode(value: JobSpec | JobResult | PartialResult | ModelReport | Failure) -> bytes:
     """The message of a value. Raises ValueError for a non-finite number outside a tensor (JSON has none)."""
     tensors: list[_Array] = []
     body = _dump(value, tensors)

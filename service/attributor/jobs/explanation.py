@@ -191,6 +191,14 @@ class Saturation:
     layers: tuple[str, ...] = ()
 
 
+class Precision(StrEnum):
+    """In what numbers a model's passes are computed. `BFLOAT16`: matrix products and convolutions in bfloat16, faster
+    and with an error that the answer states."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """All that is asked of one input.
@@ -213,6 +221,7 @@ class Explanation:
     seed: int = 0
     options: Mapping[str, float] = field(default_factory=dict)
     layer_names: Mapping[str, str] = field(default_factory=dict)
+    precision: Precision = Precision.FLOAT32
 
 
 def fixed_baseline(name: str, tensors: Tensors) -> BaselineSpec:

@@ -100,7 +100,8 @@ class JobSpec:
 
     `declared` says what the inputs are, so that an answer can be named and drawn without the model's bundle; `given`
     what a person gave in their place, per input, empty where that is nothing to speak of.
-    `fingerprint` is the sha256 of what the client sent, for idempotent retries.
+    `fingerprint` is the sha256 of what the client sent, for idempotent retries. `priority`: 0 goes before 1 and 2.
+    `deadline_s`: seconds after its creation at which the answer is worth nothing any more; the job then fails.
     """
 
     kind: JobKind
@@ -116,6 +117,7 @@ class JobSpec:
     tenant: str = "default"
     priority: int = 1
     given: tuple[Given, ...] = ()
+    deadline_s: float | None = None
 
     @property
     def ref(self) -> str:

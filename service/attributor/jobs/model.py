@@ -269,7 +269,10 @@ class ModelReport:
 
     `layer_types`: the class of each of `layers`. `comparators`: whether that worker can run the comparators' methods.
     `loaded`: whether it is in memory; one that is not is loaded when a job wants it. `memory_bytes`: of its parameters
-    and buffers. `seconds_per_evaluation`: of one forward and backward pass of one row on that worker.
+    and buffers. `seconds_per_evaluation`: of one forward and backward pass of one row on that worker, in passes of
+    `points_per_pass`, the number that was measured best; `seconds_per_forward`: of the forward pass alone;
+    `bytes_per_point`: what a row adds to a pass's peak. `transforms`: what was done to the module without changing its
+    answers.
     """
 
     ref: str
@@ -284,3 +287,7 @@ class ModelReport:
     loaded: bool = True
     memory_bytes: int = 0
     seconds_per_evaluation: float | None = None
+    seconds_per_forward: float | None = None
+    points_per_pass: int | None = None
+    bytes_per_point: int | None = None
+    transforms: tuple[str, ...] = ()

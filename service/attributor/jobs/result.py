@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attributor.jobs.explanation import Method, Quantity, Term
+from attributor.jobs.explanation import Method, Precision, Quantity, Term
 from attributor.jobs.model import OutputScale, Tensors
 
 
@@ -152,6 +152,8 @@ class PathResult:
     saturation: SaturationResult | None = None
     layer: LayerResult | None = None
     seed: int | None = None
+    precision: Precision = Precision.FLOAT32
+    precision_error: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,27 @@ class AttributionResult:
     """One PathResult per input and target: all targets of the first input, then of the second."""
 
     results: tuple[PathResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What is known of an input that is still being computed, for its first target.
+
+    `completeness_error`: relative, None while it is unknown. `attributions`: float32, None before the first round.
+    """
+
+    input: int
+    evaluations: int
+    completeness_error: float | None
+    attributions: Tensors | None
+
+
+@dataclass(frozen=True, slots=True)
+class PartialResult:
+    """What a running job has so far: the results of inputs that are done, and estimates of those under way."""
+
+    results: tuple[PathResult, ...]
+    estimates: tuple[Estimate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
