@@ -14,7 +14,8 @@ import numpy as np
 import shap
 import torch
 from attributor.core.adaptive import AdaptiveIntegrator
-from attributor.core.integrator import Curve, Integral, Tolerance
+from attributor.core.asks import Curve
+from attributor.core.integrator import Integral, Tolerance
 from captum.attr import IntegratedGradients
 from numpy.typing import NDArray
 from torch import nn

@@ -4,11 +4,12 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from attributor.core.integrator import Node
+from attributor.core.asks import Ask, Asks, Node
 from attributor.engine.route import Route
 from attributor.jobs.explanation import Target, Term
 from attributor.jobs.model import Tensors
-from attributor.ports import CurveSpec, Evaluation, Point, RouteSpec
+from attributor.ports import CurveSpec, Evaluations, Points, RouteSpec
+from doubles import joined
 
 Function = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
@@ -30,6 +31,9 @@ class FunctionModel:
         self.gradients = 0
         self.most_curves = 0
 
+    def pass_points(self, lane: int) -> int:
+        return self.max_points
+
     def lane(self, spec: RouteSpec) -> int:
         return 0
 
@@ -42,24 +46,30 @@ class FunctionModel:
         self.most_curves = max(self.most_curves, sum(map(len, self._curves.values())))
         return len(self._curves[route]) - 1
 
-    def evaluate(self, points: Sequence[Point]) -> list[Evaluation]:
-        assert len(points) <= self.max_points
-        return [self._one(point) for point in points]
+    def vector_bytes(self, route: str) -> int:
+        return sum(values.nbytes for values in self._routes[route].example.values())
 
-    def _one(self, point: Point) -> Evaluation:
-        (node,) = point.ask.nodes
-        assert (point.route, node.index) not in self._seen, "a node's number is used once"
-        self._seen.add((point.route, node.index))
-        inputs = self._at(point.route, node)
+    def evaluate(self, points: Sequence[Points]) -> list[Evaluations]:
+        assert sum(len(each.asks) for each in points) <= self.max_points
+        assert len({ask.gradient for each in points for ask in each.asks}) == 1
+        return [joined([self._one(each.route, ask) for ask in each.asks]) for each in points]
+
+    def _one(self, route: str, ask: Ask) -> Evaluations:
+        (node,) = ask.nodes
+        assert (route, node.index) not in self._seen, "a node's number is used once"
+        self._seen.add((route, node.index))
+        inputs = self._at(route, node)
         outputs = self._outputs({name: values.astype(np.float64) for name, values in inputs.items()})
-        self._resolve(point.route, inputs, outputs)
+        self._resolve(route, inputs, outputs)
         self.visited.append(inputs)
-        scores = tuple(
-            float(sum(outputs[term.index] * term.weight for term in target.terms))
-            for target in self._resolved[point.route]
-        )
-        slopes = self._keep(point, node, inputs) if point.ask.gradient else None
-        return Evaluation(scores, slopes, int(np.argmax(outputs)))
+        scores = [
+            float(sum(outputs[term.index] * term.weight for term in target.terms)) for target in self._resolved[route]
+        ]
+        slopes = np.full((1, len(scores)), np.nan)
+        if ask.gradient:
+            slopes[:] = 0.0
+            self._keep(route, node, inputs)
+        return Evaluations(np.array([scores]), slopes, np.array([np.argmax(outputs)]))
 
     def _resolve(self, route: str, inputs: Tensors, outputs: np.ndarray) -> None:
         spec = self._routes[route]
@@ -81,19 +91,18 @@ class FunctionModel:
             n: (curve.start[n] + node.alpha * (end - curve.start[n])).astype(end.dtype) for n, end in curve.end.items()
         }
 
-    def _keep(self, point: Point, node: Node, inputs: Tensors) -> tuple[tuple[float, ...], ...]:
-        curve = self._curves[point.route][node.curve]
+    def _keep(self, route: str, node: Node, inputs: Tensors) -> None:
+        curve = self._curves[route][node.curve]
         assert curve.plain, "only plain points are served here"
         assert self._gradient
         self.gradients += 1
-        self._vectors[point.route, node.index] = self._gradient(inputs)
-        return ((0.0,) * len(self._resolved[point.route]),)
+        self._vectors[route, node.index] = self._gradient(inputs)
 
     def targets(self, route: str) -> tuple[Target, ...]:
         return self._resolved[route]
 
-    def attributions(self, route: str, target: int, weights: Mapping[int, float]) -> Tensors:
-        assert target == 0
+    def attributions(self, route: str, target: int, weights: Mapping[int, float], *, coarse: bool = False) -> Tensors:
+        assert (target, coarse) == (0, False)
         ((index, weight),) = weights.items()
         return {name: weight * values for name, values in self._vectors[route, index].items()}
 
@@ -111,17 +120,19 @@ class FunctionModel:
 def drive(model: FunctionModel, steps: Generator) -> object:
     """Serve a procedure to its end, as the engine does, in passes that fit."""
     try:
-        points = next(steps)
+        wishes = next(steps)
         while True:
-            assert points
-            told = [
-                evaluation
-                for first in range(0, len(points), model.max_points)
-                for evaluation in model.evaluate(points[first : first + model.max_points])
-            ]
-            points = steps.send(told)
+            assert wishes
+            wishes = steps.send([_served(model, each) for each in wishes])
     except StopIteration as stop:
         return stop.value
+
+
+def _served(model: FunctionModel, points: Points) -> Evaluations:
+    assert points.asks
+    firsts = range(0, len(points.asks), model.max_points)
+    parts = [Points(points.route, Asks(points.asks[first : first + model.max_points])) for first in firsts]
+    return joined([model.evaluate([part])[0] for part in parts])
 
 
 def x(*values: float) -> Tensors:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
-from attributor.core.integrator import Ask, Node
+from attributor.core.asks import Ask, Asks, Node, one_node_each
 from attributor.jobs.explanation import Target, Term
 from attributor.jobs.model import InputKind, InputSpec, ModelInfo, OutputKind, OutputScale, OutputSpec, Tensors
-from attributor.ports import Blur, CurveSpec, Evaluation, Point, Registered, RouteSpec
+from attributor.ports import Blur, CurveSpec, Evaluations, Points, Registered, RouteSpec
 from attributor.runtimes.torch_runtime import TorchModel, configure_threads
 from torch import Tensor, nn
 
@@ -122,18 +122,28 @@ def open_straight(
         model.add_curve(name, CurveSpec(baseline, example, bends or {}, plain))
 
 
-def at(name: str, *alphas: float, gradient: bool = True, curve: int = 0, first: int = 0) -> list[Point]:
-    """Points of one node each, numbered from `first`."""
-    return [Point(name, Ask((Node(first + number, curve, alpha),), gradient)) for number, alpha in enumerate(alphas)]
+def at(name: str, *alphas: float, gradient: bool = True, curve: int = 0, first: int = 0) -> list[Points]:
+    """A portion of points of one node each, numbered from `first`."""
+    return [Points(name, one_node_each(curve, alphas, first, gradient=gradient))]
 
 
-def evaluated(
-    model: TorchModel, name: str, alphas: Sequence[float], curve: int = 0, first: int = 1
-) -> list[Evaluation]:
+def meeting(name: str, *nodes: Node, gradient: bool = True) -> list[Points]:
+    """A portion of one point, at which several curves meet."""
+    return [Points(name, Asks((Ask(nodes, gradient),)))]
+
+
+def evaluated(model: TorchModel, name: str, alphas: Sequence[float], curve: int = 0, first: int = 1) -> Evaluations:
     """The example (node 0, without a gradient), then nodes from `first`; the example's evaluation is left out."""
     if first == 1:
         model.evaluate(at(name, 1.0, gradient=False))
-    return model.evaluate(at(name, *alphas, curve=curve, first=first))
+    (found,) = model.evaluate(at(name, *alphas, curve=curve, first=first))
+    return found
+
+
+def said(evaluations: Evaluations) -> tuple[list[list[float]], list[list[float]], list[int]]:
+    """Scores, slopes and tops as lists, to be compared; without gradients no slopes."""
+    slopes = [] if np.isnan(evaluations.slopes).all() else evaluations.slopes.tolist()
+    return evaluations.scores.tolist(), slopes, evaluations.tops.tolist()
 
 
 def trapezoid(n: int) -> tuple[list[float], dict[int, float]]:

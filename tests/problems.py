@@ -5,12 +5,13 @@ Exact attributions follow from one of three facts, named in each entry: the scor
 difference), it is symmetric with equal features (equal shares), or the integral was done by hand.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
-from attributor.core.integrator import EXAMPLE, Ask, Check, Curve, Integral, Integrator, Node
+from attributor.core.asks import EXAMPLE, Ask, Asks, Curve, Node
+from attributor.core.integrator import Check, Integral, Integrator
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -307,7 +308,13 @@ def tell(integrator: Integrator, along: Problem | Journey, ask: Ask) -> None:
     """Tell an integrator what is found at a point."""
     journey = along if isinstance(along, Journey) else straight(along)
     slopes = [journey.slopes(node) for node in ask.nodes] if ask.gradient else None
-    integrator.tell(ask, journey.scores(ask.nodes[0]), slopes)
+    say(integrator, ask, journey.scores(ask.nodes[0]), slopes)
+
+
+def say(integrator: Integrator, ask: Ask, scores: Sequence[float], slopes: Sequence[Sequence[float]] | None) -> None:
+    """Tell an integrator of one ask: scores per target, slopes per node and target."""
+    told = np.full((len(ask.nodes), len(scores)), np.nan) if slopes is None else np.array(slopes, float)
+    integrator.tell(Asks((ask,)), np.array([scores], float), told)
 
 
 def weighted_sum(integral: Integral, target: int = 0) -> float:
@@ -319,6 +326,11 @@ def weighted_sum(integral: Integral, target: int = 0) -> float:
 def spent(integral: Integral) -> int:
     """Gradients evaluated."""
     return sum(told.slopes != (None,) * len(told.slopes) for told in integral.nodes)
+
+
+def same(one: Integral, other: Integral) -> bool:
+    """Whether two integrals agree in every node and in all else."""
+    return one.nodes == other.nodes and replace(one, known=other.known) == other
 
 
 def until_gradients(integrator: Integrator, along: Problem | Journey) -> tuple[Ask, ...]:

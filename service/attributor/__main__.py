@@ -1,5 +1,6 @@
 """The command line, and nothing else: options to settings, settings to `bootstrap`."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +9,8 @@ import typer
 from pydantic import ValidationError
 
 from attributor.bootstrap import models_commands
+from attributor.bootstrap.exits import EXIT_CONFIG
+from attributor.bootstrap.processes import thread_environment
 from attributor.errors import AttributorError
 from attributor.settings import Settings
 
@@ -19,22 +22,27 @@ Host = Annotated[str | None, typer.Option(help="Address to listen on (default: 1
 Port = Annotated[int | None, typer.Option(help="Port to listen on (default: 8080).")]
 DataDir = Annotated[Path | None, typer.Option(help="Where the embedded Valkey keeps jobs (default: attributor-data).")]
 RedisUrl = Annotated[str | None, typer.Option(help="A Redis or Valkey of yours, in place of the embedded one.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes on the processor (default: one per core).")]
+Devices = Annotated[
+    str | None,
+    typer.Option(help="`all` for a process per GPU, `cpu`, or torch devices such as cuda:0,cuda:1 (default: cpu)."),
+]
+One = Annotated[
+    bool,
+    typer.Option("--one", help="One process, here, for a supervisor of yours: status 75 asks it for another process."),
+]
 LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or error (default: info).")]
 
 
 def _settings(
     models_dir: Path | None,
     log_level: str | None,
-    api: dict[str, Any] | None = None,
-    store: dict[str, Any] | None = None,
+    **groups: dict[str, Any],
 ) -> Settings:
-    """The environment's settings, with what the command line gives on top."""
-    given: dict[str, Any] = {
-        "models_dir": models_dir,
-        "log_level": log_level,
-        "api": {name: value for name, value in (api or {}).items() if value is not None} or None,
-        "store": {name: value for name, value in (store or {}).items() if value is not None} or None,
-    }
+    """The environment's settings, with what the command line gives on top; `groups`: api, store, worker."""
+    given: dict[str, Any] = {"models_dir": models_dir, "log_level": log_level}
+    for group, values in groups.items():
+        given[group] = {name: value for name, value in values.items() if value is not None} or None
     overriding: Any = {name: value for name, value in given.items() if value is not None}
     settings = Settings(**overriding)
     if not settings.models_dir.is_dir():
@@ -55,13 +63,19 @@ def serve(
     port: Port = None,
     data_dir: DataDir = None,
     redis_url: RedisUrl = None,
+    workers: Workers = None,
+    devices: Devices = None,
     log_level: LogLevel = None,
 ) -> None:
-    """Run everything on this machine: embedded store, API and one worker. Ctrl-C stops all."""
+    """Run everything on this machine: embedded store, API and workers. Ctrl-C stops all."""
     from attributor.bootstrap.serve import run_serve
 
-    store = {"data_dir": data_dir, "redis_url": redis_url}
-    raise typer.Exit(run_serve(_settings(models, log_level, {"host": host, "port": port}, store)))
+    given: dict[str, dict[str, Any]] = {
+        "api": {"host": host, "port": port},
+        "store": {"data_dir": data_dir, "redis_url": redis_url},
+        "worker": {"processes": workers},
+    }
+    raise typer.Exit(run_serve(_settings(models, log_level, **given), devices))
 
 
 @app.command()
@@ -75,16 +89,30 @@ def api(
     """Run one API process on a Redis or Valkey of yours. Needs no torch."""
     from attributor.bootstrap.api import run_api
 
-    settings = _settings(models, log_level, {"host": host, "port": port}, {"redis_url": redis_url})
+    settings = _settings(models, log_level, api={"host": host, "port": port}, store={"redis_url": redis_url})
     run_api(settings, _required_url(settings))
 
 
 @app.command()
-def worker(models: Models = None, redis_url: RedisUrl = None, log_level: LogLevel = None) -> None:
-    """Run one worker process on a Redis or Valkey of yours."""
-    settings = _settings(models, log_level, store={"redis_url": redis_url})
-    run_worker = _with_torch().run_worker
-    run_worker(settings, _required_url(settings))
+def worker(
+    models: Models = None,
+    redis_url: RedisUrl = None,
+    workers: Workers = None,
+    devices: Devices = None,
+    one: One = False,
+    log_level: LogLevel = None,
+) -> None:
+    """Run the workers of this machine on a Redis or Valkey of yours."""
+    settings = _settings(models, log_level, store={"redis_url": redis_url}, worker={"processes": workers})
+    url = _required_url(settings)
+    if not one:
+        from attributor.bootstrap.workers import run_workers
+
+        raise typer.Exit(run_workers(settings, url, devices))
+    if devices is not None or workers is not None:
+        raise typer.BadParameter("--one is a single process: it takes its device from ATTRIBUTOR_WORKER__DEVICE")
+    os.environ.update(thread_environment(settings.worker.threads))  # torch reads it when it is loaded
+    raise typer.Exit(_with_torch().run_worker(settings, url))
 
 
 @app.command()
@@ -111,7 +139,7 @@ def _with_torch() -> Any:
         from attributor.bootstrap import worker as module
     except ModuleNotFoundError as error:
         typer.echo(f"this needs {error.name}: pip install 'attributor[worker]'", err=True)
-        raise typer.Exit(78) from error
+        raise typer.Exit(EXIT_CONFIG) from error
     return module
 
 

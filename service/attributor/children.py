@@ -5,22 +5,30 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 #: prctl(2): the signal a process gets when the thread that started it ends.
 _PR_SET_PDEATHSIG = 1
 
 
-def spawn(command: Sequence[str], *, cwd: Path | None = None, quiet: bool = False) -> subprocess.Popen[bytes]:
+def spawn(
+    command: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    quiet: bool = False,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
     """Start a child in a process group of its own, so that Ctrl-C reaches its parent first, who stops it in order.
 
-    Call from the main thread: on Linux the child gets SIGTERM when the thread that started it ends, even by kill -9.
+    `environment`: in place of this process's. Call from the main thread: on Linux the child gets SIGTERM when the
+    thread that started it ends, even by kill -9.
     """
     output = subprocess.DEVNULL if quiet else None
     return subprocess.Popen(
         list(command),
         cwd=cwd,
+        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from attributor.core.integrator import Ask
-from attributor.jobs.explanation import Layer, Target
+from attributor.core.asks import Asks, Floats, Indices
+from attributor.core.integrator import Seal
+from attributor.jobs.explanation import Layer, Precision, Target
 from attributor.jobs.given import GivenMolecule, GivenText
 from attributor.jobs.job import ClaimedJob, Failure, JobRecord, JobSpec, Lease, Progress
 from attributor.jobs.model import ModelInfo, ModelReport, Part, Tensors
@@ -22,10 +23,12 @@ from attributor.jobs.state import JobState
 
 @dataclass(frozen=True, slots=True)
 class Enqueued:
-    """`replayed`: the idempotency key named an earlier job with the same fingerprint; `job_id` is that one."""
+    """`replayed`: the idempotency key named an earlier job with the same fingerprint; `job_id` is that one. `waits`: it
+    is new and not answered, so that there is nothing to read of it before something happens to it."""
 
     job_id: str
     replayed: bool
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +64,9 @@ class JobQueue(Protocol):
         """Cancel: a queued job is cancelled at once, a running one told to stop. Returns the state found then
         (CANCELLED, RUNNING, or the terminal state it already had); None if there is no such job."""
 
-    async def claim(self, limit: int, *, comparisons: int = 0) -> list[ClaimedJob]:
+    async def claim(self, limit: int, *, comparisons: int = 0, wait_s: float = 0.0) -> list[ClaimedJob]:
         """Take up to `limit` jobs of the engine and up to `comparisons` of comparators under fresh leases; may be
-        empty."""
-
-    async def wait_for_work(self, timeout_s: float) -> None:
-        """Return when a job was probably queued, or after `timeout_s`."""
+        empty. `wait_s`: first wait until a job is queued that was not there at the last claim, for so long at most."""
 
     async def beat(self, progress: Mapping[Lease, Progress | None]) -> Beat:
         """Renew all held leases and write their progress."""
@@ -76,6 +76,10 @@ class JobQueue(Protocol):
 
     async def finish(self, lease: Lease, outcome: JobResult | Failure | None) -> bool:
         """Record the result, the failure or (None) the cancellation. False: the lease was lost, nothing written."""
+
+    async def finish_all(self, outcomes: Mapping[Lease, JobResult | Failure | None]) -> list[bool]:
+        """`finish` for several jobs at once, in their order. Raises ValueError, and records none, if one of the results
+        cannot be stored."""
 
     async def release(self, leases: Iterable[Lease]) -> None:
         """Give unfinished jobs back, to be claimed by others at once; not charged with an attempt."""
@@ -92,6 +96,12 @@ class JobStore(Protocol):
 
     async def position(self, job_id: str) -> int | None:
         """Jobs ahead of it: of the engine's, or, for a comparator's job, of comparators'. None unless it is queued."""
+
+    async def waiting(self, *, priority: int, comparison: bool) -> int:
+        """Jobs that would be ahead of a new one of that priority: of the engine's, or of comparators'."""
+
+    async def answered(self, job_id: str, *, tenant: str) -> tuple[JobRecord, JobResult | None] | None:
+        """`record` and, if it has succeeded, `result`, as they were at one moment, by one question to the store."""
 
     async def spec(self, job_id: str) -> JobSpec | None:
         """What was asked; kept as long as the result, so that pictures can be drawn on the input."""
@@ -122,11 +132,22 @@ class Changes(Protocol):
 class JobEvents(Protocol):
     """Changes of jobs, as they happen."""
 
-    def subscribe(self, job_id: str) -> AbstractAsyncContextManager[Changes]:
-        """Changes from now on, within the context."""
+    def subscribe(self, job_id: str, *, ends_only: bool = False) -> AbstractAsyncContextManager[Changes]:
+        """Changes from now on, within the context. `ends_only`: only that it ended, also if that was before, but after
+        it was queued a moment ago."""
 
 
-class Fleet(Protocol):
+class FleetView(Protocol):
+    """What the API is told of the workers and their models."""
+
+    async def model_reports(self) -> Mapping[str, ModelReport]:
+        """The newest report per `name@version`."""
+
+    async def workers_alive(self) -> int:
+        """Workers that beat recently. Raises StoreUnavailable: it is also the store's health check."""
+
+
+class Fleet(FleetView, Protocol):
     """What the workers say of themselves and of their models."""
 
     async def report_model(self, report: ModelReport) -> None:
@@ -135,17 +156,11 @@ class Fleet(Protocol):
     async def forget_model(self, ref: str) -> None:
         """Take back what was reported of a model that is served no more."""
 
-    async def model_reports(self) -> Mapping[str, ModelReport]:
-        """The newest report per `name@version`."""
-
     async def beat_worker(self, worker_id: str) -> None:
         """Say that a worker is alive."""
 
     async def worker_left(self, worker_id: str) -> None:
         """Say that a worker has ended as it should."""
-
-    async def workers_alive(self) -> int:
-        """Workers that beat recently. Raises StoreUnavailable: it is also the store's health check."""
 
 
 class SourceReader(Protocol):
@@ -192,6 +207,7 @@ class RouteSpec:
     targets: tuple[Target, ...]
     layer: Layer | None = None
     observed: tuple[str, ...] | None = None
+    precision: Precision = Precision.FLOAT32
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,25 +241,26 @@ class CurveSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """An evaluation of a route: see Ask. The position is that of the first node."""
+class Points:
+    """Evaluations of a route, all with a gradient or all without."""
 
     route: str
-    ask: Ask
+    asks: Asks
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What a pass says about a point: per target the score F; per node and target the slope (float64).
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluations:
+    """What the model says about some asks, float64: the scores F, shape (asks, targets), and the slopes, shape (nodes,
+    targets), NaN without a gradient.
 
     The slope is the sum of gradient * gamma', whatever the vector kept is (a plain curve's or a layer's), so that it is
-    always dF/dalpha. Scores and slopes may be non-finite; `slopes` is None where no gradient was asked for. `top` is
-    the index of the largest output (of a sequence: at the first target's position).
+    always dF/dalpha. Scores and slopes may be non-finite. `tops`, shape (asks,): the index of the largest output (of a
+    sequence: at the first target's position).
     """
 
-    scores: tuple[float, ...]
-    slopes: tuple[tuple[float, ...], ...] | None
-    top: int
+    scores: Floats
+    slopes: Floats
+    tops: Indices
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +280,13 @@ class GradientModel(Protocol):
 
     @property
     def max_points(self) -> int:
-        """The most points that fit one pass."""
+        """The most points that one pass of any lane should have."""
+
+    def pass_points(self, lane: Hashable) -> int:
+        """The most points that the next pass of a lane should have."""
+
+    def vector_bytes(self, route: str) -> int:
+        """What the vectors of one node take on the device, all targets together."""
 
     def lane(self, spec: RouteSpec) -> Hashable:
         """Points of routes with equal lanes may share a pass."""
@@ -278,8 +301,8 @@ class GradientModel(Protocol):
     def start(self, route: str, curve: int) -> Tensors:
         """The inputs at the curve's alpha 0, as they are computed (of a blur path, the blurred image)."""
 
-    def evaluate(self, points: Sequence[Point]) -> list[Evaluation]:
-        """One forward pass over all points of one lane, and a backward pass per target over those that want a gradient.
+    def evaluate(self, points: Sequence[Points]) -> list[Evaluations]:
+        """One forward pass over all points, of one lane and one kind, and with gradients a backward pass per target.
         Before it, for curves in a layer's output, passes of at most `max_points` rows that find new ends there; these,
         and the passes of `open` and `layer_is_cut`, are nobody's evaluations and are not counted as forward passes.
 
@@ -292,9 +315,15 @@ class GradientModel(Protocol):
     def outputs(self, route: str) -> NDArray[np.float32]:
         """The raw outputs at the example, of the output's shape."""
 
-    def attributions(self, route: str, target: int, weights: Mapping[int, float]) -> Mapping[str, NDArray[np.float64]]:
+    def attributions(
+        self, route: str, target: int, weights: Mapping[int, float], *, coarse: bool = False
+    ) -> Mapping[str, NDArray[np.float64]]:
         """Sum over nodes of weight * vector, per attributed input, of its shape (summed over a token's embedding), or
-        under the layer's name, of its output's shape. float64."""
+        under the layer's name, of its output's shape. float64. Of nodes that were sealed, `weights` hold at least what
+        was, of the rule or of the coarse one."""
+
+    def seal(self, route: str, seal: Seal) -> None:
+        """Take the sums of vectors whose weights are final, and forget the vectors that only they needed."""
 
     def observations(self, route: str) -> Sequence[Observation]:
         """One per evaluated point (by its first node), in order of evaluation; empty where nothing is observed."""

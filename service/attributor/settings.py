@@ -23,9 +23,17 @@ class ApiSettings(BaseModel):
     host: str = Field("127.0.0.1", description="Address to listen on. Loopback: there are no API keys yet.")
     port: int = Field(8080, ge=1, le=65535, description="TCP port to listen on.")
     max_body_bytes: int = Field(
-        10_000_000, ge=1_000, description="Largest request body, bytes. A 3x224x224 tensor as JSON is about 3 MB."
+        16_000_000,
+        ge=1_000,
+        description="Largest request body, bytes. 4,096 inputs of 4 kB, which is 200 numbers as JSON; a 3x224x224 "
+        "tensor as JSON is about 3 MB.",
     )
-    max_inputs: int = Field(64, ge=1, description="Most inputs in one request.")
+    max_inputs: int = Field(
+        4_096,
+        ge=1,
+        description="Most inputs in one request: one job, with results that can be read while it runs. More of them "
+        "gain nothing, for a pass is full long before; what they cost together is bounded besides.",
+    )
     max_wait_s: float = Field(60.0, ge=0, description="Longest `Prefer: wait`, seconds: proxies cut idle requests.")
     predict_timeout_s: float = Field(30.0, gt=0, description="How long `:predict` waits for a worker, seconds.")
     shutdown_grace_s: float = Field(5.0, gt=0, description="Time that open requests get at shutdown, seconds.")
@@ -49,6 +57,12 @@ class StoreSettings(BaseModel):
     lease_s: float = Field(5.0, ge=1, description="A job whose worker is silent for so long goes to another, seconds.")
     max_attempts: int = Field(3, ge=1, description="A job that lost so many workers fails: it may be what kills them.")
     max_queued: int = Field(10_000, ge=1, description="Jobs that may wait; above that, 503: a bound on memory.")
+    cache_bytes: int = Field(
+        64_000_000,
+        ge=0,
+        description="Most that answers kept for repeated questions take, bytes; those asked for least recently give way. "
+        "64 MB: the answers to ten thousand rows, or to a hundred photographs. 0: every job is computed.",
+    )
 
 
 class WorkerSettings(BaseModel):
@@ -56,10 +70,29 @@ class WorkerSettings(BaseModel):
 
     model_config = _FROZEN
 
-    device: str = Field("cpu", description="A torch device.")
-    threads: int = Field(1, ge=1, description="Threads of torch. One: spinning threads lose beside any busy process.")
-    max_points: int = Field(
-        256, ge=1, description="Most path points in one pass; best measured for small nets, 200 to 800."
+    device: str = Field("cpu", description="A torch device; `--devices` gives every process its own.")
+    threads: int = Field(
+        1, ge=1, description="Threads of torch in each process. One: spinning threads lose beside any busy process."
+    )
+    processes: int | None = Field(
+        None,
+        ge=1,
+        description="Worker processes on the processor, each with its own copy of the models. Unset: one per core, "
+        "eight at most.",
+    )
+    max_points: int | None = Field(
+        None,
+        ge=1,
+        description="Most path points in one pass. Unset: as many as are measured best, per model, shape and device.",
+    )
+    recycle_growth_bytes: int | None = Field(
+        2 * 2**30,
+        ge=64 * 2**20,
+        description="A worker that has grown by so much beyond what it held with its models loaded finishes its jobs "
+        "and is replaced. Generous: several times what a pass may take.",
+    )
+    recycle_jobs: int | None = Field(
+        None, ge=1, description="The same after so many jobs, for models whose own code leaks. Unset: never."
     )
     model_memory_bytes: int = Field(
         4_000_000_000,

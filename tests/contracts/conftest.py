@@ -79,6 +79,6 @@ def answer() -> PredictionResult:
 def counters(store: RedisStore):
     async def read() -> dict[str, int]:
         rows = await store.call("HGETALL", store.keys.key("counters"))
-        return {name.decode(): int(number) for name, number in rows.items()}
+        return {name.decode(): int(number) for name, number in zip(rows[::2], rows[1::2], strict=True)}
 
     return read

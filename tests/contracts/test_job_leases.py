@@ -7,6 +7,7 @@ import pytest
 from attributor.jobs.explanation import Explanation, Method
 from attributor.jobs.job import Failure, Lease, Progress
 from attributor.jobs.state import TERMINAL, JobState
+from attributor.ports import Beat
 from attributor.storage.redis_queue import QueuePolicy, RedisJobQueue
 
 
@@ -30,7 +31,7 @@ async def test_a_late_worker_is_refused_and_nothing_is_written(queue, impatient,
     assert not await queue.finish(late.lease, answer)
     assert (await _record(jobs, job_id)).state is JobState.RUNNING
     assert await jobs.result(job_id) is None
-    assert await queue.beat({late.lease: None}) == {job_id}
+    assert (await queue.beat({late.lease: None})).stop == {job_id}
     assert await queue.finish(current.lease, answer)
     assert not await queue.finish(late.lease, Failure("x", "y"))
     assert (await _record(jobs, job_id)).state is JobState.SUCCEEDED
@@ -38,7 +39,7 @@ async def test_a_late_worker_is_refused_and_nothing_is_written(queue, impatient,
 
 async def test_a_made_up_lease_is_refused(queue, answer):
     assert not await queue.finish(Lease("job_none", "token"), answer)
-    assert await queue.beat({Lease("job_none", "token"): None}) == {"job_none"}
+    assert (await queue.beat({Lease("job_none", "token"): None})).stop == {"job_none"}
 
 
 async def test_an_expired_lease_puts_the_job_before_all_others_as_if_new(queue, impatient, jobs, make_spec):
@@ -73,7 +74,7 @@ async def test_beats_keep_a_lease_alive(store, make_spec):
     [claimed] = await queue.claim(1)
     for _ in range(6):
         await asyncio.sleep(0.05)
-        assert await queue.beat({claimed.lease: None}) == set()
+        assert await queue.beat({claimed.lease: None}) == Beat()
         assert await queue.reap() == []
     await asyncio.sleep(0.25)
     assert await queue.reap() == [claimed.lease.job_id]
@@ -89,7 +90,7 @@ async def test_progress_reaches_the_record_and_only_news_counts_as_change(queue,
     await queue.beat({claimed.lease: progress})
     await queue.beat({claimed.lease: None})
     assert (await _record(jobs, job_id)).revision == revision
-    assert await queue.beat({}) == set()
+    assert await queue.beat({}) == Beat()
 
 
 async def test_a_queued_job_is_cancelled_at_once(queue, jobs, make_spec, counters):
@@ -107,11 +108,11 @@ async def test_a_queued_job_is_cancelled_at_once(queue, jobs, make_spec, counter
 async def test_a_running_job_is_told_to_stop_at_the_next_beat(queue, jobs, make_spec):
     job_id = (await queue.enqueue(make_spec())).job_id
     [claimed] = await queue.claim(1)
-    assert await queue.beat({claimed.lease: None}) == set()
+    assert await queue.beat({claimed.lease: None}) == Beat()
     assert await queue.cancel(job_id, tenant="default") is JobState.RUNNING
     record = await _record(jobs, job_id)
     assert (record.state, record.cancelling) == (JobState.RUNNING, True)
-    assert await queue.beat({claimed.lease: None}) == {job_id}
+    assert (await queue.beat({claimed.lease: None})).stop == {job_id}
     assert await queue.finish(claimed.lease, None)
     record = await _record(jobs, job_id)
     assert (record.state, record.cancelling) == (JobState.CANCELLED, False)

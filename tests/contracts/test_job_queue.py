@@ -127,7 +127,7 @@ async def test_a_full_queue_refuses_new_jobs_but_still_answers_retries(store, ma
 async def test_an_enqueue_sent_twice_makes_one_job(store, queue, make_spec, counters):
     spec = make_spec()
     arguments = ("job_a", encode(spec), 1000, 9, "key", 1000, spec.fingerprint)
-    arguments += ("attribution", "default", 1, "tumour", "1", spec.digest, 1)
+    arguments += ("attribution", "default", 1, "tumour", "1", spec.digest, 1, "", "", 1000)
     assert await store.run("enqueue", *arguments) == [b"created", b"job_a"]
     assert await store.run("enqueue", *arguments) == [b"created", b"job_a"]
     assert (await counters())["queued"] == 1
@@ -208,9 +208,15 @@ async def test_every_visible_change_raises_the_revision_by_one_and_has_one_event
     await note()
     assert revisions == [1, 2, 3, 4, 5, 6, 7]
     events = await store.call("XRANGE", store.keys.key("events"), "-", "+")
-    states = [fields[b"state"].decode() for _, fields in events]
-    assert states == ["queued", "running", "queued", "running", "running", "running", "cancelled"]
-    assert {fields[b"id"].decode() for _, fields in events} == {job_id}
+    assert [fields[1].decode() for _, fields in events] == [
+        "running",
+        "queued",
+        "running",
+        "running",
+        "running",
+        "cancelled",
+    ], "a new job has none: nobody can have heard of it"
+    assert {fields[0].decode() for _, fields in events} == {job_id}
 
 
 async def test_a_spec_that_cannot_be_read_fails_its_job_and_no_other(queue, jobs, make_spec, store, caplog):
@@ -222,28 +228,46 @@ async def test_a_spec_that_cannot_be_read_fails_its_job_and_no_other(queue, jobs
     assert "version 255" in record.failure.detail
 
 
-async def test_waiting_ends_when_a_job_is_queued(queue, make_spec):
-    waiting = asyncio.create_task(queue.wait_for_work(10))
+async def test_a_claim_that_waits_takes_a_job_when_it_is_queued(queue, make_spec):
+    waiting = asyncio.create_task(queue.claim(4, wait_s=2))
     await asyncio.sleep(0.05)
     assert not waiting.done()
-    await queue.enqueue(make_spec())
-    await asyncio.wait_for(waiting, 1)
+    job_id = (await queue.enqueue(make_spec())).job_id
+    [claimed] = await asyncio.wait_for(waiting, 1)
+    assert claimed.lease.job_id == job_id
 
 
 async def test_waiting_ends_after_its_time(queue):
     start = time.monotonic()
-    await queue.wait_for_work(0.1)
+    assert await queue.claim(4, wait_s=0.1) == []
     assert 0.09 <= time.monotonic() - start < 1
-    await queue.wait_for_work(0)
 
 
 async def test_one_queued_job_wakes_one_of_several_waiting_workers(queue, make_spec):
-    waiting = [asyncio.create_task(queue.wait_for_work(0.5)) for _ in range(3)]
+    waiting = [asyncio.create_task(queue.claim(4, wait_s=0.5)) for _ in range(3)]
     await asyncio.sleep(0.05)
     await queue.enqueue(make_spec())
     await asyncio.sleep(0.1)
     assert sum(task.done() for task in waiting) == 1
-    await asyncio.gather(*waiting)
+    assert sum(len(claimed) for claimed in await asyncio.gather(*waiting)) == 1
+
+
+async def test_what_was_claimed_wakes_nobody_and_what_was_left_does(queue, make_spec):
+    for _ in range(3):
+        await queue.enqueue(make_spec())
+    assert len(await queue.claim(2)) == 2
+    assert len(await asyncio.wait_for(queue.claim(2, wait_s=2), 0.5)) == 1
+    start = time.monotonic()
+    assert await queue.claim(2, wait_s=0.1) == []
+    assert time.monotonic() - start >= 0.09
+
+
+async def test_a_claim_that_waits_survives_a_server_that_forgot_its_scripts(queue, store, make_spec):
+    await store.call("SCRIPT", "FLUSH")
+    waiting = asyncio.create_task(queue.claim(4, wait_s=2))
+    await asyncio.sleep(0.05)
+    await queue.enqueue(make_spec())
+    assert len(await asyncio.wait_for(waiting, 1)) == 1
 
 
 async def test_a_server_that_is_not_there_is_stated(tmp_path):

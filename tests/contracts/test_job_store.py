@@ -77,6 +77,16 @@ async def test_the_position_counts_the_jobs_that_will_be_claimed_before(queue, j
     assert await jobs.position("job_none") is None
 
 
+async def test_those_waiting_are_the_jobs_that_a_new_one_would_have_ahead_of_it(queue, jobs, make_spec):
+    for asked in ({"priority": 0}, {"priority": 1}, {"priority": 1, "tenant": "other"}, {"priority": 2}):
+        await queue.enqueue(make_spec(**asked))
+    await queue.enqueue(make_spec(explanation=Explanation(method=Method.OCCLUSION)))
+    assert [await jobs.waiting(priority=each, comparison=False) for each in (0, 1, 2)] == [1, 3, 4]
+    assert [await jobs.waiting(priority=each, comparison=True) for each in (0, 1, 2)] == [0, 1, 1]
+    await queue.claim(5, comparisons=1)
+    assert await jobs.waiting(priority=2, comparison=False) == await jobs.waiting(priority=2, comparison=True) == 0
+
+
 async def test_comparisons_and_the_engines_jobs_have_positions_of_their_own(queue, jobs, make_spec):
     compared = make_spec(explanation=Explanation(method=Method.OCCLUSION))
     specs = (compared, make_spec(), compared, make_spec(tenant="b"), replace(compared, priority=0))

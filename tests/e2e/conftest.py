@@ -60,8 +60,10 @@ def build():
     return SeesItsNeighbours()
 """
 
-#: Small passes, quick beats and looks, so that little models show what large ones do; little time to say goodbye.
+#: One worker, small passes, quick beats and looks, so that little models show what large ones do; little time to say
+#: goodbye.
 SETTINGS = {
+    "ATTRIBUTOR_WORKER__PROCESSES": "1",
     "ATTRIBUTOR_WORKER__MAX_POINTS": "8",
     "ATTRIBUTOR_WORKER__BEAT_S": "0.1",
     "ATTRIBUTOR_WORKER__DRAIN_S": "2",

@@ -168,7 +168,7 @@ BODIES: dict[str, tuple[Any, int, str, str]] = {
     "no inputs": (tumour(inputs=[]), 422, "invalid_request", "inputs"),
     "inputs no list": (tumour(inputs={}), 422, "invalid_request", "inputs"),
     "input no object": (tumour(inputs=[5]), 422, "invalid_request", "inputs.0"),
-    "too many inputs": (tumour(inputs=TUMOUR["inputs"] * 65), 422, "invalid_request", "inputs"),
+    "too many inputs": (tumour(inputs=TUMOUR["inputs"] * 4_097), 422, "invalid_request", "inputs"),
     "extra field": (tumour(colour="red"), 422, "invalid_request", "colour"),
     "extra field in target": (tumour(target={"klass": 1}), 422, "invalid_request", "target.klass"),
     "body a list": ([1], 422, "invalid_request", "body"),

@@ -55,7 +55,7 @@ def test_what_was_asked_for_is_there(client):
     assert first["score"] > second["score"] > third["score"]
     (shapley,) = asked(client, SERVED["shapley"]["value"])
     assert shapley["standard_error"]["image"]["shape"] == [1, 8, 8]
-    assert shapley["seed"] == 0
+    assert 0 <= shapley["seed"] < 2**32, "drawn by the service"
     assert shapley["samples"] == 25
 
 

@@ -43,7 +43,7 @@ def test_a_prediction_is_the_score_of_its_attribution(client):
         ("nothing", [{}], 404, "unknown_model"),
         ("digits@7", [{}], 404, "unknown_version"),
         ("digits", [], 422, "invalid_request"),
-        ("digits", [{}] * 65, 422, "invalid_request"),
+        ("digits", [{}] * 4_097, 422, "invalid_request"),
         ("digits", [{"image": "!"}], 422, "invalid_base64"),
         ("raises", [{"features": {"a": 101, "b": 0}}], 500, "model_error"),
         ("nan", [{"features": {"a": -3, "b": 0}}], 422, "non_finite_score"),

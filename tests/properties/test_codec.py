@@ -18,6 +18,7 @@ from attributor.jobs.explanation import (
     GammaKind,
     Layer,
     Method,
+    Precision,
     Quantity,
     Saturation,
     SmoothForm,
@@ -27,7 +28,7 @@ from attributor.jobs.explanation import (
 )
 from attributor.jobs.given import Atom, Bond, Given, GivenMolecule, GivenPicture, GivenText, Token
 from attributor.jobs.job import Failure, JobKind, JobSpec, Quadrature, Visualization
-from attributor.jobs.model import InputKind, InputSpec, ModelReport, OutputScale, Readiness
+from attributor.jobs.model import Feature, InputKind, InputSpec, ModelReport, OutputScale, Readiness
 from attributor.jobs.result import (
     AttributionResult,
     BaselineResult,
@@ -36,6 +37,7 @@ from attributor.jobs.result import (
     Nodes,
     PathResult,
     PredictionResult,
+    ResolvedTarget,
     SaturationResult,
 )
 from hypothesis import given, settings
@@ -177,6 +179,8 @@ FULL = Explanation(
     absolute=False,
     seed=5,
     options={"window": 3.0},
+    layer_names={"body.0": "first"},
+    precision=Precision.BFLOAT16,
 )
 
 
@@ -208,6 +212,26 @@ def _message(header, tail=b""):
     return struct.pack("<3sBI", b"ATB", VERSION, len(text)) + text + tail
 
 
+def _split(message):
+    _, _, length = struct.unpack_from("<3sBI", message)
+    return json.loads(message[8 : 8 + length]), message[8 + length :]
+
+
+RESULT = PathResult(
+    0,
+    Method.INTEGRATED_GRADIENTS,
+    ResolvedTarget((Term(1),), ("ill",), "ill", None, OutputScale.PROBABILITY, True),
+    *(0.9, 0.4, 0.5, 0.001, 0.002, None, 0.01, 1e-5, None, True, "tolerance", 0.03, "adaptive", 9, 9, 9),
+    nodes=None,
+    attributions={"x": np.ones(1, np.float32)},
+    baseline=None,
+    baselines=(),
+    warnings=(),
+    computing_s=0.1,
+)
+
+#: By name: two of one shape, two without dimensions, an empty one.
+SHAPES = {"a": (2,), "b": (2,), "c": (), "d": (), "e": (0, 3), "f": (2,)}
 _FAILURE = {"type": "failure", "body": {"code": "a", "detail": "b"}, "tensors": []}
 _PREDICTION = {"type": "prediction", "body": {"outputs": {"y": 0}}}
 
@@ -245,6 +269,59 @@ def test_a_field_added_later_takes_its_default():
     header = json.loads(data[8 : 8 + length])
     del header["body"]["priority"]
     assert decode(_message(header), JobSpec) == spec
+
+
+def test_what_a_model_takes_is_written_and_read_once():
+    declared = (InputSpec("x", InputKind.TABULAR, (1,), (Feature("age", None, 0.0, 99.0),)),)
+    specs = [JobSpec(JobKind.PREDICTION, "m", "1", "d", declared, ({"x": np.ones(1)},), "f") for _ in range(2)]
+    first, second = (decode(encode(spec), JobSpec) for spec in specs)
+    assert first.declared == declared
+    assert first.declared[0] is second.declared[0]
+
+
+def test_models_that_declare_other_inputs_are_told_apart():
+    shapes = [(n,) for n in range(600)]  # more than are kept
+    specs = [JobSpec(JobKind.PREDICTION, "m", "1", "d", (InputSpec("x", InputKind.TENSOR, s),), (), "f") for s in shapes]
+    messages = [encode(spec) for spec in specs]
+    assert [decode(message, JobSpec).declared[0].shape for message in messages] == shapes
+
+
+def test_a_whole_number_where_a_float_belongs_is_read_as_one():
+    spec = JobSpec(JobKind.PREDICTION, "m", "1", "d", (), (), "f", Explanation(), Quadrature(tolerance=1))
+    for _ in range(2):  # not only the first time
+        read = decode(encode(spec), JobSpec).quadrature.tolerance
+        assert (read, type(read)) == (1.0, float)
+
+
+@pytest.mark.parametrize("value", [None, "1", True, [1.0]])
+def test_a_field_of_another_type_is_refused_also_after_good_ones(value):
+    good = {"type": "failure", "body": {"code": "a", "detail": "b"}, "tensors": []}
+    assert decode(_message(good), Failure)
+    with pytest.raises(ValueError, match="where a str belongs"):
+        decode(_message(good | {"body": {"code": "a", "detail": 3}}), Failure)
+    nodes = Nodes((0.5,), (1.0,), (0.25,), (None,), (0,))
+    header, tail = _split(encode(AttributionResult((dataclasses.replace(RESULT, nodes=nodes),))))
+    assert decode_result(_message(header, tail)).results[0].nodes == nodes
+    header["body"]["results"][0]["nodes"]["alpha"] = [value]
+    with pytest.raises(ValueError, match="float belongs"):
+        decode_result(_message(header, tail))
+
+
+def test_neighbours_of_one_shape_share_an_entry_of_the_header():
+    arrays = {name: np.full(shape, i, np.float32) for i, (name, shape) in enumerate(SHAPES.items())}
+    message = encode(PredictionResult(arrays))
+    header, _ = _split(message)
+    assert [(entry["shape"], entry["count"]) for entry in header["tensors"]] == [([2], 2), ([], 2), ([0, 3], 1), ([2], 1)]
+    read = decode_result(message)
+    assert isinstance(read, PredictionResult)
+    assert _plain(dict(read.outputs)) == _plain(arrays)
+
+
+@pytest.mark.parametrize("count", [-1, 2, "1"])
+def test_a_count_of_tensors_that_are_not_there_is_refused(count):
+    entry = {"dtype": "<f4", "shape": [1], "count": count}
+    with pytest.raises(ValueError):  # noqa: PT011 - cut off, cannot be held, or not as documented
+        decode(_message(_PREDICTION | {"tensors": [entry]}, bytes(4)), PredictionResult)
 
 
 def test_tensors_come_back_writable_and_in_their_own_memory():

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from attributor.core.integrator import Ask, Node
+from attributor.core.asks import one_node_each
 from attributor.inputs.decode import decode_inputs
 from attributor.jobs.explanation import Target
 from attributor.jobs.model import Readiness
-from attributor.ports import CurveSpec, Point, RouteSpec
+from attributor.ports import CurveSpec, Points, RouteSpec
 from attributor.registry.catalog import FolderCatalog
 from attributor.registry.loader import load_bundle
 from attributor.registry.registry import Registry
@@ -72,8 +72,8 @@ def test_an_example_is_a_request_that_the_model_gets_right(catalog, served, file
     model.open("p", RouteSpec(example, (Target(),)))
     try:
         curve = model.add_curve("p", CurveSpec(baseline, example))
-        points = [Point("p", Ask((Node(index, curve, 1.0 - index),), gradient=False)) for index in (0, 1)]
-        (score,), (baseline_score,) = (evaluation.scores for evaluation in model.evaluate(points))
+        (told,) = model.evaluate([Points("p", one_node_each(curve, (1.0, 0.0), 0, gradient=False))])
+        (score,), (baseline_score,) = told.scores.tolist()
         (target,) = model.targets("p")
         assert [info.output.labels[term.index] for term in target.terms] == [label]
     finally:

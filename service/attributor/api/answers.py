@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from attributor.api.problems import STATUS
-from attributor.jobs.job import JobRecord
+from attributor.jobs.job import Failure, JobRecord
 from attributor.jobs.state import JobState
 
 
@@ -33,7 +33,12 @@ def summary(record: JobRecord, position: int | None) -> dict[str, Any]:
             "inputs_done": progress.inputs_done,
             "inputs": record.n_inputs,
         },
-        "links": {"self": here, "events": f"{here}/events", "visualizations": f"{here}/visualizations/{{kind}}"},
+        "links": {
+            "self": here,
+            "results": f"{here}/results",
+            "events": f"{here}/events",
+            "visualizations": f"{here}/visualizations/{{kind}}",
+        },
     }
 
 
@@ -47,9 +52,17 @@ def in_microseconds(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 6)
 
 
-def job_document(record: JobRecord, position: int | None, results: list[dict[str, Any]] | None) -> dict[str, Any]:
-    """A whole job (JobDocument)."""
-    failure = record.failure
+def failure_document(failure: Failure | None) -> dict[str, str] | None:
+    """Why a job failed (FailureDocument)."""
+    if failure is None:
+        return None
+    return {"code": failure.code, "title": STATUS[failure.code][1], "detail": failure.detail}
+
+
+def job_document(
+    record: JobRecord, position: int | None, results: list[dict[str, Any]] | None, following: str | None = None
+) -> dict[str, Any]:
+    """A whole job (JobDocument). `following`: where the results after these are."""
     started, finished = record.started_at, record.finished_at
     return summary(record, position) | {
         "timings": {
@@ -59,9 +72,8 @@ def job_document(record: JobRecord, position: int | None, results: list[dict[str
             else in_microseconds(max(finished - started, 0.0)),
         },
         "results": results,
-        "error": None
-        if failure is None
-        else {"code": failure.code, "title": STATUS[failure.code][1], "detail": failure.detail},
+        "next": following,
+        "error": failure_document(record.failure),
     }
 
 

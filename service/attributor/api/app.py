@@ -9,7 +9,7 @@ from attributor import __version__
 from attributor.api import problems
 from attributor.api.body_limit import BodyLimit
 from attributor.api.dependencies import Deps
-from attributor.api.routes import attributions, health, models, problem_pages
+from attributor.api.routes import attributions, estimates, health, models, problem_pages, results
 
 DESCRIPTION = """Integrated gradients over HTTP: how much each feature of an input contributed to a model's score, with
 the completeness error of that very answer.
@@ -30,7 +30,14 @@ def create_app(deps: Deps) -> FastAPI:
         swagger_ui_oauth2_redirect_url=None,
     )
     app.state.deps = deps
-    for router in (attributions.router, models.router, health.router, problem_pages.router):
+    for router in (
+        attributions.router,
+        results.router,
+        estimates.router,
+        models.router,
+        health.router,
+        problem_pages.router,
+    ):
         app.include_router(router)
     problems.install(app)
     app.add_middleware(BodyLimit, max_bytes=deps.limits.max_body_bytes)

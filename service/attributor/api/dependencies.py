@@ -6,7 +6,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from attributor.ports import Fleet, JobEvents, JobQueue, JobStore, ModelCatalog
+from attributor.api.last_read import LastRead
+from attributor.ports import FleetView, JobEvents, JobQueue, JobStore, ModelCatalog
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,26 +22,30 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """The ports behind the API. `draining` is set at shutdown: open streams end then."""
+    """The ports behind the API. `draining` is set at shutdown: open streams end then. `last_read`: of a job whose
+    results are read page by page."""
 
     queue: JobQueue
     store: JobStore
     events: JobEvents
-    fleet: Fleet
+    fleet: FleetView
     catalog: ModelCatalog
     limits: Limits
     draining: asyncio.Event = field(default_factory=asyncio.Event)
+    last_read: LastRead = field(default_factory=LastRead)
 
 
-def _deps(request: Request) -> Deps:
+# Coroutines, because the framework gives each plain function a turn in a thread.
+async def provided(request: Request) -> Deps:
+    """What the application was made with."""
     deps: Deps = request.app.state.deps
     return deps
 
 
-def _tenant() -> str:
+async def tenant_of(_: Request) -> str:
     """There is one tenant until there are API keys."""
     return "default"
 
 
-Provided = Annotated[Deps, Depends(_deps)]
-Tenant = Annotated[str, Depends(_tenant)]
+Provided = Annotated[Deps, Depends(provided)]
+Tenant = Annotated[str, Depends(tenant_of)]

@@ -7,7 +7,7 @@ from pydantic import Field
 from attributor.api.documented import Document
 from attributor.api.documented_explained import Explained
 from attributor.core.integrator import StopReason
-from attributor.jobs.explanation import BaselineKind, GammaKind, Method, Quantity, SmoothForm
+from attributor.jobs.explanation import BaselineKind, GammaKind, Method, Precision, Quantity, SmoothForm
 from attributor.jobs.job import RuleName
 from attributor.jobs.model import OutputScale
 
@@ -223,6 +223,11 @@ class ResultDocument(Document):
     saturation: SaturationDocument | None = Field(description="In the result of the first target.")
     layer: LayerDocument | None
     seed: int | None = Field(description="Of what was drawn at random, if anything was.")
+    precision: Precision = Field(description="In what numbers the model computed.")
+    precision_error: float | None = Field(
+        description="Estimate of what a lower precision adds to the error of single attributions, relative L1; null in "
+        "float32."
+    )
     path: dict[str, PathDocument] | None = Field(
         description="The path that was integrated along, by input; null for methods that follow none, and for "
         "`layer_ig`, whose path is straight in the layer's output."

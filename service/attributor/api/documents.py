@@ -58,7 +58,8 @@ class JobDocument(JobSummary):
     """A job, with its results once it succeeded."""
 
     timings: dict[str, float | None] = Field(description="`queued_s` and `computing_s`, seconds; null until known.")
-    results: list[ResultDocument] | None
+    results: list[ResultDocument] | None = Field(description="The first 1,000 of them; null unless it succeeded.")
+    next: str | None = Field(description="Where the results after these are; null where these are all.")
     error: FailureDocument | None
 
 

@@ -135,6 +135,16 @@ METHODS: dict[str, Example] = {
         options={"samples": 500},
         seed=5,
     ),
+    "urgent": request(
+        "Before others, within two minutes, in bfloat16",
+        "Jobs of a higher `priority` are taken first. A job that is not done `deadline_s` seconds after its creation "
+        "fails with `deadline_exceeded`. With `bfloat16` matrix products and convolutions are faster, and the result "
+        "says in `precision_error` what that costs.",
+        DIGIT,
+        priority="high",
+        deadline_s=120,
+        precision="bfloat16",
+    ),
     "pictures": request(
         "Pictures",
         "Drawn with the answer, as base64 PNG with a legend; more can be drawn later without a second run.",

@@ -58,7 +58,7 @@ SECTIONS: tuple[Section, ...] = (
             "body_too_large": Meaning(
                 413,
                 "The body is too large",
-                "The body has more bytes than the service takes (10 MB unless set otherwise).",
+                "The body has more bytes than the service takes (16 MB unless set otherwise).",
                 "Send fewer inputs per request.",
             ),
             "unsupported_media_type": Meaning(
@@ -253,6 +253,19 @@ SECTIONS: tuple[Section, ...] = (
                 "The model's gradient is not finite",
                 "The gradient is NaN or infinite inside the path, or too large to add up.",
                 "Take another baseline or another scale of the target.",
+            ),
+            errors.DeadlineExceeded.code: Meaning(
+                504,
+                "The job's deadline passed",
+                "The job's own `deadline_s` passed before its answer was there.",
+                "Allow more time, ask for less (`POST /v1/attributions:estimate` tells what it costs), or raise its "
+                "`priority`. What was done in time may still be had from the job's `/results`.",
+            ),
+            errors.OutOfMemory.code: Meaning(
+                500,
+                "The job does not fit the device's memory",
+                "Not even one point of the job fits the device's memory beside the model.",
+                "Send a smaller input, or ask the operator for a larger device.",
             ),
             errors.WorkerLost.code: Meaning(
                 500,

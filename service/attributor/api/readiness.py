@@ -3,15 +3,20 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ParamSpec
+from typing import Concatenate, ParamSpec, TypeVar
 
 from attributor.api.dependencies import Deps
+from attributor.api.schemas.bodies import AttributionBody, PredictionBody
 from attributor.errors import BundleError, ModelNotReady, RequestError
 from attributor.jobs.job import JobSpec
 from attributor.jobs.model import InputKind, ModelInfo, ModelReport, Readiness
 from attributor.ports import ModelCatalog, SourceReader
 
+Body = TypeVar("Body", AttributionBody, PredictionBody)
 Given = ParamSpec("Given")
+
+#: Inputs that are read while everybody else waits. Ours: 50 microseconds for a table of 30 named columns, so 13 ms.
+MOST_READ_AT_ONCE = 256
 
 #: The newest report per `name@version`.
 Reports = Mapping[str, ModelReport]
@@ -66,13 +71,24 @@ def _why_not(catalog: ModelCatalog, ref: str, failed: ModelReport, reports: Repo
 
 
 async def read_aside(
-    model: Servable, read: Callable[Given, JobSpec], *args: Given.args, **kwargs: Given.kwargs
+    model: Servable,
+    read: Callable[Concatenate[Body, Given], JobSpec],
+    body: Body,
+    *args: Given.args,
+    **kwargs: Given.kwargs,
 ) -> JobSpec:
-    """What `read` makes of a request to this model; in a thread where pictures, texts or molecules are to be read: that
-    may take so long that nobody else should wait for it. Raises what `read` raises."""
-    if model.info.sources or any(spec.kind is InputKind.IMAGE for spec in model.info.inputs):
-        return await asyncio.to_thread(read, *args, **kwargs)
-    return read(*args, **kwargs)
+    """What `read` makes of a request to this model. In a thread where pictures, texts, molecules or many inputs are to
+    be read: that may take so long that nobody else should wait for it. Raises what `read` raises."""
+    if model.info.sources or len(body.inputs) > MOST_READ_AT_ONCE or _may_hold_pictures(body, model.info):
+        return await asyncio.to_thread(read, body, *args, **kwargs)
+    return read(body, *args, **kwargs)
+
+
+def _may_hold_pictures(body: AttributionBody | PredictionBody, info: ModelInfo) -> bool:
+    images = [spec.name for spec in info.inputs if spec.kind is InputKind.IMAGE]
+    if images and isinstance(body, AttributionBody) and (body.path or not isinstance(body.baseline, str | None)):
+        return True
+    return any(isinstance(item.get(name), str) for name in images for item in body.inputs)
 
 
 def is_default(catalog: ModelCatalog, info: ModelInfo, reports: Reports) -> bool:

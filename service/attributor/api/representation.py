@@ -1,6 +1,7 @@
 """A job as the client wants to see it: JSON, the npy bytes of one attribution, or a picture of it."""
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ from numpy.typing import NDArray
 from attributor.api.answers import job_document, queued_s
 from attributor.api.dependencies import Deps
 from attributor.api.negotiation import JSON, NPY, PNG, SVG, combined, negotiate, unchanged
-from attributor.api.result_documents import default_view, npy, result_document, subject
+from attributor.api.pages import MOST_WITH_JOB, next_link
+from attributor.api.result_documents import default_view, npy, result_documents, subject
 from attributor.api.schemas.queries import JobQuery
 from attributor.errors import InvalidRequest, JobNotFinished, JobNotFound, NoResult, NotAcceptable
 from attributor.jobs.job import JobKind, JobRecord, JobSpec, Visualization
-from attributor.jobs.result import AttributionResult, PathResult
+from attributor.jobs.result import AttributionResult, JobResult, PathResult
 from attributor.jobs.state import TERMINAL, JobState
 from attributor.rendering.draw import draw
 
@@ -23,6 +25,11 @@ from attributor.rendering.draw import draw
 POLL_AFTER_S = 1
 #: What a job can be had as.
 JOB_MEDIA_TYPES = (JSON, NPY, PNG)
+#: Results that are made into documents while everybody else waits. Ours: 2 ms; beyond, and where pictures are drawn
+#: (up to a tenth of a second each), it is done in a thread.
+MOST_AT_ONCE = 100
+#: A job without a word on how.
+AS_IT_IS = JobQuery.model_validate({})
 
 
 async def known_job(deps: Deps, job_id: str, tenant: str) -> JobRecord:
@@ -45,17 +52,31 @@ def as_json(body: object, status: int = 200, headers: dict[str, str] | None = No
     )
 
 
-async def finished(deps: Deps, record: JobRecord) -> tuple[AttributionResult, JobSpec]:
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a request has of a job already, and need not read again."""
+
+    result: JobResult | None = None
+    spec: JobSpec | None = None
+
+
+async def finished(deps: Deps, record: JobRecord, known: Known = Known()) -> tuple[AttributionResult, JobSpec]:
     """What a succeeded job answered and was asked. Raises JobNotFinished, NoResult, JobNotFound (erased meanwhile)."""
     if record.state not in TERMINAL:
         raise JobNotFinished(f"job '{record.id}' is {record.state}; wait for its end")
     if record.state is not JobState.SUCCEEDED:
-        why = f": {record.failure.detail}" if record.failure else ""
-        raise NoResult(f"job '{record.id}' was {record.state}{why}")
-    result, spec = await deps.store.result(record.id), await deps.store.spec(record.id)
+        raise no_result(record)
+    result = known.result or await deps.store.result(record.id)
+    spec = known.spec or await deps.store.spec(record.id)
     if not isinstance(result, AttributionResult) or spec is None:
         raise not_found(record.id)
     return result, spec
+
+
+def no_result(record: JobRecord) -> NoResult:
+    """The error for a job that failed or was cancelled."""
+    why = f": {record.failure.detail}" if record.failure else ""
+    return NoResult(f"job '{record.id}' was {record.state}{why}")
 
 
 def chosen(result: AttributionResult, number: int | None) -> PathResult:
@@ -69,12 +90,13 @@ def chosen(result: AttributionResult, number: int | None) -> PathResult:
     return result.results[number]
 
 
-async def job_response(deps: Deps, request: Request, record: JobRecord, query: JobQuery | None = None) -> Response:
+async def job_response(
+    deps: Deps, request: Request, record: JobRecord, query: JobQuery = AS_IT_IS, known: Known = Known()
+) -> Response:
     """The job by the request's Accept header, with its ETag; 304 if the client has it.
 
     A job that a request has just created and that has no result yet is JSON in any case.
     """
-    query = query or JobQuery.model_validate({})
     media_type = negotiate(combined(request.headers, "accept"), JOB_MEDIA_TYPES)
     if request.method == "POST" and record.state is not JobState.SUCCEEDED:
         media_type = JSON
@@ -86,9 +108,9 @@ async def job_response(deps: Deps, request: Request, record: JobRecord, query: J
     if request.method == "GET" and unchanged(combined(request.headers, "if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     if media_type == JSON:
-        document = job_document(record, position, await _results(deps, record, query))
-        return as_json(document, headers=headers)
-    result, spec = await finished(deps, record)
+        results, following = await _results(deps, record, query, known)
+        return as_json(job_document(record, position, results, following), headers=headers)
+    result, spec = await finished(deps, record, known)
     path = chosen(result, query.result)
     if media_type == NPY:
         return Response(npy(_one_of(path, spec, query.input)), media_type=NPY, headers=headers)
@@ -104,18 +126,21 @@ def _quotable(name: str | None) -> str:
     return "" if name is None else name.encode("unicode_escape").hex()
 
 
-async def _results(deps: Deps, record: JobRecord, query: JobQuery) -> list[dict[str, Any]] | None:
+async def _results(
+    deps: Deps, record: JobRecord, query: JobQuery, known: Known
+) -> tuple[list[dict[str, Any]] | None, str | None]:
+    """The first of a succeeded job's results, and where those after them are."""
     if record.state is not JobState.SUCCEEDED:
-        return None
-    result, spec = await finished(deps, record)
+        return None, None
+    result, spec = await finished(deps, record, known)
     if query.result is not None:
-        chosen(result, query.result)  # all of them are answered, but a number that is wrong is wrong here too
-    waited_s = queued_s(record) or 0.0
-
-    def documents() -> list[dict[str, Any]]:
-        return [result_document(path, spec, query.encoding, waited_s) for path in result.results]
-
-    return await asyncio.to_thread(documents)  # pictures take up to a tenth of a second each; others are waiting
+        chosen(result, query.result)  # not only that one is answered, but a number that is wrong is wrong here too
+    first, total = result.results[:MOST_WITH_JOB], len(result.results)
+    following = next_link(record.id, len(first), MOST_WITH_JOB, total, query.encoding)
+    made = first, spec, query.encoding, queued_s(record) or 0.0
+    if spec.visualizations or len(first) > MOST_AT_ONCE:
+        return await asyncio.to_thread(result_documents, *made), following
+    return result_documents(*made), following
 
 
 def _one_of(path: PathResult, spec: JobSpec, name: str | None) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from attributor.api.asked_documents import asked_document
 from attributor.api.explained_documents import explained_documents
 from attributor.errors import UnsupportedVisualization
 from attributor.jobs.job import JobSpec, Visualization
-from attributor.jobs.model import OutputScale, Tensors
-from attributor.jobs.result import InteriorGradients, PathResult, ResolvedTarget, SaturationResult
+from attributor.jobs.model import InputSpec, OutputScale, Tensors
+from attributor.jobs.once import once
+from attributor.jobs.result import Estimate, InteriorGradients, PathResult, ResolvedTarget, SaturationResult
 from attributor.rendering.draw import draw, drawable_kinds, drawn_input
 from attributor.rendering.reading import reading
 from attributor.rendering.subject import Subject
@@ -24,6 +26,21 @@ MOST_NUMBERS = 10_000
 
 def result_document(result: PathResult, spec: JobSpec, encoding: str, queued_s: float) -> dict[str, Any]:
     """The answer for one input and target (ResultDocument)."""
+    return _document(result, spec, encoding, queued_s, asked_document(spec))
+
+
+def result_documents(
+    results: Iterable[PathResult], spec: JobSpec, encoding: str, queued_s: float
+) -> list[dict[str, Any]]:
+    """Those of several; what they share is made once."""
+    asked = asked_document(spec)
+    return [_document(result, spec, encoding, queued_s, asked) for result in results]
+
+
+def _document(
+    result: PathResult, spec: JobSpec, encoding: str, queued_s: float, asked: dict[str, Any]
+) -> dict[str, Any]:
+    nodes = result.nodes
     return {
         "input": result.input,
         "method": result.method,
@@ -41,8 +58,14 @@ def result_document(result: PathResult, spec: JobSpec, encoding: str, queued_s: 
         "forwards": result.forwards,
         "backwards": result.backwards,
         "nodes": None
-        if result.nodes is None
-        else {name: getattr(result.nodes, name) for name in ("alpha", "weight", "score", "slope", "piece")},
+        if nodes is None
+        else {
+            "alpha": nodes.alpha,
+            "weight": nodes.weight,
+            "score": nodes.score,
+            "slope": nodes.slope,
+            "piece": nodes.piece,
+        },
         "attributions": _tensors(result.attributions, spec, encoding),
         "explained": explained_documents(result, spec),
         "spread": _tensors(result.spread, spec, encoding),
@@ -53,10 +76,22 @@ def result_document(result: PathResult, spec: JobSpec, encoding: str, queued_s: 
         if result.layer is None
         else {"name": _called(result.layer.name, spec), "quantity": result.layer.quantity, "cut": result.layer.cut},
         "seed": result.seed,
-        **asked_document(spec),
+        "precision": result.precision,
+        "precision_error": result.precision_error,
+        **asked,
         "visualizations": [draw(view, subject(result, spec, view)).payload() for view in spec.visualizations],
         "warnings": [{"code": w.code, "message": w.message} for w in result.warnings],
         "timings": {"queued_s": in_microseconds(queued_s), "computing_s": in_microseconds(result.computing_s)},
+    }
+
+
+def estimate_document(estimate: Estimate, spec: JobSpec, encoding: str) -> dict[str, Any]:
+    """What is known of an input under way (EstimateDocument)."""
+    return {
+        "input": estimate.input,
+        "evaluations": estimate.evaluations,
+        "completeness_error": estimate.completeness_error,
+        "attributions": _tensors(estimate.attributions, spec, encoding),
     }
 
 
@@ -177,13 +212,18 @@ def _tensors(tensors: Tensors | None, spec: JobSpec, encoding: str) -> dict[str,
     """By input, in the declared order, or by layer."""
     if tensors is None:
         return None
-    inputs = {each.name: [element.name for element in each.elements] for each in spec.declared}
-    order = [name for name in inputs if name in tensors]
-    layers = [name for name in tensors if name not in order]
-    return {
-        **{name: _tensor(tensors[name], inputs[name], encoding) for name in order},
-        **{_called(name, spec): _tensor(tensors[name], [], encoding) for name in layers},
+    ordered = {
+        each.name: _tensor(tensors[each.name], _elements(each), encoding)
+        for each in spec.declared
+        if each.name in tensors
     }
+    layers = {_called(name, spec): _tensor(tensors[name], [], encoding) for name in tensors if name not in ordered}
+    return ordered | layers
+
+
+@once
+def _elements(declared: InputSpec) -> list[str]:
+    return [element.name for element in declared.elements]
 
 
 def _tensor(values: NDArray[np.float32], elements: list[str], encoding: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from attributor.api.schemas.bodies import AttributionBody
 from attributor.errors import InvalidRequest, UnsupportedByModel
 from attributor.inputs.baselines import shapley_features
-from attributor.jobs.explanation import COMPARATORS, Method, Quantity
+from attributor.jobs.explanation import COMPARATORS, Method, Precision, Quantity
 from attributor.jobs.fitting import MOST_SHAPLEY_FEATURES, cannot_explain
 from attributor.jobs.model import InputKind, ModelInfo
 
@@ -78,6 +78,8 @@ def require_sensible(body: AttributionBody, info: ModelInfo, *, comparators: boo
     _require_options(body)
     if reason := unfit(body.method, info, comparators=comparators):
         raise UnsupportedByModel(reason, field="method")
+    if body.precision is not Precision.FLOAT32:
+        _require_computed_by_torch(body, info)
     if body.smoothing and not _has_numbers(info):
         raise UnsupportedByModel(
             "noise is added to numbers, and this model is explained in tokens only", field="smoothing"
@@ -124,6 +126,20 @@ def _require_consistent(body: AttributionBody) -> None:
     if body.smoothing and body.saturation:
         raise InvalidRequest(
             "is of one path, and smoothing takes many; ask for it without smoothing", field="saturation"
+        )
+
+
+def _require_computed_by_torch(body: AttributionBody, info: ModelInfo) -> None:
+    """Other numbers than float32 are of torch's own passes."""
+    if body.method in COMPARATORS:
+        own = ", ".join(method for method in Method if method not in COMPARATORS)
+        raise InvalidRequest(
+            f"{body.method} is computed in float32 by Captum; {body.precision} goes with {own}", field="precision"
+        )
+    if not info.gradients:
+        raise UnsupportedByModel(
+            "this model has no gradients and is run by onnxruntime, in float32 only; leave precision out",
+            field="precision",
         )
 
 

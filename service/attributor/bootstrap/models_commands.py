@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from attributor.bootstrap import models_text as text
+from attributor.bootstrap.exits import EXIT_CONFIG
 from attributor.bootstrap.models_making import add, make
 from attributor.jobs.model import ModelReport
 from attributor.registry.catalog import FolderCatalog
@@ -20,9 +21,6 @@ from attributor.registry.scaffold.placing import drafts, next_version
 from attributor.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Look after the bundles in the model folder.")
-
-#: The status of a command that lacks something installed (EX_CONFIG of sysexits.h).
-_EXIT_CONFIG = 78
 
 Models = Annotated[Path | None, typer.Option("--models", help="The folder of bundles (default: models).")]
 Reference = Annotated[str, typer.Argument(help="A model: name, name@version or name@alias.")]
@@ -191,7 +189,7 @@ def _lacking(error: ModuleNotFoundError) -> typer.Exit:
         f"this needs {error.name}: pip install 'attributor[{extra}]' (in a checkout: pip install -e '.[{extra}]')",
         err=True,
     )
-    return typer.Exit(_EXIT_CONFIG)
+    return typer.Exit(EXIT_CONFIG)
 
 
 def _stem(source: str, *, ending: bool = False) -> str:

@@ -17,4 +17,5 @@ def queue_policy(settings: Settings) -> QueuePolicy:
         max_attempts=settings.store.max_attempts,
         max_queued=settings.store.max_queued,
         result_ttl_s=settings.store.result_ttl_s,
+        cache_bytes=settings.store.cache_bytes,
     )

@@ -9,6 +9,9 @@ import socket
 import time
 from contextlib import suppress
 
+import torch
+
+from attributor.bootstrap.exits import EXIT_RECYCLED
 from attributor.bootstrap.store import open_store, queue_policy
 from attributor.comparators.captum_process import REQUIRED, CaptumProcess, ComparatorPolicy
 from attributor.engine.engine import Engine
@@ -18,6 +21,7 @@ from attributor.registry.catalog import FolderCatalog
 from attributor.registry.keeper import Keeper
 from attributor.registry.proof.trial import TrialLimits
 from attributor.registry.registry import Registry
+from attributor.runtimes.memory import resident_bytes
 from attributor.runtimes.torch_runtime import configure_threads
 from attributor.settings import Settings
 from attributor.storage.redis_fleet import RedisFleet
@@ -25,14 +29,18 @@ from attributor.storage.redis_queue import RedisJobQueue
 from attributor.telemetry import configure_logging
 from attributor.worker.loop import WorkerLoop, WorkerPolicy
 from attributor.worker.process import end_hung, run_until_signalled
+from attributor.worker.recycling import RecyclingPolicy, recycle
 
 log = logging.getLogger(__name__)
 
 
-def run_worker(settings: Settings, redis_url: str) -> None:
-    """Work until told to stop; models are put to the proof beside the jobs, and loaded as jobs want them."""
+def run_worker(settings: Settings, redis_url: str) -> int:
+    """Work until told to stop, or until this process has had its time; returns the exit status, EXIT_RECYCLED then.
+
+    Models are put to the proof beside the jobs, and loaded as jobs want them.
+    """
     configure_logging(settings.log_level, "worker")
-    configure_threads(settings.worker.threads)
+    _configure_threads(settings.worker.threads)
     catalog = FolderCatalog(settings.models_dir)
     registry = Registry(
         device=settings.worker.device,
@@ -51,7 +59,12 @@ def run_worker(settings: Settings, redis_url: str) -> None:
         log.warning("there are no bundles in %s that can be served; see models/README.md", settings.models_dir)
     worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
-    async def work(stop: asyncio.Event) -> None:
+    def grown_bytes() -> int | None:
+        """What this process holds beside its models, once it has seen all of them."""
+        held = resident_bytes() if registry.n_known >= len(catalog.all()) else None
+        return None if held is None else held - registry.resident_bytes
+
+    async def work(stop: asyncio.Event) -> int:
         async with open_store(settings, redis_url) as store:
             fleet = RedisFleet(store)
             await _forget_the_dead(fleet)
@@ -59,12 +72,23 @@ def run_worker(settings: Settings, redis_url: str) -> None:
             engine = Engine(registry, time.monotonic)
             comparator = CaptumProcess(registry, lambda ref: catalog.bundle(ref).folder, _comparator_policy(settings))
             ports = (queue, fleet, comparator, keeper)
-            log.info("working as %s", worker_id)
-            await WorkerLoop(worker_id, ports, engine, _policy(settings), time.monotonic, end_hung).run(stop)
+            loop = WorkerLoop(worker_id, ports, engine, _policy(settings), time.monotonic, end_hung)
+            log.info("working as %s on %s", worker_id, settings.worker.device)
+            policy = RecyclingPolicy(settings.worker.recycle_growth_bytes, settings.worker.recycle_jobs)
+            looking = asyncio.create_task(recycle(loop, policy, grown_bytes, stop))
+            await loop.run(stop)
             with suppress(StoreUnavailable):  # then it is missed a few seconds later
                 await fleet.worker_left(worker_id)
+            return EXIT_RECYCLED if await looking else 0
 
-    run_until_signalled(work)
+    return run_until_signalled(work)
+
+
+def _configure_threads(n: int) -> None:
+    configure_threads(n)
+    # Ours is one pass at a time: a second pool would only wait. Torch takes the number once.
+    if torch.get_num_interop_threads() != 1:
+        torch.set_num_interop_threads(1)
 
 
 async def _forget_the_dead(fleet: Fleet) -> None:

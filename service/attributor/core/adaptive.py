@@ -12,32 +12,21 @@ it until it holds as well.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, chain
 from math import log10, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attributor.core import spectral
+from attributor.core.asks import Asks, Awaited, Curve, Floats, Known, checked, laid_out, one_node_each
 from attributor.core.choosing import for_completeness, for_vectors, why_stuck
-from attributor.core.integrator import (
-    Ask,
-    Check,
-    Curve,
-    Integral,
-    Node,
-    StopReason,
-    Told,
-    Tolerance,
-    attributed,
-    checked,
-    laid_out,
-)
-from attributor.core.panels import CurvePanels, Panels, side_by_side
-from attributor.core.placing import Scan, first_scan
+from attributor.core.integrator import Check, Integral, Seal, StopReason, Tolerance, attributed
+from attributor.core.panels import CurvePanels, Panels, fit_together, side_by_side
+from attributor.core.placing import Scan, first_scan, look_together
 
 #: First nodes of a single curve at the loosest tolerance, 5 %. Odd numbers, so that the panels between them pair up and
 #: every other node makes a rule too. Ours: 7 leave half of the transformer's inputs above 5 %; ARCHITECTURE.md, 13.
@@ -74,10 +63,14 @@ def first_nodes(n_curves: int, tolerance: Tolerance, max_evaluations: int) -> in
 
 
 @lru_cache(maxsize=64)
-def _first_asks(curves: tuple[Curve, ...]) -> tuple[Ask, ...]:
+def _first_asks(curves: tuple[Curve, ...]) -> Asks:
     """Scores only."""
     asks = laid_out(curves, (first_scan(len(curves)),) * len(curves))
-    return tuple(replace(ask, gradient=False) for ask in asks)
+    return Asks(replace(ask, gradient=False) for ask in asks)
+
+
+#: A round of one curve, as most rounds are: the first of the few rules that most jobs take are made once.
+_round = lru_cache(maxsize=1024)(one_node_each)
 
 
 class AdaptiveIntegrator:
@@ -98,13 +91,14 @@ class AdaptiveIntegrator:
         self._max_evaluations = max_evaluations
         self._targets = range(n_targets)
         self._shares = [curve.weight for curve in curves]
-        self._ends: list[list[Told]] = [[] for _ in curves]
+        #: Per curve, what was told at its ends: index, alpha and scores.
+        self._ends: list[list[tuple[int, float, Floats]]] = [[] for _ in curves]
         #: Until the first nodes are placed; the curves from then on.
         self._scans = [Scan() for _ in curves]
         self._curves: list[CurvePanels] = []
-        self._wanted: list[Ask] = list(_first_asks(tuple(curves)))
-        self._pending = {ask.nodes[0].index: ask for ask in self._wanted}
-        self._next_index = sum(len(ask.nodes) for ask in self._wanted)
+        self._wanted: list[Asks] = [_first_asks(tuple(curves))]
+        self._awaited = Awaited()
+        self._next_index = len(self._wanted[0].arrays.index)
         self._evaluations = 0
         self._unfitted = set(range(len(curves)))
         self._residuals: list[float] = []
@@ -123,20 +117,39 @@ class AdaptiveIntegrator:
         """Whether the integrator has stopped."""
         return self._stop is not None
 
-    def ask(self) -> tuple[Ask, ...]:
+    def ask(self) -> Asks:
         """See Integrator."""
-        wanted, self._wanted = tuple(self._wanted), []
-        return wanted
+        wanted, self._wanted = self._wanted, []
+        asks = wanted[0] if len(wanted) == 1 else Asks(chain.from_iterable(wanted))
+        self._awaited.add(asks)
+        return asks
 
-    def tell(self, ask: Ask, scores: Sequence[float], slopes: Sequence[Sequence[float]] | None) -> None:
+    def tell(self, asks: Asks, scores: Floats, slopes: Floats) -> None:
         """See Integrator. No gradient is asked for at the ends of a curve: the panels there get open stencils."""
-        for told in checked(self._pending.pop(ask.nodes[0].index), scores, slopes):
-            if self._curves:
-                self._curves[told.node.curve].add(told)
-            else:
-                self._scan(told)
-        if self._pending:
-            return
+        (error,) = tell_together([(self, asks, scores, slopes)])
+        if error is not None:
+            raise error
+
+    def take_in(self, asks: Asks, scores: Floats, slopes: Floats) -> bool:
+        """The first part of `tell`: note what is told; whether all of the round is known. Raises as `tell` does."""
+        self._awaited.remove(asks)
+        slopes = checked(asks, scores, slopes)
+        if self._curves:
+            self._add(asks, scores, slopes)
+        else:
+            self._scan(asks, scores)
+        return not self._awaited and not self._wanted
+
+    def unseen(self) -> tuple[list[Scan], list[CurvePanels]]:
+        """The scans to be looked at, or the curves to be integrated, before it can `go_on`."""
+        if not self._curves:
+            return self._scans, []
+        unfitted = [self._curves[number] for number in sorted(self._unfitted)]
+        self._unfitted.clear()
+        return [], unfitted
+
+    def go_on(self) -> None:
+        """The last part of `tell`: want more, or stop."""
         if self._curves:
             self._advance()
         else:
@@ -164,10 +177,20 @@ class AdaptiveIntegrator:
         else:
             self._split(chosen)
 
+    def seal(self) -> Seal | None:
+        """See Integrator."""
+        return None
+
     def error(self) -> float | None:
         """Relative completeness error over the nodes known at the last round, the largest over the targets."""
         relative = [abs(r / gap) for r, gap in zip(self._residuals, self._gaps, strict=True) if gap]
         return max(relative, default=None)
+
+    def weights_now(self) -> Mapping[int, float] | None:
+        """See Integrator."""
+        if not self._gaps:
+            return None
+        return {index: weight for curve in self._curves for index, weight in curve.weights(0).items()}
 
     def result(self) -> Integral:
         """See Integrator."""
@@ -175,7 +198,7 @@ class AdaptiveIntegrator:
             raise RuntimeError("not done: nodes are still to be told. This is a bug.")
         fine = attributed(self._tolerance, self._check, self._errors)
         return Integral(
-            nodes=tuple(told for curve in self._curves for told in curve.told),
+            known=self._known(),
             weights=self._check.weights,
             coarse_weights=self._check.coarse_weights,
             stop_reason=self._stop,
@@ -187,34 +210,56 @@ class AdaptiveIntegrator:
             variations=self._variations,
         )
 
-    def _scan(self, told: Told) -> None:
-        self._scans[told.node.curve].add(told.node.alpha, told.scores)
-        if told.node.alpha in (0.0, 1.0):
-            self._ends[told.node.curve].append(told)
+    def _known(self) -> Known:
+        curves = self._curves
+        return Known(
+            index=np.concatenate([curve.index for curve in curves]),
+            curve=np.repeat(np.arange(len(curves)), [len(curve.alpha) for curve in curves]),
+            alpha=np.concatenate([curve.alpha for curve in curves]),
+            scores=np.concatenate([curve.score.T for curve in curves]),
+            slopes=np.concatenate([curve.slope.T for curve in curves]),
+        )
+
+    def _scan(self, asks: Asks, scores: Floats) -> None:
+        nodes = asks.arrays
+        told = scores[nodes.point]
+        for number, scan in enumerate(self._scans):
+            own = slice(None) if len(self._scans) == 1 else nodes.curve == number
+            scan.add(nodes.alpha[own], told[own])
+        for n in ((nodes.alpha == 0.0) | (nodes.alpha == 1.0)).nonzero()[0].tolist():
+            self._ends[int(nodes.curve[n])].append((int(nodes.index[n]), float(nodes.alpha[n]), told[n]))
+
+    def _add(self, asks: Asks, scores: Floats, slopes: Floats) -> None:
+        nodes = asks.arrays
+        if len(self._curves) == 1:
+            self._curves[0].add(nodes.index, nodes.alpha, scores, slopes)
+            return
+        for number in np.unique(nodes.curve).tolist():
+            own = nodes.curve == number
+            self._curves[number].add(nodes.index[own], nodes.alpha[own], scores[nodes.point[own]], slopes[own])
 
     def _place(self) -> None:
         """All scores are known: want more, or the first gradients."""
         for number, scan in enumerate(self._scans):
-            for alpha in scan.wanted():
-                self._want(number, alpha, gradient=False)
+            self._want(number, tuple(scan.wanted), gradient=False)
         if self._wanted:
             return
         n = first_nodes(len(self._scans), self._tolerance, self._max_evaluations)
         nested = n * len(self._scans) < self._max_evaluations
         for number, (scan, share, ends) in enumerate(zip(self._scans, self._shares, self._ends, strict=True)):
-            rule = spectral.rule(n, scan.placing(), nested=nested)
+            rule = spectral.rule(n, scan.placing, nested=nested)
             self._curves.append(CurvePanels(share, rule))
-            for told in ends:
-                self._curves[number].add(told)
-            for alpha in rule.alphas:
-                self._want(number, alpha, gradient=True)
+            index, alpha, scores = zip(*ends, strict=True)
+            told = np.array(scores)
+            self._curves[number].add(np.array(index), np.array(alpha), told, np.full_like(told, np.nan))
+            self._want(number, rule.alphas, gradient=True)
 
-    def _want(self, number: int, alpha: float, *, gradient: bool) -> None:
-        ask = Ask((Node(self._next_index, number, alpha),), gradient)
-        self._pending[self._next_index] = ask
-        self._wanted.append(ask)
-        self._next_index += 1
-        self._evaluations += gradient
+    def _want(self, number: int, alphas: tuple[float, ...], *, gradient: bool) -> None:
+        if not alphas:
+            return
+        self._wanted.append(_round(number, alphas, self._next_index, gradient=gradient))
+        self._next_index += len(alphas)
+        self._evaluations += gradient * len(alphas)
         self._unfitted.add(number)
 
     def _panels(self) -> Panels:
@@ -222,9 +267,6 @@ class AdaptiveIntegrator:
 
     def _advance(self) -> None:
         """All wanted nodes are known: stop, or want the middles of the panels that carry the error."""
-        for number in self._unfitted:
-            self._curves[number].fit()
-        self._unfitted.clear()
         if not self._gaps:  # The ends of all curves are among the first nodes.
             self._gaps = tuple([sum([curve.gap(target) for curve in self._curves]) for target in self._targets])
         self._variations = tuple(
@@ -275,17 +317,40 @@ class AdaptiveIntegrator:
 
         A curve that wants most of its panels split gets the next rule of one polynomial, if the budget has it.
         """
-        firsts = [0, *accumulate(len(curve.told) - 1 for curve in self._curves)]
+        firsts = [0, *accumulate(len(curve.alpha) - 1 for curve in self._curves)]
         at_once = max(2, firsts[-1] // MOST_SPLITS_SHARE)
         for number, curve in enumerate(self._curves):
             own = (chosen >= firsts[number]) & (chosen < firsts[number + 1])
-            panels = len(curve.told) - 1
+            panels = len(curve.alpha) - 1
             spare = self._max_evaluations - self._evaluations
             if curve.extensible and np.count_nonzero(own) > EXTENDED_SHARE * panels and panels <= spare:
                 chosen = chosen[~own]
-                for alpha in curve.extend():
-                    self._want(number, alpha, gradient=True)
+                self._want(number, tuple(curve.extend()), gradient=True)
         at_once = min(at_once, self._max_evaluations - self._evaluations)
+        halved: dict[int, list[float]] = {}
         for panel in sorted(chosen[:at_once].tolist()):
             number = bisect_right(firsts, panel) - 1
-            self._want(number, self._curves[number].halve(panel - firsts[number]), gradient=True)
+            halved.setdefault(number, []).append(self._curves[number].halve(panel - firsts[number]))
+        for number, middles in halved.items():
+            self._want(number, tuple(middles), gradient=True)
+
+
+def tell_together(rounds: Sequence[tuple[AdaptiveIntegrator, Asks, Floats, Floats]]) -> list[Exception | None]:
+    """`tell` for many integrators, of as many jobs: what they compute is computed together.
+
+    Returns what each raised.
+    """
+    raised: list[Exception | None] = [None] * len(rounds)
+    ready: list[int] = []
+    for number, (integrator, asks, scores, slopes) in enumerate(rounds):
+        try:
+            if integrator.take_in(asks, scores, slopes):
+                ready.append(number)
+        except Exception as error:
+            raised[number] = error
+    unseen = [rounds[number][0].unseen() for number in ready]
+    look_together([scan for scans, _ in unseen for scan in scans])
+    fit_together([curve for _, curves in unseen for curve in curves])
+    for number in ready:
+        rounds[number][0].go_on()
+    return raised

@@ -1,20 +1,11 @@
 """Integrators whose nodes are settled beforehand: a fixed rule, or random nodes. They hold no tensor."""
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 
-from attributor.core.integrator import (
-    Ask,
-    Check,
-    Curve,
-    Integral,
-    StopReason,
-    Told,
-    Tolerance,
-    attributed,
-    checked,
-    laid_out,
-)
+import numpy as np
+
+from attributor.core.asks import Asks, Awaited, Curve, Floats, Known, checked, laid_out
+from attributor.core.integrator import Check, Integral, Seal, StopReason, Tolerance, attributed
 from attributor.core.rules import Rule, every_other
 from attributor.errors import NonFiniteGradient
 
@@ -33,8 +24,17 @@ class FixedIntegrator:
         self._n_targets = n_targets
         self._tolerance = tolerance
         self._wanted = laid_out(self._curves, tuple(rule.nodes for rule in self._rules))
-        self._pending = {ask.nodes[0].index: ask for ask in self._wanted}
-        self._told: list[list[Told]] = [[] for _ in self._curves]
+        nodes = self._wanted.arrays
+        self._awaited = Awaited()
+        #: In the order of the nodes' indexes, which is that of the asks: whose they are, and what was told of them.
+        self._nodes = nodes
+        self._scores = np.full((len(nodes.index), n_targets), np.nan)
+        self._slopes = self._scores.copy()
+        self._in_order = np.lexsort((nodes.alpha, nodes.curve))
+        #: Nodes of the rules; the others are ends that a rule leaves out, or where another curve wants the gradient.
+        of_each = [frozenset(rule.nodes) for rule in self._rules]
+        places = zip(nodes.curve.tolist(), nodes.alpha.tolist(), strict=True)
+        self._of_rule = np.array([alpha in of_each[number] for number, alpha in places])
         self._gaps: tuple[float, ...] = ()
         self._variations: tuple[float, ...] = ()
         self._residuals: tuple[float, ...] = ()
@@ -46,17 +46,26 @@ class FixedIntegrator:
         """Whether every node was told, and the attribution errors where a tolerance asks for them."""
         return self._check is not None and (self._tolerance.attribution is None or self._errors is not None)
 
-    def ask(self) -> tuple[Ask, ...]:
+    def ask(self) -> Asks:
         """All points, the first time."""
-        wanted, self._wanted = self._wanted, ()
+        wanted, self._wanted = self._wanted, Asks()
+        self._awaited.add(wanted)
         return wanted
 
-    def tell(self, ask: Ask, scores: Sequence[float], slopes: Sequence[Sequence[float]] | None) -> None:
+    def tell(self, asks: Asks, scores: Floats, slopes: Floats) -> None:
         """See Integrator. A gradient must be finite wherever the rule has a node."""
-        for told in checked(self._pending.pop(ask.nodes[0].index), scores, slopes):
-            at_end = told.node.alpha in (0.0, 1.0)
-            self._told[told.node.curve].append(self._at_end(told) if at_end else told)
-        if not self._pending:
+        self._awaited.remove(asks)
+        slopes = checked(asks, scores, slopes)
+        told = asks.arrays
+        missing = self._of_rule[told.index] & ~np.isfinite(slopes).all(axis=1)
+        if missing.any():
+            raise NonFiniteGradient(
+                f"the gradient is not finite at alpha = {told.alpha[missing][0]:g} of the path; rules that leave the "
+                "ends out, and the adaptive one, can do without"
+            )
+        self._scores[told.index] = scores[told.point]
+        self._slopes[told.index] = np.where(self._of_rule[told.index, None], slopes, np.nan)
+        if not self._awaited and not self._wanted:
             self._sum_up()
 
     def check(self) -> Check | None:
@@ -67,10 +76,18 @@ class FixedIntegrator:
         """See Integrator."""
         self._errors = tuple(errors)
 
+    def seal(self) -> Seal | None:
+        """See Integrator."""
+        return None
+
     def error(self) -> float | None:
         """None until every node was told: a part of a fixed rule says nothing."""
         relative = [abs(r / gap) for r, gap in zip(self._residuals, self._gaps, strict=True) if gap]
         return max(relative, default=None)
+
+    def weights_now(self) -> Mapping[int, float] | None:
+        """See Integrator: a part of a fixed rule is no rule."""
+        return self._check.weights[0] if self._check else None
 
     def result(self) -> Integral:
         """See Integrator; converged where the rule happens to meet the tolerance."""
@@ -79,7 +96,7 @@ class FixedIntegrator:
         limits = tuple(map(self._tolerance.limit, self._gaps, self._variations))
         fine = attributed(self._tolerance, self._check, self._errors)
         return Integral(
-            nodes=tuple(told for curve in self._told for told in curve),
+            known=self._known(),
             weights=self._check.weights,
             coarse_weights=self._check.coarse_weights,
             stop_reason=StopReason.FIXED_RULE,
@@ -90,48 +107,40 @@ class FixedIntegrator:
             variations=self._variations,
         )
 
-    def _at_end(self, told: Told) -> Told:
-        """Without its slopes where the rule has no node there: it may be another curve that wanted the gradient."""
-        node = told.node
-        if node.alpha not in self._rules[node.curve].nodes:
-            return Told(node, told.scores, (None,) * self._n_targets)
-        if None in told.slopes:
-            raise NonFiniteGradient(
-                f"the gradient is not finite at alpha = {node.alpha:g} of the path; rules that leave the ends out, "
-                "and the adaptive one, can do without"
-            )
-        return told
+    def _known(self) -> Known:
+        nodes, order = self._nodes, self._in_order
+        return Known(
+            nodes.index[order], nodes.curve[order], nodes.alpha[order], self._scores[order], self._slopes[order]
+        )
 
     def _sum_up(self) -> None:
-        for curve in self._told:
-            curve.sort(key=lambda told: told.node.alpha)
         weights = self._by_index([rule.weights for rule in self._rules])
         coarse = [every_other(rule) for rule in self._rules]
         coarse_weights = self._by_index([w for w in coarse if w]) if all(coarse) else None
         self._check = Check((weights,) * self._n_targets, (coarse_weights,) * self._n_targets)
-        targets = range(self._n_targets)
-        scores = [[[told.scores[t] for told in curve] for curve in self._told] for t in targets]
-        self._gaps = tuple(self._over_curves([its[-1] - its[0] for its in of_target]) for of_target in scores)
-        self._variations = tuple(
-            self._over_curves([sum(abs(b - a) for a, b in pairwise(its)) for its in of_target]) for of_target in scores
-        )
-        slopes = {told.node.index: told.slopes for curve in self._told for told in curve}
-        self._residuals = tuple(
-            sum(weight * (slopes[index][t] or 0.0) for index, weight in weights.items()) - self._gaps[t]
-            for t in targets
-        )
-
-    def _over_curves(self, of_each: Sequence[float]) -> float:
-        """The sum over the curves, each times its share."""
-        return sum(curve.weight * value for curve, value in zip(self._curves, of_each, strict=True))
+        of_curve = self._nodes.curve[self._in_order]
+        share = np.array([curve.weight for curve in self._curves])
+        scores = self._scores[self._in_order]
+        same = of_curve[1:] == of_curve[:-1]
+        rises = np.where(same[:, None], np.diff(scores, axis=0), 0.0) * share[of_curve[1:], None]
+        # Of the curves' ends, not of their rises, which add up to that but for rounding.
+        starts, ends = scores[np.append(True, ~same)], scores[np.append(~same, True)]
+        gaps = share @ (ends - starts)
+        self._gaps = tuple(gaps.tolist())
+        self._variations = tuple(np.abs(rises).sum(axis=0).tolist())
+        summed = np.array(list(weights.values())) @ self._slopes[list(weights)]
+        self._residuals = tuple((summed - gaps).tolist())
 
     def _by_index(self, weights: Sequence[Sequence[float]]) -> Mapping[int, float]:
         """A weight per node of each curve's rule, times the curve's share, by node index."""
-        found = {}
-        for curve, rule, told, its in zip(self._curves, self._rules, self._told, weights, strict=True):
-            indices = {t.node.alpha: t.node.index for t in told}
-            found.update({indices[a]: curve.weight * w for a, w in zip(rule.nodes, its, strict=True)})
-        return found
+        nodes = self._nodes
+        places = zip(nodes.curve.tolist(), nodes.alpha.tolist(), strict=True)
+        numbers = dict(zip(places, nodes.index.tolist(), strict=True))
+        return {
+            numbers[number, alpha]: curve.weight * weight
+            for number, (curve, rule, its) in enumerate(zip(self._curves, self._rules, weights, strict=True))
+            for alpha, weight in zip(rule.nodes, its, strict=True)
+        }
 
 
 def random_integrator(

@@ -3,33 +3,13 @@
 It holds no tensor, calls no model and reads no clock, so nodes of many integrations can share one pass.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
-from itertools import count
-from math import inf, isfinite
+from math import inf
 from typing import Protocol
 
-from attributor.errors import NonFiniteGradient, NonFiniteScore
-
-#: The vertex that every path ends at: the example itself.
-EXAMPLE = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """A smooth piece of a path, from vertex `start` to vertex `end`; its own alpha runs from 0 to 1.
-
-    A straight path is one curve, a polyline a chain of them, several baselines a star whose curves all end at EXAMPLE.
-    No rule reaches across a vertex: the slope may jump there. `line` numbers the baseline that the curve belongs to,
-    and `weight` is that baseline's share in the answer.
-    """
-
-    start: int
-    end: int
-    line: int = 0
-    weight: float = 1.0
+from attributor.core.asks import Asks, Floats, Known, Told
 
 
 class StopReason(StrEnum):
@@ -73,38 +53,8 @@ class Tolerance:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
-    """A point of a curve under the number by which its vector is kept; numbers are unique in an integration."""
-
-    index: int
-    curve: int
-    alpha: float
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One evaluation wanted: the score and, if `gradient`, a slope per node.
-
-    There is more than one node where curves meet: it is the same point of the input, and costs one evaluation, but
-    every curve has a slope (and a vector) of its own there.
-    """
-
-    nodes: tuple[Node, ...]
-    gradient: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """A node with what was told of it, per target; a slope is None where none was asked for or it was not finite."""
-
-    node: Node
-    scores: tuple[float, ...]
-    slopes: tuple[float | None, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Integral:
-    """An integration that ended. `nodes`: by curve, then alpha. Weights: one mapping per target, by node index.
+    """An integration that ended. Weights: one mapping per target, by node index.
 
     Curves' shares are in the weights already. A node without a slope has none. `coarse_weights`: the same rule on every
     other node of each curve, for the attribution error; None per target with too few nodes.
@@ -114,7 +64,7 @@ class Integral:
     `attribution_errors`: per target, where they decided.
     """
 
-    nodes: tuple[Told, ...]
+    known: Known
     weights: tuple[Mapping[int, float], ...]
     coarse_weights: tuple[Mapping[int, float] | None, ...]
     stop_reason: StopReason
@@ -125,6 +75,11 @@ class Integral:
     attribution_errors: tuple[float | None, ...] | None = None
     variations: tuple[float, ...] = ()
 
+    @property
+    def nodes(self) -> tuple[Told, ...]:
+        """All nodes, by curve, then alpha."""
+        return self.known.one_by_one()
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -134,6 +89,17 @@ class Check:
     coarse_weights: tuple[Mapping[int, float] | None, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """Panels whose weights are final. Per target and node index, what they add to the weights of the rule and of the
+    coarse one (None: there is none): these sums of vectors are to be taken now. `dropped`: nodes that no open panel
+    touches, whose vectors are not needed any more."""
+
+    weights: tuple[Mapping[int, float], ...]
+    coarse_weights: tuple[Mapping[int, float] | None, ...]
+    dropped: tuple[int, ...]
+
+
 class Integrator(Protocol):
     """`ask` for evaluations, `tell` each, until `done`; then `result`. Answers a `check` where one is wanted."""
 
@@ -141,12 +107,13 @@ class Integrator(Protocol):
     def done(self) -> bool:
         """Whether `result` is there."""
 
-    def ask(self) -> tuple[Ask, ...]:
+    def ask(self) -> Asks:
         """The evaluations wanted now, each handed out once; the one at EXAMPLE comes first. Empty while told ones are
         awaited."""
 
-    def tell(self, ask: Ask, scores: Sequence[float], slopes: Sequence[Sequence[float]] | None) -> None:
-        """The scores per target at an asked point and, per node of it, the slopes per target (None: not asked for).
+    def tell(self, asks: Asks, scores: Floats, slopes: Floats) -> None:
+        """The scores at asked points, shape (asks, targets), and the slopes at their nodes, shape (nodes, targets);
+        slopes that were not asked for are not looked at.
 
         Raises NonFiniteScore, NonFiniteGradient with the alpha, and KeyError for what is not awaited (a bug).
         """
@@ -157,73 +124,17 @@ class Integrator(Protocol):
     def tell_errors(self, errors: Sequence[float | None]) -> None:
         """The attribution error per target, for the last `check`; None where undefined."""
 
+    def seal(self) -> Seal | None:
+        """What is to be summed up and forgotten now, so that no more vectors are kept than allowed; each once."""
+
     def error(self) -> float | None:
         """Relative completeness error as far as it is known, the largest over the targets."""
 
+    def weights_now(self) -> Mapping[int, float] | None:
+        """The weights of the first target as of the last round, for an estimate; None before there are any."""
+
     def result(self) -> Integral:
         """The weights. Raises RuntimeError before `done`."""
-
-
-@lru_cache(maxsize=64)  # One straight curve and the usual rules: nearly every job begins with the same asks.
-def laid_out(curves: tuple[Curve, ...], alphas: tuple[tuple[float, ...], ...]) -> tuple[Ask, ...]:
-    """Asks for the ascending `alphas` of each curve and for all its ends, each vertex once with a node per curve there.
-
-    The one at EXAMPLE first, then along one curve after the other; nodes are numbered in that order. A vertex has a
-    gradient if `alphas` holds that end of one of its curves. Raises ValueError if no curve reaches EXAMPLE.
-    """
-    numbers = count()
-    return tuple(
-        Ask(
-            tuple(Node(next(numbers), curve, alpha) for curve, alpha in places),
-            gradient=any(alpha in alphas[curve] for curve, alpha in places),
-        )
-        for places in _places(curves, alphas)
-    )
-
-
-def _places(curves: Sequence[Curve], alphas: Sequence[Sequence[float]]) -> Iterator[Sequence[tuple[int, float]]]:
-    """The points of `laid_out`, each as (curve, alpha) wherever it lies."""
-    vertices: dict[int, list[tuple[int, float]]] = {}
-    for number, curve in enumerate(curves):
-        vertices.setdefault(curve.start, []).append((number, 0.0))
-        vertices.setdefault(curve.end, []).append((number, 1.0))
-    if EXAMPLE not in vertices:
-        raise ValueError("no curve begins or ends at the example. This is a bug.")
-    yield vertices.pop(EXAMPLE)
-    for number, curve in enumerate(curves):
-        if curve.start in vertices:
-            yield vertices.pop(curve.start)
-        yield from ([(number, alpha)] for alpha in alphas[number] if 0.0 < alpha < 1.0)
-        if curve.end in vertices:
-            yield vertices.pop(curve.end)
-
-
-def checked(ask: Ask, scores: Sequence[float], slopes: Sequence[Sequence[float]] | None) -> tuple[Told, ...]:
-    """What was told of an ask, per node; a slope that is not finite at an end of a curve becomes None.
-
-    Raises NonFiniteScore, and NonFiniteGradient inside a curve, naming the alpha.
-    """
-    scores = tuple(scores)
-    if not all(map(isfinite, scores)):
-        wrong = next(score for score in scores if not isfinite(score))
-        raise NonFiniteScore(f"the model's score is {wrong} at {_place(ask.nodes[0])}")
-    if not ask.gradient:
-        return tuple(Told(node, scores, (None,) * len(scores)) for node in ask.nodes)
-    if slopes is None:
-        raise ValueError("a gradient was asked for, and no slopes were told. This is a bug.")
-    return tuple([Told(node, scores, _finite(node, its)) for node, its in zip(ask.nodes, slopes, strict=True)])
-
-
-def _finite(node: Node, slopes: Sequence[float]) -> tuple[float | None, ...]:
-    if all(map(isfinite, slopes)):
-        return tuple(slopes)
-    if 0.0 < node.alpha < 1.0:
-        raise NonFiniteGradient(f"the gradient is not finite at {_place(node)}")
-    return tuple(slope if isfinite(slope) else None for slope in slopes)
-
-
-def _place(node: Node) -> str:
-    return f"alpha = {node.alpha:g} of the path" + (f" (its curve {node.curve})" if node.curve else "")
 
 
 def attributed(tolerance: Tolerance, check: Check, errors: Sequence[float | None] | None) -> tuple[bool, ...]:

@@ -32,17 +32,27 @@ FLOAT_NOISE = 8 * 2.0**-24
 CACHED_NODES = 17
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Fit:
-    """A mesh integrated. `weights`: one per node. Per panel: `residual` of the stencil chosen, `trapezoid_residual` of
-    the shortest one, `noise`, the rounding below which a residual says nothing, and `indicator`, the error that the
-    panel counts with; all in units of the score."""
+    """Meshes integrated; arrays of one mesh, or with an axis of meshes in front. `weights`: one per node. Per panel:
+    `residual` of the stencil chosen, `trapezoid_residual` of the shortest one, `noise`, the rounding below which a
+    residual says nothing, and `indicator`, the error that the panel counts with; all in units of the score."""
 
     weights: Floats
     residual: Floats
     trapezoid_residual: Floats
     noise: Floats
     indicator: Floats
+
+    def of(self, number: int) -> "Fit":
+        """That of one of several meshes."""
+        return Fit(
+            self.weights[number],
+            self.residual[number],
+            self.trapezoid_residual[number],
+            self.noise[number],
+            self.indicator[number],
+        )
 
     @property
     def at_rounding(self) -> NDArray[np.bool_]:
@@ -51,23 +61,47 @@ class Fit:
 
 
 def fit(alpha: Floats, score: Floats, slope: Floats) -> Fit:
-    """Integrate the slope over a mesh of ascending nodes from the path's start to its end.
+    """`fit_all` for one mesh: arrays of shape (n,)."""
+    return fit_all(alpha[None], score[None], slope[None]).of(0)
 
-    `alpha`, `score`, `slope`: shape (n,), n >= 3. A NaN slope is allowed at either end: the panel there is integrated
-    by an open stencil, from its inner side.
+
+def fit_all(alpha: Floats, score: Floats, slope: Floats) -> Fit:
+    """Integrate slopes over meshes of ascending nodes, each from its path's start to its end.
+
+    `alpha`, `score`, `slope`: shape (meshes, n), n >= 3. A NaN slope is allowed at either end, the same of all meshes:
+    the panel there is integrated by an open stencil, from its inner side.
     """
-    usable = np.isfinite(slope)
-    table = (_cached_table if len(alpha) <= CACHED_NODES else _last_table)(alpha.tobytes(), usable.tobytes())
-    rise = np.diff(score)
+    usable = np.isfinite(slope[0])
+    shape = _shape(alpha.shape[1], usable.tobytes())
+    tables = [_table_of(nodes, usable) for nodes in alpha]
+    rows = _stacked([table.rows for table in tables])
+    price = _stacked([table.price for table in tables])
+    rise = score[:, 1:] - score[:, :-1]
     # Where a score passes through zero, the numbers inside the net that cancel there are as large as elsewhere.
-    noise = FLOAT_NOISE * (2 * np.abs(score).max() + np.abs(rise))
-    residual = table.rows @ np.where(usable, slope, 0.0) - rise[table.panel]
-    key = np.maximum(np.abs(residual), noise[table.panel]) * table.price
-    # Per panel the candidate with the least key; a stable sort leaves ties to the shortest, which stands first.
-    order = np.lexsort((key, table.panel))
-    chosen = order[np.searchsorted(table.panel[order], np.arange(len(rise)))]
-    best, trapezoid = residual[chosen], residual[table.shortest]
-    return Fit(table.rows[chosen].sum(axis=0), best, trapezoid, noise, indicator(best, trapezoid, noise))
+    noise = FLOAT_NOISE * (2 * np.abs(score).max(axis=1, keepdims=True) + np.abs(rise))
+    if not usable.all():
+        slope = np.where(usable, slope, 0.0)
+    residual = (rows @ slope[:, :, None])[:, :, 0] - rise[:, shape.panel]
+    key = np.maximum(np.abs(residual), noise[:, shape.panel])
+    with np.errstate(invalid="ignore"):  # zero times an infinite price
+        key *= price
+    key = np.concatenate([key, np.full((len(key), 1), np.inf)], axis=1)
+    # Per panel the candidate with the least key; of equals the first, which is the shortest.
+    place = np.nan_to_num(key[:, shape.candidates], nan=np.inf).argmin(axis=2)
+    chosen = shape.candidates[np.arange(place.shape[1]), place]
+    mesh = np.arange(len(chosen))[:, None]
+    best, trapezoid = residual[mesh, chosen], residual[:, shape.shortest]
+    weights = rows[mesh, chosen].sum(axis=1)
+    return Fit(weights, best, trapezoid, noise, indicator(best, trapezoid, noise))
+
+
+def _table_of(alpha: Floats, usable: NDArray[np.bool_]) -> "_Table":
+    return (_cached_table if len(alpha) <= CACHED_NODES else _last_table)(alpha.tobytes(), usable.tobytes())
+
+
+def _stacked(arrays: list[Floats]) -> Floats:
+    """With an axis in front; of one, without a copy."""
+    return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
 
 
 def indicator(residual: Floats, trapezoid_residual: Floats, noise: Floats) -> Floats:
@@ -81,36 +115,51 @@ def indicator(residual: Floats, trapezoid_residual: Floats, noise: Floats) -> Fl
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
-    """All candidate stencils of a mesh of n nodes, the shortest of each panel first.
+class _Shape:
+    """What is the same for all meshes of n nodes: the candidate stencils, the shortest of each panel first.
 
-    `rows`: weights, shape (candidates, n); `panel`: the panel each one integrates; `price`: what its residual is
-    multiplied by in the choice; `shortest`: per panel, the number of its shortest candidate.
+    `orders`: as `_stencils` has them; `panel`: the panel that each candidate integrates; `candidates`: those of each
+    panel, shape (panels, most), filled up with the number of candidates; `shortest`: per panel, its shortest one.
     """
 
-    rows: Floats
+    orders: list[tuple[int, NDArray[np.intp], NDArray[np.intp]]]
     panel: NDArray[np.intp]
-    price: Floats
+    candidates: NDArray[np.intp]
     shortest: NDArray[np.intp]
+
+
+@lru_cache(maxsize=1024)
+def _shape(n: int, usable_bytes: bytes) -> _Shape:
+    orders = _stencils(np.flatnonzero(np.frombuffer(usable_bytes, bool)), n - 1)
+    panel = np.concatenate([its_panels for _, its_panels, _ in orders])
+    of_each = [np.flatnonzero(panel == number) for number in range(n - 1)]
+    most = max(map(len, of_each))
+    candidates = np.array([[*own, *[len(panel)] * (most - len(own))] for own in of_each], np.intp)
+    return _Shape(orders, panel, candidates, candidates[:, 0].copy())
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The candidates of a mesh: `rows`, their weights, shape (candidates, n), and `price`, what each one's residual is
+    multiplied by in the choice, infinite for one that amplifies too much."""
+
+    rows: Floats
+    price: Floats
 
 
 def _table(alpha_bytes: bytes, usable_bytes: bytes) -> _Table:
     """The candidates for the nodes `alpha` (float64), of which `usable` (bool) have a slope."""
     alpha = np.frombuffer(alpha_bytes)
-    panels = len(alpha) - 1
-    rows, panel, price = [], [], []
-    for order, its_panels, nodes in _stencils(np.flatnonzero(np.frombuffer(usable_bytes, bool)), panels):
+    rows, price = [], []
+    for order, its_panels, nodes in _shape(len(alpha), usable_bytes).orders:
         weights = _interpolant_weights(alpha[nodes], alpha[its_panels], alpha[its_panels + 1])
         width = alpha[its_panels + 1] - alpha[its_panels]
         tame = np.abs(weights).sum(axis=1) <= MOST_AMPLIFICATION * width
-        dense = np.zeros((int(tame.sum()), len(alpha)))
-        np.put_along_axis(dense, nodes[tame], weights[tame], axis=1)
+        dense = np.zeros((len(nodes), len(alpha)))
+        np.put_along_axis(dense, nodes, np.where(tame[:, None], weights, 0.0), axis=1)
         rows.append(dense)
-        panel.append(its_panels[tame])
-        price.append(np.full(len(dense), ORDER_ADVANTAGE**order))
-    all_panels = np.concatenate(panel)
-    shortest = np.unique(all_panels, return_index=True)[1]
-    return _Table(np.concatenate(rows), all_panels, np.concatenate(price), shortest)
+        price.append(np.where(tame, ORDER_ADVANTAGE**order, np.inf))
+    return _Table(np.concatenate(rows), np.concatenate(price))
 
 
 #: The first mesh of every job and its half are the same; their tables are computed once. 1,024 take 15 MB at most.

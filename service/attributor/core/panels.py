@@ -4,14 +4,13 @@ Knows the mesh of a single curve; not other curves, tolerances or budgets.
 """
 
 from collections.abc import Sequence
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attributor.core import mesh, spectral
-from attributor.core.integrator import Told
+from attributor.core.asks import Indices
 
 #: Splits without a shrinking residual after which a panel is taken to hold a jump of F (a kink halves it each time).
 JUMP_SPLITS = 6
@@ -22,8 +21,6 @@ NARROWEST_PANEL = 2.0**-20
 #: Nodes, both ends included, of the largest rule of one polynomial that is extended: its tables grow as the square.
 #: Ours: in practice kinks and jumps are cheaper to split around long before.
 MOST_EXTENDED = 130
-
-BY_ALPHA = attrgetter("node.alpha")
 
 
 class Panels(NamedTuple):
@@ -60,16 +57,18 @@ class CurvePanels:
         self._rule = rule
         self._fits: list[mesh.Fit] = []
         self._panels: Panels | None = None
-        self._alpha = np.empty(0)
-        #: Shape (targets, nodes); NaN for a slope that is None.
-        self._score = self._slope = np.empty((0, 0))
-        self._indicators: list[mesh.Floats] = []
+        #: Nodes told since the last fit: indexes and alphas (nodes,), scores and slopes (nodes, targets).
+        self._new: list[tuple[Indices, mesh.Floats, mesh.Floats, mesh.Floats]] = []
+        #: All nodes at the last fit, ascending in alpha; scores and slopes of shape (targets, nodes), NaN for a slope
+        #: that there is not.
+        self.index: Indices = np.empty(0, np.intp)
+        self.alpha = np.empty(0)
+        self.score = self.slope = np.empty((0, 0))
         #: Of the panels last looked at, per target: the absolute residuals of their ends, and how many splits in a row
         #: have not shrunk them, the mark of a jump of F; and per panel, how many it has become since, 1 or 2.
         self._size = np.empty((0, 0))
         self._stuck = np.empty((0, 0), int)
         self._parts = np.empty(0, int)
-        self.told: list[Told] = []  # ascending in alpha after each fit
         #: Per target, sums over the panels: of the residuals, of the indicators' squares, and of the scores' rises,
         #: taken absolute.
         self.residuals: list[float] = []
@@ -78,26 +77,38 @@ class CurvePanels:
         #: Alpha of the first jump of any target's score.
         self.jump: float | None = None
 
-    def add(self, told: Told) -> None:
-        """Take a node."""
-        self.told.append(told)
+    def add(self, index: Indices, alpha: mesh.Floats, scores: mesh.Floats, slopes: mesh.Floats) -> None:
+        """Take nodes: their indexes and alphas (nodes,), scores and slopes (nodes, targets)."""
+        self._new.append((index, alpha, scores, slopes))
 
     def fit(self) -> None:
-        """Integrate every panel for every target; every node wanted must have been told."""
-        self.told.sort(key=BY_ALPHA)
-        self._alpha = np.array([t.node.alpha for t in self.told])
-        self._score = np.array([t.scores for t in self.told]).T
-        self._slope = np.array([t.slopes for t in self.told], float).T
-        self._fits = [self._fit(f, h) for f, h in zip(self._score, self._slope, strict=True)]
-        self._indicators = [fit.indicator for fit in self._fits]
-        self.residuals = [self._weight * sum(fit.residual.tolist()) for fit in self._fits]
-        self.squares = [self._weight**2 * float(indicator @ indicator) for indicator in self._indicators]
-        self.variations = (self._weight * np.abs(np.diff(self._score, axis=1)).sum(axis=1)).tolist()
+        """`fit_together` for one curve."""
+        fit_together([self])
+
+    def take_in(self) -> None:
+        """Put the nodes told since the last fit among the others."""
+        if len(self.alpha):
+            self._new.insert(0, (self.index, self.alpha, self.score.T, self.slope.T))
+        index, alpha, score, slope = (np.concatenate(parts) for parts in zip(*self._new, strict=True))
+        self._new.clear()
+        order = alpha.argsort(kind="stable")
+        self.index, self.alpha = index[order], alpha[order]
+        self.score, self.slope = score[order].T, slope[order].T
+
+    def fitted(self, fits: list[mesh.Fit], sums: Sequence[tuple[float, float, float]]) -> None:
+        """Note the fits of all targets and the sums over their panels: of the residuals, of the indicators' squares,
+        and of the scores' rises, taken absolute."""
+        self._fits = fits
+        weight = self._weight
+        self.residuals = [weight * residual for residual, _, _ in sums]
+        self.squares = [weight**2 * square for _, square, _ in sums]
+        self.variations = [weight * variation for _, _, variation in sums]
         self._panels = None
 
-    def _fit(self, score: mesh.Floats, slope: mesh.Floats) -> mesh.Fit:
-        local = mesh.fit(self._alpha, score, slope)
-        return local if self._rule is None else spectral.fit(self._rule, score, slope, local)
+    @property
+    def rule(self) -> spectral.Rule | None:
+        """That of the one polynomial through all nodes, as long as they are its."""
+        return self._rule
 
     @property
     def panels(self) -> Panels:
@@ -115,11 +126,11 @@ class CurvePanels:
         jumped = self._stuck >= JUMP_SPLITS
         self.jump = self._middle(int(jumped.any(axis=0).argmax())) if jumped.any() else None
         at_rounding = _rows([fit.at_rounding for fit in self._fits])
-        width = (self._alpha[1:] - self._alpha[:-1])[None]
+        width = (self.alpha[1:] - self.alpha[:-1])[None]
         narrow = width <= NARROWEST_PANEL
         self._parts = np.ones(width.shape[1], int)
         return Panels(
-            indicator=self._weight * _rows(self._indicators),
+            indicator=self._weight * _rows([fit.indicator for fit in self._fits]),
             noise=self._weight * noise,
             size=self._weight * size * (above_rounding & ~jumped),
             idle=at_rounding | jumped | narrow,
@@ -132,7 +143,7 @@ class CurvePanels:
     @property
     def extensible(self) -> bool:
         """Whether the nodes are still those of one polynomial, and few enough to take twice as many."""
-        return self._rule is not None and self._rule.nested and len(self.told) <= MOST_EXTENDED
+        return self._rule is not None and self._rule.nested and len(self.alpha) <= MOST_EXTENDED
 
     def extend(self) -> list[float]:
         """Note that every panel is split: where the nodes are wanted now that make the next rule of one polynomial."""
@@ -150,25 +161,25 @@ class CurvePanels:
 
     def gap(self, target: int) -> float:
         """F(end) - F(start), times the curve's weight."""
-        return self._weight * (self.told[-1].scores[target] - self.told[0].scores[target])
+        return self._weight * float(self.score[target, -1] - self.score[target, 0])
 
     def weights(self, target: int) -> dict[int, float]:
         """By node index, the curve's weight included."""
-        return self._by_index(target, self.told, self._fits[target].weights)
+        return self._by_index(target, slice(None), self._fits[target].weights)
 
     def coarse_weights(self, target: int) -> dict[int, float] | None:
         """The same rule on every other node; None where that leaves too few."""
         halved = None if self._rule is None else self._rule.every_other
         if halved is not None:
-            return self._by_index(target, self.told[2:-1:2], halved.rows.sum(axis=0))
-        kept = mesh.every_other(self._slope[target])
+            return self._by_index(target, slice(2, -1, 2), halved.weights)
+        kept = mesh.every_other(self.slope[target])
         if not len(kept):
             return None
-        fit = mesh.fit(self._alpha[kept], self._score[target, kept], self._slope[target, kept])
-        return self._by_index(target, [self.told[i] for i in kept], fit.weights)
+        fit = mesh.fit(self.alpha[kept], self.score[target, kept], self.slope[target, kept])
+        return self._by_index(target, kept, fit.weights)
 
     def _middle(self, panel: int) -> float:
-        return (self.told[panel].node.alpha + self.told[panel + 1].node.alpha) / 2
+        return float(self.alpha[panel] + self.alpha[panel + 1]) / 2
 
     def _splits_without_gain(self, size: mesh.Floats, above_rounding: NDArray[np.bool_]) -> NDArray[np.int_]:
         """Per target and panel, one more than its parent had where the split has not shrunk its residual, else zero."""
@@ -180,13 +191,49 @@ class CurvePanels:
         stuck: NDArray[np.int_] = (self._stuck[:, parent] + (unshrunk & halved)) * (unshrunk | ~halved)
         return stuck
 
-    def _by_index(self, target: int, nodes: Sequence[Told], weights: mesh.Floats) -> dict[int, float]:
+    def _by_index(self, target: int, nodes: slice | Indices, weights: mesh.Floats) -> dict[int, float]:
         """Without the open ends: zero times a vector that is not finite would be NaN."""
-        return {
-            t.node.index: w
-            for t, w in zip(nodes, (self._weight * weights).tolist(), strict=True)
-            if t.slopes[target] is not None
-        }
+        usable = np.isfinite(self.slope[target, nodes])
+        indexes, own = self.index[nodes][usable], (self._weight * weights)[usable]
+        return dict(zip(indexes.tolist(), own.tolist(), strict=True))
+
+
+def fit_together(curves: Sequence[CurvePanels]) -> None:
+    """Integrate every panel of some curves for every target; every node wanted must have been told.
+
+    Curves with as many nodes, of as many jobs as there are, are computed together: each array operation costs more than
+    the arithmetic of one curve.
+    """
+    alike: dict[tuple[int, bytes, bool], list[tuple[CurvePanels, int]]] = {}
+    for curve in curves:
+        curve.take_in()
+        for target, slope in enumerate(curve.slope):
+            key = len(curve.alpha), np.isfinite(slope).tobytes(), curve.rule is not None
+            alike.setdefault(key, []).append((curve, target))
+    found: dict[tuple[int, int], tuple[mesh.Fit, tuple[float, float, float]]] = {}
+    for rows in alike.values():
+        for (curve, target), fit, sums in zip(rows, *_fit_alike(rows), strict=True):
+            found[id(curve), target] = fit, sums
+    for curve in curves:
+        own = [found[id(curve), target] for target in range(len(curve.slope))]
+        curve.fitted([fit for fit, _ in own], [sums for _, sums in own])
+
+
+def _fit_alike(rows: list[tuple[CurvePanels, int]]) -> tuple[list[mesh.Fit], list[tuple[float, float, float]]]:
+    """Of curves and targets with as many nodes, the same ones with slopes: the fits, and sums over their panels."""
+    alpha = np.array([curve.alpha for curve, _ in rows])
+    score = np.array([curve.score[target] for curve, target in rows])
+    slope = np.array([curve.slope[target] for curve, target in rows])
+    fit = mesh.fit_all(alpha, score, slope)
+    rules = [curve.rule for curve, _ in rows if curve.rule is not None]
+    if rules:
+        fit = spectral.fit_all(rules, score, slope, fit)
+    sums = (
+        fit.residual.sum(axis=1).tolist(),
+        (fit.indicator**2).sum(axis=1).tolist(),
+        np.abs(score[:, 1:] - score[:, :-1]).sum(axis=1).tolist(),
+    )
+    return [fit.of(number) for number in range(len(rows))], list(zip(*sums, strict=True))
 
 
 def _rows(per_target: Sequence[NDArray[Any]]) -> NDArray[Any]:

@@ -69,50 +69,80 @@ def first_scan(n_curves: int) -> tuple[float, ...]:
 
 
 class Scan:
-    """The scores known on one curve, per target, before any gradient."""
+    """The scores known on one curve, per target, before any gradient. After each round of scores, `look_together`: then
+    `wanted` says where more are wanted and, where none are, `placing` where the gradients are."""
 
     def __init__(self) -> None:
-        self._scores: dict[float, Sequence[float]] = {}
-        self._halvings = 0
+        #: Ascending alphas, shape (scores,), and what was told there, shape (scores, targets).
+        self.alpha: Floats = np.empty(0)
+        self.scores: Floats = np.empty((0, 0))
+        self.halvings = 0
+        self.wanted: list[float] = []
+        self.placing = PLACINGS[0]
 
-    def add(self, alpha: float, scores: Sequence[float]) -> None:
-        """Take a score per target."""
-        self._scores[alpha] = scores
+    def add(self, alpha: Floats, scores: Floats) -> None:
+        """Take scores, shape (alphas, targets)."""
+        if len(self.alpha):
+            alpha, scores = np.concatenate([self.alpha, alpha]), np.concatenate([self.scores, scores])
+        order = alpha.argsort()
+        self.alpha, self.scores = alpha[order], scores[order]
 
-    def wanted(self) -> list[float]:
-        """Where scores are still wanted: in the middle of stretches with too large a share of the variation."""
-        if self._halvings == MOST_HALVINGS:
-            return []
-        self._halvings += 1
-        edges, share = self._shares()
-        return [float(edges[i] + edges[i + 1]) / 2 for i in np.flatnonzero(share.max(axis=0) > LARGEST_SHARE)]
 
-    def placing(self) -> Placing:
-        """The one whose nodes lie closest to where the scores change.
+def look_together(scans: Sequence[Scan]) -> None:
+    """Settle what is wanted of each, many at once: scores in the middle of stretches with too large a share of the
+    variation, or else gradients at the nodes of a placing."""
+    alike: dict[tuple[int, ...], list[Scan]] = {}
+    for scan in scans:
+        alike.setdefault(scan.scores.shape, []).append(scan)
+    for group in alike.values():
+        _look_alike(group)
 
-        For shares p of the variation and q of the nodes, the error of a sum over nodes that fall at random is least
-        where sum p^2 / q is (importance sampling); nodes on purpose need the same, as measured.
-        """
-        edges, share = self._shares()
-        if not share.any():
-            return PLACINGS[0]
-        cost = (share**2).sum(axis=0) @ (1 / _node_shares(edges.tobytes()))
-        return PLACINGS[int(np.rint(np.log2(cost) * TIES_PER_OCTAVE).argmin())]
 
-    def _shares(self) -> tuple[Floats, Floats]:
-        """The stretches' edges, and per target each stretch's share of the variation."""
-        edges = np.array(sorted(self._scores))
-        rises = np.abs(np.diff(np.array([self._scores[alpha] for alpha in edges.tolist()]), axis=0)).T
-        total = rises.sum(axis=1, keepdims=True)
-        return edges, np.divide(rises, total, out=np.zeros_like(rises), where=total > 0)
+def _look_alike(scans: list[Scan]) -> None:
+    """At scans with equally many scores and targets."""
+    rises = np.array([scan.scores for scan in scans])
+    rises = np.abs(rises[:, 1:] - rises[:, :-1])
+    total = rises.sum(axis=1, keepdims=True)
+    # Per stretch and target, its share of the score's whole variation.
+    share = np.divide(rises, total, out=np.zeros_like(rises), where=total > 0)
+    large = share.max(axis=2) > LARGEST_SHARE
+    ready = []
+    for number, (scan, any_large) in enumerate(zip(scans, large.any(axis=1).tolist(), strict=True)):
+        scan.wanted = []
+        if any_large and scan.halvings < MOST_HALVINGS:
+            at = large[number].nonzero()[0]
+            scan.wanted = ((scan.alpha[at] + scan.alpha[at + 1]) / 2).tolist()
+            scan.halvings += 1
+        else:
+            ready.append(number)
+    if ready:
+        _place_alike([scans[number] for number in ready], (share[ready] ** 2).sum(axis=2))
+
+
+def _place_alike(scans: list[Scan], squares: Floats) -> None:
+    """Choose the placings whose nodes lie closest to where the scores change; `squares`, shape (scans, stretches): of
+    the stretches' shares, added up over the targets.
+
+    For shares p of the variation and q of the nodes, the error of a sum over nodes that fall at random is least
+    where sum p^2 / q is (importance sampling); nodes on purpose need the same, as measured.
+    """
+    per_node = np.array([_inverse_node_shares(scan.alpha.tobytes()) for scan in scans])
+    cost = (squares[:, None, :] @ per_node)[:, 0]
+    best = np.rint(np.log2(np.maximum(cost, _LEAST_COST)) * TIES_PER_OCTAVE).argmin(axis=1).tolist()
+    for scan, number in zip(scans, best, strict=True):
+        scan.placing = PLACINGS[number]
+
+
+#: Below any cost of scores that change: where none does, all placings cost this, and the first is taken.
+_LEAST_COST = float(np.finfo(float).tiny)
 
 
 @lru_cache(maxsize=256)
-def _node_shares(edge_bytes: bytes) -> Floats:
-    """The share of s between neighbouring alphas under each placing, shape (stretches, placings)."""
+def _inverse_node_shares(edge_bytes: bytes) -> Floats:
+    """One over the share of s between neighbouring alphas under each placing, shape (stretches, placings)."""
     edges = np.frombuffer(edge_bytes)
     centre = np.array([placing.centre for placing in PLACINGS[1:]])
     width = np.array([placing.width for placing in PLACINGS[1:]])
     u = np.arcsinh((edges[:, None] - centre) / width)
     mapped = (u - u[0]) / (u[-1] - u[0])
-    return np.diff(np.concatenate([edges[:, None], mapped], axis=1), axis=0)
+    return np.asarray(1 / np.diff(np.concatenate([edges[:, None], mapped], axis=1), axis=0))

@@ -5,7 +5,8 @@ Fejer's second rule (Fejer 1933; Waldvogel 2006): its n nodes are even in angle,
 which stands in for it where no budget is left to refine with.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -45,6 +46,11 @@ class Rule:
         weights = (_fejer_rows if self.nested else _gauss_rows)(self.n) * self.placing.speed(self._nodes)
         width = np.diff([0.0, *self.alphas, 1.0])
         return np.asarray(weights * (width / weights.sum(axis=1))[:, None])
+
+    @cached_property
+    def weights(self) -> Floats:
+        """Of the nodes' slopes in the integral over the whole curve."""
+        return np.asarray(self.rows.sum(axis=0))
 
     @property
     def next(self) -> "Rule":
@@ -103,24 +109,41 @@ def _gauss_rows(n: int) -> Floats:
 
 
 def fit(rule: Rule, score: Floats, slope: Floats, local: mesh.Fit) -> mesh.Fit:
-    """Integrate by the one polynomial, unless the local stencils' indicators add up to less: then these.
+    """`fit_all` for one curve: arrays of shape (n + 2,)."""
+    one = mesh.Fit(*(getattr(local, each.name)[None] for each in fields(local)))
+    return fit_all([rule], score[None], slope[None], one).of(0)
 
-    `score`, `slope`: shape (n + 2,) at both ends and the n nodes between, the slopes of the ends unused.
+
+def fit_all(rules: Sequence[Rule], score: Floats, slope: Floats, local: mesh.Fit) -> mesh.Fit:
+    """Integrate each curve by its one polynomial, unless the local stencils' indicators add up to less: then by these.
+
+    `score`, `slope`: shape (curves, n + 2) at both ends and the n nodes between, the slopes of the ends unused; all
+    rules have as many nodes.
     """
-    residual = rule.rows @ slope[1:-1] - (score[1:] - score[:-1])
+    rows = rules[0].rows[None] if len(rules) == 1 else np.stack([rule.rows for rule in rules])
+    residual = (rows @ slope[:, 1:-1, None])[:, :, 0] - (score[:, 1:] - score[:, :-1])
     indicator = _indicator(residual)
     # Their sums: the root of the squares' sum would think little of a polynomial that rings all over from one kink.
-    if np.maximum(indicator, local.noise).sum() > np.maximum(local.indicator, local.noise).sum():
-        return local
-    weights = np.concatenate([[0.0], rule.rows.sum(axis=0), [0.0]])
-    return mesh.Fit(weights, residual, local.trapezoid_residual, local.noise, indicator)
+    global_sums = np.maximum(indicator, local.noise).sum(axis=1, keepdims=True)
+    polynomial = global_sums <= np.maximum(local.indicator, local.noise).sum(axis=1, keepdims=True)
+    weights = np.zeros(score.shape)
+    weights[:, 1:-1] = [rule.weights for rule in rules]
+    return mesh.Fit(
+        np.where(polynomial, weights, local.weights),
+        np.where(polynomial, residual, local.residual),
+        local.trapezoid_residual,
+        local.noise,
+        np.where(polynomial, indicator, local.indicator),
+    )
 
 
 def _indicator(residual: Floats) -> Floats:
     """Per panel, its part in the absolute sum of the residuals of the panels that it is judged together with."""
-    together = max(JUDGED_TOGETHER, -(-len(residual) // STRETCHES))
-    firsts = np.arange(0, len(residual), together)
+    panels = residual.shape[1]
+    together = max(JUDGED_TOGETHER, -(-panels // STRETCHES))
+    firsts = np.arange(0, panels, together)
     size = np.abs(residual)
-    sums = np.add.reduceat(size, firsts)
-    kept = np.divide(np.abs(np.add.reduceat(residual, firsts)), sums, out=np.zeros_like(sums), where=sums > 0)
-    return np.asarray(size * np.repeat(kept, together)[: len(residual)])
+    sums = np.add.reduceat(size, firsts, axis=1)
+    signed = np.abs(np.add.reduceat(residual, firsts, axis=1))
+    kept = np.divide(signed, sums, out=np.zeros_like(sums), where=sums > 0)
+    return np.asarray(size * kept.repeat(together, axis=1)[:, :panels])

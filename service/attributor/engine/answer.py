@@ -1,6 +1,7 @@
 """From what was found to the answer in words: sums, completeness, attribution error, labels, warnings."""
 
 from collections.abc import Mapping
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -138,11 +139,12 @@ def _mean_baseline(outcome: Outcome) -> Tensors | None:
 
 def _nodes(integration: Integration, k: int) -> Nodes:
     integral = integration.integral
-    told = integral.nodes
+    known = integral.known
+    weights = integral.weights[k]
     return Nodes(
-        alpha=tuple(t.node.alpha for t in told),
-        weight=tuple(integral.weights[k].get(t.node.index, 0.0) for t in told),
-        score=tuple(t.scores[k] for t in told),
-        slope=tuple(t.slopes[k] for t in told),
-        piece=tuple(t.node.curve for t in told),
+        alpha=tuple(known.alpha.tolist()),
+        weight=tuple([weights.get(index, 0.0) for index in known.index.tolist()]),
+        score=tuple(known.scores[:, k].tolist()),
+        slope=tuple([None if isnan(slope) else slope for slope in known.slopes[:, k].tolist()]),
+        piece=tuple(known.curve.tolist()),
     )

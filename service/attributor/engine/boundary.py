@@ -6,7 +6,7 @@ an input that can be, and not an adversarial one. Knows scores and classes, no g
 
 import numpy as np
 
-from attributor.core.integrator import Node
+from attributor.core.asks import Node
 from attributor.engine.route import Route
 from attributor.engine.steps import Steps, evaluated
 from attributor.engine.visits import room, visit
@@ -34,10 +34,11 @@ def other_class_baseline(route: Route, example: Tensors, reference: Tensors, mos
     size = min(CHUNK, room(route))
     for first in range(0, len(order), size):
         candidates = [_row(example, reference, int(row)) for row in order[first : first + size]]
-        own, *others = yield from visit(route, candidates)
-        across = (each for each, told in zip(candidates, others, strict=True) if told.top != own.top)
+        told = yield from visit(route, candidates)
+        own, *others = told.tops.tolist()
+        across = (each for each, top in zip(candidates, others, strict=True) if top != own)
         if nearest := next(across, None):
-            return (yield from _at_boundary(route, nearest, example, own.top))
+            return (yield from _at_boundary(route, nearest, example, own))
     raise NoOtherClass(
         f"the {len(order)} nearest inputs of the reference set are all of the class predicted for this one"
     )
@@ -50,8 +51,8 @@ def _at_boundary(route: Route, other: Tensors, example: Tensors, top: int) -> St
         middle = (near + far) / 2
         point = _between(other, example, middle)
         curve = route.add_curve(point, point)
-        (told,) = yield from evaluated(route, [Node(curve, curve, 1.0)], gradient=False)
-        if told.top == top:
+        told = yield from evaluated(route, [Node(curve, curve, 1.0)], gradient=False)
+        if told.tops[0] == top:
             near = middle
         else:
             found, far = point, middle

@@ -13,7 +13,7 @@ from attributor.engine.baselines import Values
 from attributor.engine.outcome import Outcome
 from attributor.engine.paths import OTHER_CLASS
 from attributor.engine.work import Question
-from attributor.jobs.columns import columns
+from attributor.jobs.columns import columns_outside, equal_columns
 from attributor.jobs.domain import declared_bounds
 from attributor.jobs.explanation import Gamma, GammaKind, Method, Quantity
 from attributor.jobs.model import InputKind, InputSpec, OutputScale, Tensors
@@ -171,7 +171,7 @@ def _inputs(question: Question, outcome: Outcome) -> Iterator[tuple[str, str]]:
             if moves and stays
             else []
         )
-        share = float(np.mean(np.all(equal, axis=0))) if equal else 0.0
+        share = float((equal[0] if len(equal) == 1 else np.all(equal, axis=0)).mean()) if equal else 0.0
         if share >= EQUAL_SHARE:
             yield (
                 "features_equal_to_baseline",
@@ -187,7 +187,7 @@ def _inputs(question: Question, outcome: Outcome) -> Iterator[tuple[str, str]]:
 def _equal(declared: InputSpec, values: Values, baseline: Values) -> NDArray[np.bool_]:
     """Which features agree: of a table its columns, whose one-hot elements are one feature; else every element."""
     if declared.features:
-        return np.array([column.equal(values, baseline) for column in columns(declared)])
+        return equal_columns(declared, values, baseline)
     return np.asarray(values == baseline)
 
 
@@ -195,7 +195,7 @@ def _outside_domain(declared: InputSpec, example: Tensors) -> list[str]:
     values = example[declared.name]
     if declared.kind is InputKind.IMAGE:
         return _outside_pixels(declared, values)
-    said = [(column, column.value(values)) for column in columns(declared) if column.outside(values)]
+    said = [(column, column.value(values)) for column in columns_outside(declared, values)]
     return [
         f"{column.feature.name} = {value:.4g}"
         if isinstance(value, float)

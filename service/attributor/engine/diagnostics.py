@@ -10,7 +10,8 @@ from math import isfinite
 import numpy as np
 from numpy.typing import NDArray
 
-from attributor.core.integrator import Integral, Node
+from attributor.core.asks import Node
+from attributor.core.integrator import Integral
 from attributor.engine.noise import combine
 from attributor.engine.outcome import LARGEST_FLOAT32, Copy, as_served
 from attributor.engine.paths import Placed
@@ -91,16 +92,19 @@ def saturation(work: Work, route: Route, placed: Placed, integral: Integral) -> 
     for n, alpha in enumerate(asked.alphas):
         piece, local = _local(alpha, len(pieces))
         extra.append(Node(first - n, pieces[piece], local))
-    evaluations = (yield from evaluated(route, extra, gradient=False)) if extra else ()
-    scores = {node.index: evaluation.scores[0] for node, evaluation in zip(extra, evaluations, strict=True)}
+    scores: dict[int, float] = {}
+    if extra:
+        told = yield from evaluated(route, extra, gradient=False)
+        scores = dict(zip((node.index for node in extra), told.scores[:, 0].tolist(), strict=True))
     observed = {seen.node: seen for seen in route.model.observations(route.id)}
     if not all(isfinite(value) for seen in observed.values() for value in (seen.logit, *chain(*seen.distances))):
         raise NonFiniteScore("the score, or the output of an observed layer, is not finite somewhere on the path")
-    scores |= {told.node.index: told.scores[0] for told in integral.nodes}
+    nodes = integral.nodes
+    scores |= {known.node.index: known.scores[0] for known in nodes}
     places = {node.index: (pieces.index(node.curve) + node.alpha) / len(pieces) for node in extra}
-    for told in integral.nodes:
-        if told.node.curve in pieces:
-            places[told.node.index] = (pieces.index(told.node.curve) + told.node.alpha) / len(pieces)
+    for known in nodes:
+        if known.node.curve in pieces:
+            places[known.node.index] = (pieces.index(known.node.curve) + known.node.alpha) / len(pieces)
     # An alpha that was asked for and had been evaluated stands once.
     by_alpha = {places[n]: n for n in reversed([n for n in places if n in observed])}
     return _saturation(asked.layers, sorted(by_alpha.items()), scores, observed)

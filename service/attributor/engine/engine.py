@@ -3,17 +3,23 @@
 Not thread-safe: one caller at a time. A fault of a model ends the job it belongs to and no other.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from attributor.engine.active_job import ActiveJob
+from attributor.core.adaptive import AdaptiveIntegrator, tell_together
+from attributor.core.asks import Asks, Floats
+from attributor.engine.active_job import ActiveJob, Wish
 from attributor.engine.explain import explain
+from attributor.engine.fairness import Claimant, Fairness
 from attributor.engine.faults import failure, model_error
 from attributor.engine.prediction import predict, prediction_result
 from attributor.engine.scheduler import Batch, plan
+from attributor.engine.steps import Integrating
+from attributor.engine.work import DEFAULT_JOB_VECTOR_BYTES
+from attributor.errors import DeadlineExceeded
 from attributor.jobs.job import Failure, JobKind, JobSpec, Progress
-from attributor.jobs.result import AttributionResult, JobResult
-from attributor.ports import Clock, Evaluation, ModelProvider
+from attributor.jobs.result import AttributionResult, JobResult, PartialResult
+from attributor.ports import Clock, Evaluations, ModelProvider
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,73 +33,93 @@ class Finished:
 class Engine:
     """The jobs being computed on this worker's models."""
 
-    def __init__(self, models: ModelProvider, clock: Clock) -> None:
+    def __init__(
+        self, models: ModelProvider, clock: Clock, *, job_vector_bytes: int = DEFAULT_JOB_VECTOR_BYTES
+    ) -> None:
+        """`job_vector_bytes`: the most that the vectors of a job may take on the device."""
         self._models = models
+        self._job_vector_bytes = job_vector_bytes
         self._clock = clock
-        #: In the order of their turns: whoever was served goes to the back.
         self._active: dict[str, ActiveJob] = {}
         self._finished: list[Finished] = []
+        self._fairness = Fairness()
 
     @property
     def idle(self) -> bool:
         """Whether a step would do nothing."""
         return not self._active and not self._finished
 
-    def admit(self, job_id: str, spec: JobSpec) -> None:
-        """Take a job in. One that cannot be served ends at the next step, with the reason.
+    def admit(self, job_id: str, spec: JobSpec, age_s: float = 0.0) -> None:
+        """Take a job in, `age_s` after its creation. One that cannot be served ends at the next step, with the reason.
 
         A job that is active already starts afresh: it was claimed again because its earlier lease ran out.
         """
         self.cancel(job_id)
+        now_s = self._clock()
         try:
             model = self._models.get(spec.ref, spec.digest)
             on = (model, self._models.info(spec.ref), self._models.reference_set(spec.ref))
             procedure = explain(self._clock) if spec.kind is JobKind.ATTRIBUTION else predict
-            job = ActiveJob.of(job_id, spec, on, procedure, self._clock())
+            job = ActiveJob.of(job_id, spec, on, procedure, now_s)
+            job.share_out(self._job_vector_bytes)
         except Exception as error:
             self._finished.append(Finished(job_id, failure(error)))
             return
         self._active[job_id] = job
-        for task in job.tasks:
-            try:
-                task.start()
-            except Exception as error:
-                self._end(job, failure(error, where=task.work.question.name))
-                return
+        deadline_at_s = None if spec.deadline_s is None else now_s - age_s + spec.deadline_s
+        self._fairness.enter(Claimant(job_id, spec.tenant, spec.priority, deadline_at_s, spec.ref), now_s)
+        self._start_more(job)
 
     def cancel(self, job_id: str) -> None:
         """Forget a job; nothing is returned for it. Unknown ids are ignored: it may just have ended."""
         self._finished = [finished for finished in self._finished if finished.job_id != job_id]
         if job := self._active.pop(job_id, None):
+            self._fairness.leave(job_id)
             job.close()
 
     def progress(self) -> Mapping[str, Progress]:
         """How far each active job is."""
         return {job_id: job.progress() for job_id, job in self._active.items()}
 
+    def partial(self, job_id: str, *, estimates: bool) -> PartialResult:
+        """The results of the job's inputs that ended since the last call and, if wanted, what is known of those under
+        way. Nothing for a job that is not active, or a prediction."""
+        job = self._active.get(job_id)
+        if job is None or job.spec.kind is not JobKind.ATTRIBUTION:
+            return PartialResult(())
+        results = tuple(result for answer in job.fresh() for result in answer)
+        return PartialResult(results, job.estimates() if estimates else ())
+
     def step(self) -> list[Finished]:
         """One pass of one model over nodes of as many jobs as fit; returns the jobs that ended."""
-        batch = plan(self._active.values())
+        now_s = self._clock()
+        for job_id in self._fairness.expired(now_s):
+            self._end(
+                self._active[job_id], failure(DeadlineExceeded("the deadline passed before the answer was there"))
+            )
+        batch = plan(self._active, self._fairness, now_s)
         if batch is not None:
             self._run(batch)
+            self._charge(batch, self._clock() - now_s)
         finished, self._finished = self._finished, []
         return finished
 
+    def _charge(self, batch: Batch, seconds: float) -> None:
+        sizes = batch.sizes()
+        share = seconds / sum(sizes.values())
+        self._fairness.charge({job_id: share * n for job_id, n in sizes.items()})
+
     def _run(self, batch: Batch) -> None:
         """Evaluate a batch and absorb it; if the model raises, each of its jobs alone, to find whose fault it is."""
-        jobs = batch.jobs
         evaluations = self._evaluate(batch)
-        if evaluations is None:
-            if len(jobs) > 1:
-                for job in jobs:
-                    self._run(batch.of_job(job))
+        if evaluations is not None:
+            self._absorb(batch, evaluations)
             return
-        self._absorb(batch, evaluations)
-        for job in jobs:
-            if job.id in self._active:
-                self._active[job.id] = self._active.pop(job.id)
+        if len(jobs := batch.jobs) > 1:
+            for job in jobs:
+                self._run(batch.of_job(job))
 
-    def _evaluate(self, batch: Batch) -> list[Evaluation] | None:
+    def _evaluate(self, batch: Batch) -> list[Evaluations] | None:
         """What the model says; None if it raises, which ends the batch's job if there is only one."""
         try:
             return batch.model.evaluate(batch.points)
@@ -102,22 +128,64 @@ class Engine:
                 self._end(batch.jobs[0], failure(model_error(error)))
             return None
 
-    def _absorb(self, batch: Batch, evaluations: list[Evaluation]) -> None:
-        for pick, evaluation in zip(batch.picks, evaluations, strict=True):
-            job = pick.job
+    def _absorb(self, batch: Batch, evaluations: list[Evaluations]) -> None:
+        rounds = []
+        for (job, pick), told in zip(batch.picks, evaluations, strict=True):
+            if known := job.tell(pick, told):
+                rounds.append((job, *known))
+        for (job, task, wish), error in zip(rounds, _told([wish for _, _, wish in rounds]), strict=True):
             if job.id not in self._active:
                 continue  # failed at an earlier point of this very batch
             try:
-                pick.task.tell(pick.place, pick.point, evaluation)
-                if pick.task.done and job.done:
-                    self._end(job, _outcome(job))
+                if error is not None:
+                    raise error
+                job.settle(task, wish)
+            except Exception as fault:
+                self._end(job, failure(fault, where=task.work.question.name))
+                continue
+            if task.done:
+                self._start_more(job)
+
+    def _start_more(self, job: ActiveJob) -> None:
+        """Begin the inputs that there is room for, and end the job if all have ended."""
+        while (task := job.next_task()) is not None:
+            try:
+                job.begin(task)
             except Exception as error:
-                self._end(job, failure(error, where=pick.task.work.question.name))
+                self._end(job, failure(error, where=task.work.question.name))
+                return
+        if job.done:
+            try:
+                outcome: JobResult | Failure = _outcome(job)
+            except Exception as error:
+                outcome = failure(error)
+            self._end(job, outcome)
 
     def _end(self, job: ActiveJob, outcome: JobResult | Failure) -> None:
         job.close()
         del self._active[job.id]
+        self._fairness.leave(job.id)
         self._finished.append(Finished(job.id, outcome))
+
+
+def _told(wishes: Sequence[Wish]) -> list[Exception | None]:
+    """Tell integrators what their rounds gave, the adaptive ones together; what each raised."""
+    raised: list[Exception | None] = [None] * len(wishes)
+    together: dict[int, tuple[AdaptiveIntegrator, Asks, Floats, Floats]] = {}
+    for number, wish in enumerate(wishes):
+        if not isinstance(wish.wanted, Integrating) or wish.told is None:
+            continue
+        integrator = wish.wanted.integrator
+        if isinstance(integrator, AdaptiveIntegrator):
+            together[number] = integrator, wish.asks, wish.told.scores, wish.told.slopes
+            continue
+        try:
+            integrator.tell(wish.asks, wish.told.scores, wish.told.slopes)
+        except Exception as error:
+            raised[number] = error
+    for number, fault in zip(together, tell_together(list(together.values())), strict=True):
+        raised[number] = fault
+    return raised
 
 
 def _outcome(job: ActiveJob) -> JobResult:

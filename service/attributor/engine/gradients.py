@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from attributor.core.integrator import Node
+from attributor.core.asks import Node
 from attributor.engine.outcome import Copy, Outcome
 from attributor.engine.prediction import predicted_classes
 from attributor.engine.route import Route, Vectors
@@ -11,7 +11,6 @@ from attributor.engine.work import Work
 from attributor.errors import NonFiniteGradient, NonFiniteScore
 from attributor.jobs.explanation import Method
 from attributor.jobs.model import NO_TOKEN, InputKind, InputSpec, Tensors
-from attributor.ports import Evaluation
 
 #: Why the sums do not add up to a difference of scores.
 LOCAL = {
@@ -26,10 +25,10 @@ def saliency(work: Work, copy: Copy) -> Steps[Outcome]:
     route = work.open(f"{copy.word}gradient", copy.example, copy.targets)
     # A point, whose vector is the gradient itself.
     curve = route.add_curve(copy.example, copy.example, plain=True)
-    vectors, evaluation = yield from _at_example(route, curve)
+    vectors, scores = yield from _at_example(route, curve)
     if work.explanation.absolute:
         vectors = [{name: np.abs(values) for name, values in each.items()} for each in vectors]
-    return _finish(work, route, vectors, evaluation)
+    return _finish(work, route, vectors, scores)
 
 
 def gradient_x_input(work: Work, copy: Copy) -> Steps[Outcome]:
@@ -38,8 +37,8 @@ def gradient_x_input(work: Work, copy: Copy) -> Steps[Outcome]:
     # On the straight path from zero gamma' is x.
     zero = {spec.name: _zero(spec, copy.example) for spec in work.info.inputs}
     curve = route.add_curve(zero, copy.example)
-    vectors, evaluation = yield from _at_example(route, curve)
-    return _finish(work, route, vectors, evaluation)
+    vectors, scores = yield from _at_example(route, curve)
+    return _finish(work, route, vectors, scores)
 
 
 def _zero(spec: InputSpec, example: Tensors) -> np.ndarray:
@@ -49,21 +48,22 @@ def _zero(spec: InputSpec, example: Tensors) -> np.ndarray:
     return np.full_like(values, NO_TOKEN if spec.kind is InputKind.TOKENS else 0)
 
 
-def _at_example(route: Route, curve: int) -> Steps[tuple[list[Vectors], Evaluation]]:
-    (evaluation,) = yield from evaluated(route, [Node(0, curve, 1.0)], gradient=True)
-    if not np.isfinite(evaluation.scores).all():
+def _at_example(route: Route, curve: int) -> Steps[tuple[list[Vectors], tuple[float, ...]]]:
+    told = yield from evaluated(route, [Node(0, curve, 1.0)], gradient=True)
+    scores = tuple(told.scores[0].tolist())
+    if not np.isfinite(scores).all():
         raise NonFiniteScore("the model's score at the input is not finite")
-    vectors = [route.attributions(k, {0: 1.0}) for k in range(len(evaluation.scores))]
+    vectors = [route.attributions(k, {0: 1.0}) for k in range(len(scores))]
     if not all(np.isfinite(values).all() for each in vectors for values in each.values()):
         raise NonFiniteGradient("the gradient at the input is not finite")
-    return vectors, evaluation
+    return vectors, scores
 
 
-def _finish(work: Work, route: Route, vectors: list[Vectors], evaluation: Evaluation) -> Outcome:
+def _finish(work: Work, route: Route, vectors: list[Vectors], scores: tuple[float, ...]) -> Outcome:
     outcome = Outcome(
         targets=route.model.targets(route.id),
         predicted=predicted_classes(work, route),
-        scores=evaluation.scores,
+        scores=scores,
         attributions=tuple(vectors),
         incomplete=LOCAL[work.explanation.method],
     )

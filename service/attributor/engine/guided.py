@@ -7,7 +7,7 @@ the integral along them is taken like that of any polyline, instead of by the pa
 import numpy as np
 from numpy.typing import NDArray
 
-from attributor.core.integrator import Node
+from attributor.core.asks import Node
 from attributor.engine.route import Route, Vectors
 from attributor.engine.steps import Steps, evaluated
 from attributor.errors import UnsupportedByModel

@@ -8,8 +8,9 @@ from itertools import groupby
 import numpy as np
 
 from attributor.core.adaptive import AdaptiveIntegrator, fewest_evaluations
+from attributor.core.asks import EXAMPLE, Curve
 from attributor.core.fixed import FixedIntegrator, random_integrator
-from attributor.core.integrator import EXAMPLE, Curve, Integral, Integrator, Tolerance
+from attributor.core.integrator import Integral, Integrator, Tolerance
 from attributor.core.rules import FIXED_RULES
 from attributor.engine import diagnostics
 from attributor.engine.baselines import NamedBaseline
@@ -143,10 +144,11 @@ def _shares(route: Route, placed: Placed, integral: Integral, target: int) -> li
     if len(placed.baselines) == 1:
         return [route.attributions(target, weights)]
     lines: list[dict[int, float]] = [{} for _ in placed.baselines]
-    for told in integral.nodes:
-        curve = placed.curves[told.node.curve]
-        if told.node.index in weights:
-            lines[curve.line][told.node.index] = weights[told.node.index] / curve.weight
+    known = integral.known
+    for index, number in zip(known.index.tolist(), known.curve.tolist(), strict=True):
+        curve = placed.curves[number]
+        if index in weights:
+            lines[curve.line][index] = weights[index] / curve.weight
     return [route.attributions(target, line) for line in lines]
 
 
@@ -157,21 +159,28 @@ def _coarse_differences(
     return tuple(
         None
         if weights is None
-        else l1({name: attributions[k][name] - values for name, values in route.attributions(k, weights).items()})
+        else l1(
+            {
+                name: attributions[k][name] - values
+                for name, values in route.attributions(k, weights, coarse=True).items()
+            }
+        )
         for k, weights in enumerate(integral.coarse_weights)
     )
 
 
 def _example_scores(integral: Integral, placed: Placed) -> tuple[float, ...]:
-    ends = (n for n, curve in enumerate(placed.curves) if curve.end == EXAMPLE)
-    last = next(ends)
-    return next(told.scores for told in integral.nodes if told.node.curve == last and told.node.alpha == 1.0)
+    last = next(n for n, curve in enumerate(placed.curves) if curve.end == EXAMPLE)
+    known = integral.known
+    # Nodes stand by curve, then alpha.
+    return tuple(known.scores[int(known.curve.searchsorted(last, side="right")) - 1].tolist())
 
 
 def _per_path(placed: Placed, integral: Integral) -> Integral:
     """Weights that sum to 1 on every path: a mean over it has no gamma' that would make up for its number of pieces."""
     pieces = Counter(curve.line for curve in placed.curves)
-    share = {told.node.index: 1 / pieces[placed.curves[told.node.curve].line] for told in integral.nodes}
+    nodes = zip(integral.known.index.tolist(), integral.known.curve.tolist(), strict=True)
+    share = {index: 1 / pieces[placed.curves[number].line] for index, number in nodes}
 
     def shared(weights: Mapping[int, float]) -> dict[int, float]:
         return {index: weight * share[index] for index, weight in weights.items()}
@@ -187,9 +196,9 @@ def _lines(placed: Placed, integral: Integral, shares: list[list[Vectors]] | Non
     """Per baseline its scores and what its own attributions (if they should add up) miss."""
     scores = _example_scores(integral, placed)
     starts: dict[int, tuple[float, ...]] = {}
-    for told in integral.nodes:
-        if told.node.alpha == 0.0:
-            starts.setdefault(placed.curves[told.node.curve].line, told.scores)
+    known = integral.known
+    for n in np.flatnonzero(known.alpha == 0.0).tolist():
+        starts.setdefault(placed.curves[int(known.curve[n])].line, tuple(known.scores[n].tolist()))
     return tuple(
         Line(
             baseline,

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attributor.core.integrator import Curve, Integral
+from attributor.core.asks import Curve
+from attributor.core.integrator import Integral
 from attributor.engine.baselines import NamedBaseline
 from attributor.engine.route import Vectors
 from attributor.errors import NonFiniteGradient

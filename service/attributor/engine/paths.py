@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from attributor.core.integrator import EXAMPLE, Curve
+from attributor.core.asks import EXAMPLE, Curve
 from attributor.engine.baselines import RANDOM_KINDS, NamedBaseline, resolve_baselines
 from attributor.engine.boundary import other_class_baseline
 from attributor.engine.guided import guided_vertices

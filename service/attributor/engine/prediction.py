@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attributor.core.integrator import Node
+from attributor.core.asks import Node
 from attributor.engine.outcome import Copy
 from attributor.engine.route import Route
 from attributor.engine.steps import Steps, evaluated
@@ -32,10 +32,10 @@ def resolved(work: Work, copy: Copy) -> Steps[Resolved]:
     """The targets at an example, for methods that use them on routes of other examples. Raises NonFiniteScore."""
     route = work.open(f"{copy.word}targets", copy.example, copy.targets)
     curve = route.add_curve(copy.example, copy.example)
-    (evaluation,) = yield from evaluated(route, [Node(0, curve, 1.0)], gradient=False)
-    if not np.isfinite(evaluation.scores).all():
+    told = yield from evaluated(route, [Node(0, curve, 1.0)], gradient=False)
+    if not np.isfinite(told.scores).all():
         raise NonFiniteScore("the model's score at the input is not finite")
-    answer = Resolved(work.model.targets(route.id), predicted_classes(work, route), evaluation.scores)
+    answer = Resolved(work.model.targets(route.id), predicted_classes(work, route), tuple(told.scores[0].tolist()))
     route.close()
     return answer
 
@@ -58,9 +58,9 @@ def predict(work: Work) -> Steps[NDArray[np.float32]]:
     target = Target(scale=AS_RETURNED[work.info.output.kind])
     route = work.open("prediction", work.example, (target,))
     curve = route.add_curve(work.example, work.example)
-    (evaluation,) = yield from evaluated(route, [Node(0, curve, 1.0)], gradient=False)
+    told = yield from evaluated(route, [Node(0, curve, 1.0)], gradient=False)
     outputs = work.model.outputs(route.id)
-    if not (np.isfinite(outputs).all() and np.isfinite(evaluation.scores).all()):
+    if not (np.isfinite(outputs).all() and np.isfinite(told.scores).all()):
         raise NonFiniteScore("the model's output is not finite")
     return outputs
 

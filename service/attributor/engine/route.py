@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from attributor.core.integrator import Integrator
+from attributor.core.integrator import Integrator, Seal
 from attributor.engine.faults import of_the_model
 from attributor.jobs.model import Tensors
 from attributor.ports import Blur, CurveSpec, GradientModel, Registered, RouteSpec
@@ -45,9 +45,17 @@ class Route:
         with of_the_model():
             return self.model.add_curve(self.id, CurveSpec(start, end, bends or {}, plain))
 
-    def attributions(self, target: int, weights: Mapping[int, float]) -> Vectors:
-        """Weighted sum of vectors, per input or layer."""
-        return self.model.attributions(self.id, target, weights)
+    def weights_now(self) -> Mapping[int, float] | None:
+        """Those of the first target with which the integrator would stop now; None while it has none."""
+        return self.integrator.weights_now() if self.integrator else None
+
+    def attributions(self, target: int, weights: Mapping[int, float], *, coarse: bool = False) -> Vectors:
+        """Weighted sum of vectors, per input or layer. `coarse`: the weights are those of the coarse rule."""
+        return self.model.attributions(self.id, target, weights, coarse=coarse)
+
+    def seal(self, seal: Seal) -> None:
+        """Sum up and forget vectors whose weights are final."""
+        self.model.seal(self.id, seal)
 
     def attribution_error(
         self, target: int, weights: Mapping[int, float], coarse_weights: Mapping[int, float] | None
@@ -55,7 +63,7 @@ class Route:
         """||A - A_coarse||_1 / ||A||_1; None where undefined."""
         if coarse_weights is None:
             return None
-        fine, coarse = self.attributions(target, weights), self.attributions(target, coarse_weights)
+        fine, coarse = self.attributions(target, weights), self.attributions(target, coarse_weights, coarse=True)
         size = float(sum(np.abs(values).sum() for values in fine.values()))
         difference = float(sum(np.abs(fine[name] - coarse[name]).sum() for name in fine))
         return difference / size if size > 0 else None

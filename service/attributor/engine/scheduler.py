@@ -1,76 +1,59 @@
-"""Which points go into the next pass: those of many jobs of one model and lane, in one order. No tensors."""
+"""Which points go into the next pass: those of many jobs of one model and lane. No tensors.
 
-from collections import deque
-from collections.abc import Hashable, Iterable, Iterator
+The model and the shares of the jobs are `fairness.py`'s to say.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from attributor.engine.active_job import ActiveJob, Task
-from attributor.ports import GradientModel, Point
-
-
-@dataclass(frozen=True, slots=True)
-class Pick:
-    """A point taken into a pass, whose it is, and its place in that task's wish."""
-
-    job: ActiveJob
-    task: Task
-    place: int
-    point: Point
+from attributor.engine.active_job import ActiveJob, Pick
+from attributor.engine.fairness import Fairness
+from attributor.ports import GradientModel, Points
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One pass of one model, in the order in which the points go into it."""
+    """One pass of one model, with whose picks they are, in the order in which the points go into it."""
 
     model: GradientModel
-    picks: tuple[Pick, ...]
+    picks: tuple[tuple[ActiveJob, Pick], ...]
 
     @property
-    def points(self) -> list[Point]:
+    def points(self) -> list[Points]:
         """The points as the model takes them."""
-        return [pick.point for pick in self.picks]
+        return [pick.points for _, pick in self.picks]
 
     @property
     def jobs(self) -> list[ActiveJob]:
         """The jobs that take part, each once."""
-        return list(dict.fromkeys(pick.job for pick in self.picks))
+        return list(dict.fromkeys(job for job, _ in self.picks))
 
     def of_job(self, job: ActiveJob) -> "Batch":
         """The part of the pass that belongs to one job."""
-        return Batch(self.model, tuple(pick for pick in self.picks if pick.job is job))
+        return Batch(self.model, tuple((owner, pick) for owner, pick in self.picks if owner is job))
+
+    def sizes(self) -> dict[str, int]:
+        """Points by job."""
+        found: dict[str, int] = {}
+        for job, pick in self.picks:
+            found[job.id] = found.get(job.id, 0) + len(pick.points.asks)
+        return found
 
 
-def plan(jobs: Iterable[ActiveJob]) -> Batch | None:
-    """The next pass, or None if no job waits for one.
-
-    Model and lane are those of the first waiting job. Its jobs take turns, one point each, until the pass is full: a
-    job with 500 nodes, or with 500 inputs, shares it with one of 5.
-    """
-    waiting = [(job, task) for job in jobs if (task := _first_waiting(job))]
+def plan(jobs: Mapping[str, ActiveJob], fairness: Fairness, now_s: float) -> Batch | None:
+    """The next pass, or None if no job waits for one."""
+    waiting = [job_id for job_id, job in jobs.items() if job.lines]
     if not waiting:
         return None
-    model, lane = waiting[0][0].model, _lane(waiting[0][1])
-    turns = deque(_draws(job, lane) for job, _ in waiting if job.model is model)
-    picks: list[Pick] = []
-    while turns and len(picks) < model.max_points:
-        turn = turns.popleft()
-        if pick := next(turn, None):
-            picks.append(pick)
-            turns.append(turn)
+    first = jobs[fairness.next_model(waiting, now_s)]
+    model, lane = first.model, first.first_lane()
+    if lane is None:
+        raise RuntimeError("a job without waiting points was chosen. This is a bug.")
+    counts = {
+        job_id: line.waiting
+        for job_id in waiting
+        if (job := jobs[job_id]).model is model and (line := job.lines.get(lane)) is not None
+    }
+    shares = fairness.shares(counts, model.pass_points(lane[0]), now_s)
+    picks = [(jobs[job_id], pick) for job_id, n in shares.items() if n for pick in jobs[job_id].take(lane, n)]
     return Batch(model, tuple(picks))
-
-
-def _first_waiting(job: ActiveJob) -> Task | None:
-    return next((task for task in job.tasks if task.waiting), None)
-
-
-def _lane(task: Task) -> Hashable:
-    """The lane of the task's next point."""
-    return task.work.routes[task.waiting[0][1].route].lane
-
-
-def _draws(job: ActiveJob, lane: Hashable) -> Iterator[Pick]:
-    """Take a job's waiting points of a lane, one at each turn: task by task, in their order (the example first)."""
-    for task in job.tasks:
-        while task.waiting and _lane(task) == lane:
-            yield Pick(job, task, *task.waiting.popleft())

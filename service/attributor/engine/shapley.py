@@ -67,23 +67,24 @@ def shapley_values(
             field="method",
         )
     orders = _orders(len(players), samples, rng)
-    at_example, at_baseline = yield from visit(route, [baseline])
+    ends = yield from visit(route, [baseline])
+    at_example, at_baseline = (tuple(scores) for scores in ends.scores.tolist())
     inner: list[tuple[float, ...]] = []
     forwards = 2
     points = (point for order in orders for point in _along(order, players, baseline, example))
     while chunk := list(islice(points, room(route))):
-        _, *told = yield from visit(route, chunk)
-        inner += [evaluation.scores for evaluation in told]
-        forwards += 1 + len(told)
-    shares = _shares(orders, inner, at_baseline.scores, at_example.scores)
+        told = yield from visit(route, chunk)
+        inner += [tuple(scores) for scores in told.scores[1:].tolist()]
+        forwards += len(told.scores)
+    shares = _shares(orders, inner, at_baseline, at_example)
     pairs = (shares[0::2] + shares[1::2]) / 2
     draws = pairs if len(pairs) > 1 else shares
     errors = draws.std(axis=0, ddof=1) / np.sqrt(len(draws))
     return Sampled(
         values=[_spread(each, players, example) for each in pairs.mean(axis=0).T],
         standard_error=[_spread(each, players, example) for each in errors.T],
-        score=at_example.scores,
-        baseline_score=at_baseline.scores,
+        score=at_example,
+        baseline_score=at_baseline,
         forwards=forwards,
     )
 

@@ -5,48 +5,70 @@ pass. Knows ports and the core; no torch.
 """
 
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
-from attributor.core.integrator import Ask, Integral, Integrator, Node
+from attributor.core.asks import Ask, Asks, Node
+from attributor.core.integrator import Integral, Integrator
 from attributor.engine.route import Route
-from attributor.ports import Evaluation, Point
+from attributor.ports import Evaluations, Points
 
 T = TypeVar("T")
 
-#: Yields points of any of its routes, is sent an evaluation for each, in their order, and returns its answer.
-Steps = Generator[tuple[Point, ...], Sequence[Evaluation], T]
+
+@dataclass(frozen=True, slots=True)
+class Integrating:
+    """An integral that is wanted: an integrator, whose curves are the route's first ones, in its order."""
+
+    route: Route
+    integrator: Integrator
+
+    def asks(self) -> Asks:
+        """The evaluations that it wants now; none: its result is there. Raises its JobErrors."""
+        while not self.integrator.done:
+            if asks := self.integrator.ask():
+                return asks
+            check = self.integrator.check()
+            if check is None:
+                raise RuntimeError("an integrator that is not done wants nothing. This is a bug.")
+            weights = zip(check.weights, check.coarse_weights, strict=True)
+            self.integrator.tell_errors([self.route.attribution_error(k, *both) for k, both in enumerate(weights)])
+        return Asks()
+
+
+#: What a procedure may wish, and what it is sent for it.
+Wanted = Points | Integrating
+Told = Evaluations | Integral
+
+#: Yields wishes, is sent what each came to, in their order, and returns its answer.
+Steps = Generator[tuple[Wanted, ...], Sequence[Told], T]
 
 
 def integrate(route: Route, integrator: Integrator) -> Steps[Integral]:
-    """Serve an integrator whose curves are the route's first ones, in its order. Raises its JobErrors."""
+    """The integral that an integrator finds on the route's first curves. Raises its JobErrors."""
     route.integrator = integrator
-    while not integrator.done:
-        asks = integrator.ask()
-        if asks:
-            evaluations = yield tuple(Point(route.id, ask) for ask in asks)
-            for ask, evaluation in zip(asks, evaluations, strict=True):
-                integrator.tell(ask, evaluation.scores, evaluation.slopes)
-        elif check := integrator.check():
-            weights = zip(check.weights, check.coarse_weights, strict=True)
-            integrator.tell_errors([route.attribution_error(k, *both) for k, both in enumerate(weights)])
-        else:
-            raise RuntimeError("an integrator that is not done wants nothing. This is a bug.")
-    return integrator.result()
+    (integral,) = yield (Integrating(route, integrator),)
+    if not isinstance(integral, Integral):
+        raise TypeError("an integral was wanted. This is a bug.")
+    return integral
 
 
-def evaluated(route: Route, nodes: Sequence[Node], *, gradient: bool) -> Steps[Sequence[Evaluation]]:
+def evaluated(route: Route, nodes: Sequence[Node], *, gradient: bool) -> Steps[Evaluations]:
     """Evaluations at nodes of the route's curves, without an integrator."""
-    return (yield tuple(Point(route.id, Ask((node,), gradient)) for node in nodes))
+    (told,) = yield (Points(route.id, Asks(Ask((node,), gradient) for node in nodes)),)
+    if not isinstance(told, Evaluations):
+        raise TypeError("evaluations were wanted. This is a bug.")
+    return told
 
 
 def together(procedures: Sequence[Steps[T]]) -> Steps[list[T]]:
     """Run several procedures at once, wish by wish: none goes on before all have been told. Answers in their order."""
     answers: dict[int, T] = {}
-    wanted: dict[int, tuple[Point, ...]] = {}
+    wanted: dict[int, tuple[Wanted, ...]] = {}
 
-    def advance(i: int, evaluations: Sequence[Evaluation] | None) -> None:
+    def advance(i: int, told: Sequence[Told] | None) -> None:
         try:
-            wanted[i] = next(procedures[i]) if evaluations is None else procedures[i].send(evaluations)
+            wanted[i] = next(procedures[i]) if told is None else procedures[i].send(told)
         except StopIteration as stop:
             wanted.pop(i, None)
             answers[i] = stop.value
@@ -55,9 +77,9 @@ def together(procedures: Sequence[Steps[T]]) -> Steps[list[T]]:
         advance(i, None)
     while wanted:
         asked = dict(wanted)
-        evaluations = yield tuple(point for points in asked.values() for point in points)
+        told = yield tuple(wish for of_one in asked.values() for wish in of_one)
         first = 0
-        for i, points in asked.items():
-            advance(i, evaluations[first : first + len(points)])
-            first += len(points)
+        for i, of_one in asked.items():
+            advance(i, told[first : first + len(of_one)])
+            first += len(of_one)
     return [answers[i] for i in range(len(procedures))]

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import isfinite
 
-from attributor.core.integrator import Node
+import numpy as np
+
+from attributor.core.asks import Node
 from attributor.engine.route import Route
 from attributor.engine.steps import Steps, evaluated
 from attributor.errors import NonFiniteScore
 from attributor.jobs.model import Tensors
-from attributor.ports import Evaluation
+from attributor.ports import Evaluations
 
 
 def room(route: Route) -> int:
@@ -17,7 +18,7 @@ def room(route: Route) -> int:
     return max(1, route.model.max_points - 1)
 
 
-def visit(route: Route, inputs: Sequence[Tensors]) -> Steps[Sequence[Evaluation]]:
+def visit(route: Route, inputs: Sequence[Tensors]) -> Steps[Evaluations]:
     """Scores at the route's example, first, and at the inputs.
 
     The route is begun afresh, so that the device holds no more than one visit; the targets are those found at the
@@ -26,8 +27,8 @@ def visit(route: Route, inputs: Sequence[Tensors]) -> Steps[Sequence[Evaluation]
     route.close()
     route.open()
     numbers = [route.add_curve(each, each) for each in (route.spec.example, *inputs)]
-    evaluations = yield from evaluated(route, [Node(n, n, 1.0) for n in numbers], gradient=False)
-    if not all(isfinite(score) for evaluation in evaluations for score in evaluation.scores):
+    told = yield from evaluated(route, [Node(n, n, 1.0) for n in numbers], gradient=False)
+    if not np.isfinite(told.scores).all():
         raise NonFiniteScore("the score is not finite at an input that the method looks at")
     route.spec = replace(route.spec, targets=route.model.targets(route.id))
-    return evaluations
+    return told

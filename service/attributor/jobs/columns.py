@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attributor.jobs.model import Feature, InputSpec
+from attributor.jobs.once import once
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +38,12 @@ class Column:
         value, low, high = values[self.start], self.feature.minimum, self.feature.maximum
         return bool((low is not None and value < low) or (high is not None and value > high))
 
-    def equal(self, values: NDArray[Any], others: NDArray[Any]) -> bool:
-        """Whether two tensors of the input agree in it."""
-        return np.array_equal(values[self.start : self.stop], others[self.start : self.stop])
-
     def added_up(self, attributions: NDArray[Any]) -> float:
         """The column's attribution: the sum over its elements, in float64."""
         return float(attributions[self.start : self.stop].sum(dtype=np.float64))
 
 
+@once
 def columns(spec: InputSpec) -> tuple[Column, ...]:
     """Of a tabular input, in the declared order; none of other kinds."""
     found: list[Column] = []
@@ -55,6 +53,34 @@ def columns(spec: InputSpec) -> tuple[Column, ...]:
         found.append(Column(feature, start, stop))
         start = stop
     return tuple(found)
+
+
+@once
+def _bounds(spec: InputSpec) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64], list[Column]]:
+    """Where columns start, the bounds of those that are numbers (infinite ones for the others), and the others."""
+    found = columns(spec)
+    lows = [-np.inf if c.feature.minimum is None or c.feature.categories else c.feature.minimum for c in found]
+    highs = [np.inf if c.feature.maximum is None or c.feature.categories else c.feature.maximum for c in found]
+    starts = np.array([column.start for column in found], np.intp)
+    return starts, np.array(lows), np.array(highs), [column for column in found if column.feature.categories]
+
+
+def equal_columns(spec: InputSpec, values: NDArray[Any], others: NDArray[Any]) -> NDArray[np.bool_]:
+    """In which columns two tensors of a tabular input agree."""
+    return np.logical_and.reduceat(values == others, _bounds(spec)[0])
+
+
+def columns_outside(spec: InputSpec, values: NDArray[Any]) -> list[Column]:
+    """The columns whose value is none that the model declares, in the declared order; none of other kinds."""
+    if not spec.features:
+        return []
+    starts, lows, highs, others = _bounds(spec)
+    own = values[starts]
+    beyond = np.flatnonzero((own < lows) | (own > highs)).tolist()
+    if not beyond and not others:
+        return []
+    found = [columns(spec)[n] for n in beyond] + [column for column in others if column.outside(values)]
+    return sorted(found, key=lambda column: column.start)
 
 
 def shortest(value: np.generic) -> float:

@@ -149,7 +149,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """Where a job stands. `revision` grows with every change that a client can see."""
+    """Where a job stands. `revision` grows with every change that a client can see.
+
+    `cached`: answered with what was computed for another job that asked the same.
+    """
 
     id: str
     kind: JobKind
@@ -168,6 +171,7 @@ class JobRecord:
     cancelling: bool = False
     progress: Progress | None = None
     failure: Failure | None = None
+    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
 
 
+#: QUEUED -> SUCCEEDED or FAILED is a job that shares the answer of another, or whose deadline has passed.
 #: RUNNING -> QUEUED is a lease that ran out: its worker died, another will claim the job.
 TRANSITIONS: dict[JobState, frozenset[JobState]] = {
-    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED}),
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}),
     JobState.RUNNING: frozenset({JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}),
     JobState.SUCCEEDED: frozenset(),
     JobState.FAILED: frozenset(),

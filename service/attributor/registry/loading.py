@@ -8,21 +8,24 @@ import threading
 import time
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import nn
 
 from attributor.errors import BundleError
-from attributor.jobs.model import Framework, ModelInfo, ModelReport, Readiness
+from attributor.jobs.model import Framework, ModelInfo, ModelReport, Readiness, Tensors
 from attributor.registry.catalog import Bundle
 from attributor.registry.foreign import describe, shortened
 from attributor.registry.loader import LoadedBundle, load_bundle, unload
 from attributor.registry.proof.golden import check_golden, read_golden
+from attributor.registry.proof.pace import measure_pace, measured_lengths, pass_bounds
 from attributor.registry.proof.probe import PASSED, layers, prove
 from attributor.registry.proof.trial import DEFAULT_LIMITS, TrialLimits, try_out
 from attributor.registry.reference import read_references
 from attributor.registry.residents import Resident
 from attributor.registry.sources import readers
+from attributor.runtimes.sizing import Measured, PassSizes
 from attributor.runtimes.torch_runtime import TorchModel
 
 #: The names of the checks of the golden example and of the reference set in a report.
@@ -36,11 +39,12 @@ _LAYER_CHARACTERS, _MOST_LAYERS = 200, 10_000
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where models run: a torch device, and the most points of one pass there; and whether programs of torch.export,
-    whose loading can run code, are trusted. `trial`: what a file that is not trusted may use before it is loaded."""
+    """Where models run: a torch device, and the most points of one pass there (None: as measured); and whether programs
+    of torch.export, whose loading can run code, are trusted. `trial`: what a file that is not trusted may use before it
+    is loaded."""
 
     device: str
-    max_points: int
+    max_points: int | None = None
     trial: TrialLimits = DEFAULT_LIMITS
     allow_torch_export: bool = False
 
@@ -52,7 +56,7 @@ class _Findings:
     checks: dict[str, str] = field(default_factory=dict)
     layers: dict[str, str] = field(default_factory=dict)
     memory_bytes: int = 0
-    seconds_per_evaluation: float | None = None
+    measured: Measured | None = None
 
 
 def load_first(bundle: Bundle, place: Place) -> tuple[Resident | None, ModelReport]:
@@ -75,8 +79,9 @@ def load_first(bundle: Bundle, place: Place) -> tuple[Resident | None, ModelRepo
     return resident, _report(bundle.info, reason, found)
 
 
-def load_again(bundle: Bundle, place: Place) -> Resident:
-    """Loads a bundle that has passed in this process: its hashes are verified again, its proof holds for equal files.
+def load_again(bundle: Bundle, place: Place, report: ModelReport) -> Resident:
+    """Loads a bundle that has passed in this process: its hashes are verified again; its proof, and what was measured
+    of it, hold for equal files.
 
     Raises BundleError with the reason why it cannot be loaded any more.
     """
@@ -84,7 +89,8 @@ def load_again(bundle: Bundle, place: Place) -> Resident:
         references = read_references(bundle.folder, bundle.manifest)
         loaded = load_bundle(bundle, allow_torch_export=place.allow_torch_export)
         loaded.module.to(place.device)
-        return Resident(_model(loaded, bundle.info, place), bundle.info, references, _memory_bytes(loaded, bundle))
+        model = _model(loaded, bundle.info, place, _measured(bundle.info, report))
+        return Resident(model, bundle.info, references, _memory_bytes(loaded, bundle))
     except BundleError as error:
         raise BundleError(shortened(error.detail), field=error.field) from error
     except OSError as error:
@@ -124,10 +130,10 @@ def _proved(bundle: Bundle, place: Place, found: _Findings) -> Resident:
     found.memory_bytes = _memory_bytes(loaded, bundle)
     proof = prove(loaded, info, references, place.device)
     found.checks.update(proof.checks)
-    found.seconds_per_evaluation = proof.seconds_per_evaluation
     if proof.problem is not None:
         raise BundleError(proof.problem)
-    model = _model(loaded, info, place)
+    found.measured = _pace(loaded, info, references, place)
+    model = _model(loaded, info, place, found.measured)
     sources = readers(bundle.folder, bundle.manifest)  # also without an example: a broken tokenizer must not serve
     if (data := read_golden(bundle)) is not None:
         problem = check_golden(model, info, data, sources)
@@ -137,8 +143,18 @@ def _proved(bundle: Bundle, place: Place, found: _Findings) -> Resident:
     return Resident(model, info, references, found.memory_bytes)
 
 
-def _model(loaded: LoadedBundle, info: ModelInfo, place: Place) -> TorchModel:
-    return TorchModel(loaded.module, info, place.device, place.max_points, loaded.paths)
+def _pace(loaded: LoadedBundle, info: ModelInfo, references: Tensors, place: Place) -> Measured:
+    """Raises BundleError where not one point fits the device."""
+    device = torch.device(place.device)
+    try:
+        return measure_pace(loaded.module, info, references, device, pass_bounds(device, place.max_points))
+    except MemoryError as error:
+        raise BundleError(f"One evaluation takes more memory than the device has left: {describe(error)}.") from error
+
+
+def _model(loaded: LoadedBundle, info: ModelInfo, place: Place, measured: Measured) -> TorchModel:
+    sizes = PassSizes(measured, pass_bounds(torch.device(place.device), place.max_points))
+    return TorchModel(loaded.module, info, place.device, sizes, loaded.paths)
 
 
 def _memory_bytes(loaded: LoadedBundle, bundle: Bundle) -> int:
@@ -164,5 +180,30 @@ def _report(info: ModelInfo, reason: str | None, found: _Findings) -> ModelRepor
         layer_types=tuple(listed.values()),
         loaded=reason is None,
         memory_bytes=found.memory_bytes,
-        seconds_per_evaluation=found.seconds_per_evaluation,
+        **_figures(found.measured),
+    )
+
+
+def _figures(measured: Measured | None) -> dict[str, Any]:
+    """What was measured, as a report says it."""
+    if measured is None:
+        return {}
+    return {
+        "seconds_per_evaluation": measured.seconds_per_point,
+        "seconds_per_forward": measured.seconds_per_forward,
+        "points_per_pass": measured.points,
+        "bytes_per_point": measured.bytes_per_point,
+    }
+
+
+def _measured(info: ModelInfo, report: ModelReport) -> Measured:
+    """What a report of a model that has passed says of its pace."""
+    if report.points_per_pass is None or report.seconds_per_evaluation is None or report.seconds_per_forward is None:
+        raise RuntimeError(f"Model {info.ref} has passed without being measured. This is a bug.")
+    return Measured(
+        report.points_per_pass,
+        report.seconds_per_evaluation,
+        report.seconds_per_forward,
+        report.bytes_per_point,
+        measured_lengths(info),
     )

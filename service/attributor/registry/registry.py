@@ -16,13 +16,13 @@ from attributor.registry.catalog import Bundle, FolderCatalog
 from attributor.registry.loading import Place, forget_code, load_again, load_first
 from attributor.registry.proof.trial import DEFAULT_LIMITS, TrialLimits
 from attributor.registry.residents import Resident, Residents
-from attributor.runtimes.torch_runtime import DEFAULT_MAX_POINTS
 
 _log = logging.getLogger(__name__)
 
 
 class Registry:
     """ModelProvider over bundles, all on one device. `memory_bytes`: the most that models in memory may take together.
+    `max_points`: the most points of a pass; None: as many as were measured best.
 
     One thread loads; any may ask.
     """
@@ -31,7 +31,7 @@ class Registry:
         self,
         *,
         device: str = "cpu",
-        max_points: int = DEFAULT_MAX_POINTS,
+        max_points: int | None = None,
         memory_bytes: int | None = None,
         allow_torch_export: bool = False,
         trial: TrialLimits = DEFAULT_LIMITS,
@@ -75,7 +75,7 @@ class Registry:
         if not self._has_made_room(report.memory_bytes, evicting=True):
             return report
         try:
-            self._residents.add(load_again(bundle, self._place))
+            self._residents.add(load_again(bundle, self._place, report))
             report = replace(report, loaded=True)
         except BundleError as error:
             report = _failed(report, f"It passed, and could not be loaded again: {error.detail}")
@@ -109,6 +109,16 @@ class Registry:
     def in_memory(self, ref: str) -> bool:
         """Whether it is there to run."""
         return self._residents.get(ref) is not None
+
+    @property
+    def resident_bytes(self) -> int:
+        """Of the parameters and buffers of all models in memory."""
+        return self._residents.total_bytes
+
+    @property
+    def n_known(self) -> int:
+        """Models of which something was found: those that passed and those that failed."""
+        return len(self._known)
 
     def has_room(self, ref: str) -> bool:
         """Whether a proven model fits beside those that jobs use."""

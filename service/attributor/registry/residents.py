@@ -39,6 +39,12 @@ class Residents:
         """The model, if it is in memory. Not counted as a use."""
         return self._models.get(ref)
 
+    @property
+    def total_bytes(self) -> int:
+        """Of all models in memory."""
+        with self._lock:
+            return sum(each.memory_bytes for each in self._models.values())
+
     def use(self, job_id: str, ref: str) -> bool:
         """Keep a model in memory for a job, until `free`; False if it is not there."""
         with self._lock:

@@ -90,14 +90,14 @@ def rank(view: Visualization, subject: Subject) -> Bars:
 
 
 def _bar(subject: Subject, column: Column, attribution: float) -> Bar:
-    baseline = subject.baseline
+    baseline, own = subject.baseline, slice(column.start, column.stop)
     return Bar(
         name=column.feature.name,
         unit=column.feature.unit,
         value=column.value(subject.example),
         baseline=None if baseline is None else column.value(baseline),
         attribution=float(attribution),
-        at_baseline=baseline is not None and column.equal(subject.example, baseline),
+        at_baseline=baseline is not None and np.array_equal(subject.example[own], baseline[own]),
     )
 
 

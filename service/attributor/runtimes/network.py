@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from attributor.jobs.model import NO_TOKEN, InputKind, InputSpec, ModelInfo, Tensors
 from attributor.runtimes.layers import captured, replaced, submodule
+from attributor.runtimes.recurrent import differentiable, recurrent_parts
 
 #: Rows of the pass that finds a layer's shape: more than one, so that its first axis can be told to be the batch.
 _PROBE_ROWS = 2
@@ -35,6 +36,7 @@ class Network:
     def __init__(self, module: nn.Module, info: ModelInfo, device: torch.device) -> None:
         self.module = module.to(device)
         self.device = device
+        self._recurrent = recurrent_parts(self.module)
         self.inputs = info.inputs
         self.gradients = info.gradients
         self._variable = [spec.name for spec in info.inputs if spec.variable]
@@ -57,6 +59,12 @@ class Network:
 
         Raises whatever the module raises, and what `replaced` and `captured` raise.
         """
+        with differentiable(self._recurrent if torch.is_grad_enabled() else ()):
+            return self._run(arguments, replacements, names)
+
+    def _run(
+        self, arguments: Mapping[str, Tensor], replacements: Mapping[str, Tensor], names: Sequence[str]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         given = [arguments[spec.name] for spec in self.inputs]
         if not replacements and not names:
             outputs: Tensor = self.module(*given)

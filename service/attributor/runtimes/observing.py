@@ -6,9 +6,11 @@ Saturation along the path (Sundararajan, Taly, Yan 2016, section 2.2). Knows ope
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from attributor.core.asks import Indices
 from attributor.jobs.model import OutputKind, OutputScale
 from attributor.ports import Observation
 from attributor.runtimes.batch import Batch
@@ -21,25 +23,30 @@ def observe(
     batch: Batch,
     outputs: Tensor,
     caught: Mapping[str, Tensor],
-    at_example: Mapping[OpenRoute, int],
     kind: OutputKind,
 ) -> None:
-    """Adds an Observation per point to the routes that are observed. `outputs`: per point; `caught`: per row, by layer;
-    `at_example`: the point of each route that is evaluated for the first time."""
-    points: dict[OpenRoute, list[int]] = {}
-    for number in range(len(batch.points)):
-        if batch.routes[number].spec.observed is not None:
-            points.setdefault(batch.routes[number], []).append(number)
-    for route, own in points.items():
-        if route in at_example:
-            route.references = {layer: _flat(caught[layer][at_example[route]][None])[0] for layer in batch.observed}
-        at = torch.tensor(own, device=outputs.device)
+    """Adds an Observation per point to the routes that are observed. `outputs`, `caught` by layer: per row."""
+    for n, route in enumerate(batch.routes):
+        if route.spec.observed is None:
+            continue
+        if not route.references:  # no pass over it has come so far: its first point is this portion's, the example
+            example = batch.rows_by_portion[n]
+            route.references = {layer: _flat(caught[layer][example][None])[0] for layer in batch.observed}
+        rows, indexes = _rows(batch, n)
+        at = torch.from_numpy(rows).to(outputs.device)
         distances = [_distances(_flat(caught[layer][at]), route.references[layer]) for layer in batch.observed]
         probabilities, logits = _on_both_scales(route, outputs[at], kind)
         route.observations.extend(
-            Observation(batch.nodes[number].index, probability, logit, tuple(of_layer[place] for of_layer in distances))
-            for place, (number, probability, logit) in enumerate(zip(own, probabilities, logits, strict=True))
+            Observation(index, probability, logit, tuple(of_layer[place] for of_layer in distances))
+            for place, (index, probability, logit) in enumerate(zip(indexes, probabilities, logits, strict=True))
         )
+
+
+def _rows(batch: Batch, portion: int) -> tuple[Indices, list[int]]:
+    """The rows of a portion's asks, and the indexes of their first nodes."""
+    asks = batch.points[portion].asks
+    rows = batch.points_by_portion[portion] + np.arange(len(asks))
+    return (batch.first_nodes[rows] if batch.row_per_node else rows), [ask.nodes[0].index for ask in asks]
 
 
 def _on_both_scales(

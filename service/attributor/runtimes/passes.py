@@ -7,18 +7,19 @@ attributes to a layer. Knows open routes and their space; knows no jobs and no r
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from attributor.core.asks import Floats
 from attributor.errors import UnsupportedByModel
 from attributor.jobs.explanation import Quantity
 from attributor.jobs.model import OutputSpec
-from attributor.ports import Evaluation
-from attributor.runtimes.batch import Batch, Numbers
+from attributor.ports import Evaluations
+from attributor.runtimes.batch import Batch, Numbers, spans
 from attributor.runtimes.directional import directional
 from attributor.runtimes.layers import LAYER_FIELD
 from attributor.runtimes.observing import observe
-from attributor.runtimes.routes import OpenRoute
 from attributor.runtimes.targets import target_scores, top_outputs
 
 
@@ -36,45 +37,60 @@ class Forward:
     attributed: Mapping[str, tuple[Tensor, Tensor | None]] = field(default_factory=dict)
 
 
-def evaluate(batch: Batch, output: OutputSpec) -> list[Evaluation]:
-    """Scores per point and target; slopes per node and target, their vectors kept by the routes.
+def evaluate(batch: Batch, output: OutputSpec) -> list[Evaluations]:
+    """Scores and slopes of each portion of points; the nodes' vectors are kept by the routes, once all is computed: a
+    pass that fails leaves nothing behind.
 
     Rows do not see each other; a non-finite one is reported as it is. Raises whatever the model raises, and
     RuntimeError for a route whose first point is not at its example.
     """
-    n_points = len(batch.points)
-    scores: list[list[float]] = [[] for _ in batch.nodes]
-    slopes: list[list[float]] = [[] for _ in batch.nodes]
+    scores = np.full((batch.n_rows, batch.n_targets), np.nan)
+    slopes = np.full((batch.n_nodes, batch.n_targets), np.nan)
+    vectors: dict[tuple[int, str], Tensor] = {}
     with torch.set_grad_enabled(batch.gradients_wanted):
         forward = _forward(batch)
-        at_example = _resolve(batch, forward.outputs.detach(), output)
+        outputs = forward.outputs.detach()
+        _resolve(batch, outputs, output)
         for target in range(batch.n_targets):
-            rows = batch.rows_with(target)
-            asked = [batch.routes[row].targets[target] for row in rows]
-            found = target_scores(_taken(forward.outputs, rows), asked, output.kind)
-            for row, score in zip(rows, found.tolist(), strict=True):
-                scores[row].append(score)
-            nodes = batch.nodes_with(target)
-            if nodes:
-                total = _taken(found, batch.places(nodes, rows)).sum()
-                for node, slope in zip(nodes, _backward(batch, forward, total, nodes, target), strict=True):
-                    slopes[node].append(slope)
-    outputs = forward.outputs[:n_points].detach()
-    observe(batch, outputs, forward.caught, at_example, output.kind)
-    tops = top_outputs(outputs, [route.targets[0] for route in batch.routes[:n_points]])
-    return [
-        Evaluation(tuple(scores[number]), own, top)
-        for number, (own, top) in enumerate(zip(_slopes_by_point(batch, slopes), tops, strict=True))
-    ]
+            portions = batch.portions_with(target)
+            rows = spans(batch.rows_by_portion, portions)
+            own = range(len(batch.routes)) if portions is None else portions
+            asked = [batch.routes[n].targets[target] for n in own]
+            counts = [batch.rows_by_portion[n + 1] - batch.rows_by_portion[n] for n in own]
+            found = target_scores(_taken(forward.outputs, rows), asked, output.kind, counts)
+            scores[slice(None) if rows is None else rows, target] = found.detach().cpu().numpy()
+            if batch.gradients_wanted:
+                nodes = spans(batch.nodes_by_portion, portions)
+                told, of_target = _backward(batch, forward, found.sum(), target)
+                vectors |= {(target, name): of_name for name, of_name in of_target.items()}
+                slopes[slice(None) if nodes is None else nodes, target] = told if nodes is None else told[nodes]
+    for key, of_nodes in vectors.items():
+        _keep(batch, key, of_nodes)
+    observe(batch, outputs, forward.caught, output.kind)
+    firsts = [route.targets[0] for route in batch.routes]
+    counts = [after - first for first, after in zip(batch.rows_by_portion, batch.rows_by_portion[1:], strict=False)]
+    return _by_portion(batch, scores, slopes, top_outputs(outputs, firsts, counts))
+
+
+def _by_portion(batch: Batch, scores: Floats, slopes: Floats, tops: np.ndarray) -> list[Evaluations]:
+    if batch.row_per_node:
+        first_nodes = batch.first_nodes
+        scores, tops = scores[first_nodes], tops[first_nodes]
+    found = []
+    for n, route in enumerate(batch.routes):
+        rows = slice(batch.points_by_portion[n], batch.points_by_portion[n + 1])
+        nodes = slice(batch.nodes_by_portion[n], batch.nodes_by_portion[n + 1])
+        own = len(route.spec.targets)
+        found.append(Evaluations(scores[rows, :own], slopes[nodes, :own], tops[rows]))
+    return found
 
 
 def _forward(batch: Batch) -> Forward:
     space = batch.space
-    points, derivatives = space.points(batch.curves, [node.alpha for node in batch.nodes])
+    points, derivatives = space.points(batch.vertices, batch.alphas, batch.bent)
     # Where curves meet, all nodes are at the place of the first.
-    rows = batch.point_of[: batch.n_rows]
-    points = {name: _taken(point, rows) for name, point in points.items()}
-    held = space.held_at([route.held for route in batch.routes[: batch.n_rows]])
+    points = {name: _taken(point, batch.node_of_row) for name, point in points.items()}
+    held = space.held_at([route.held for route in batch.routes], batch.rows_by_portion)
     if not batch.gradients_wanted:
         return Forward(*space.run(points, held, batch.observed))
     layer = None if space.layer is not None else batch.layer
@@ -117,47 +133,47 @@ def _reached(caught: Mapping[str, Tensor], layer: str) -> Tensor:
     return caught[layer]
 
 
-def _resolve(batch: Batch, outputs: Tensor, output: OutputSpec) -> dict[OpenRoute, int]:
-    """Gives routes that are new their outputs at the example; returns those with the number of their first point.
+def _resolve(batch: Batch, outputs: Tensor, output: OutputSpec) -> None:
+    """Gives routes that are new their outputs at the example, in one transfer, as what their targets are hangs on it.
 
-    In one transfer, as what their targets are hangs on it.
+    They keep them where the pass then fails, as they would be the same.
     """
-    new: dict[OpenRoute, int] = {}
-    for number, route in enumerate(batch.routes[: len(batch.points)]):
-        if not route.is_resolved:
-            new.setdefault(route, number)
+    new = {n: batch.rows_by_portion[n] for n, route in enumerate(batch.routes) if not route.is_resolved}
     if new:
-        found = _taken(outputs, list(new.values())).cpu().numpy()
-        for (route, number), row in zip(new.items(), found, strict=True):
-            if not batch.curves[number].is_example(batch.nodes[number].alpha):
+        found = _taken(outputs, np.array(list(new.values()))).float().cpu().numpy()
+        for n, row in zip(new, found, strict=True):
+            route = batch.routes[n]
+            if route.is_resolved:
+                continue  # by an earlier portion
+            if not batch.first_is_example(n):
                 raise RuntimeError(f"Route {route.name!r} was not first evaluated at its example. This is a bug.")
-            route.resolve(row.astype("float32"), output)
-    return new
+            route.resolve(row, output)
 
 
-def _backward(batch: Batch, forward: Forward, total: Tensor, nodes: Numbers, target: int) -> list[float]:
-    """Differentiates the sum of a target's scores; keeps the nodes' vectors, returns their slopes."""
+def _backward(batch: Batch, forward: Forward, total: Tensor, target: int) -> tuple[Floats, dict[str, Tensor]]:
+    """Differentiates the sum of a target's scores: the slopes of all nodes (those of routes without this target are
+    zero), and their vectors by name."""
     pairs = [*forward.along, *forward.attributed.values()]
     sources = {id(source): source for source, _ in pairs}
     found = _gradients(total, list(sources.values()), more_to_come=target + 1 < batch.n_targets)
     gradients = dict(zip(sources, found, strict=True))
-    rows = batch.rows_of(nodes)
-    slopes = torch.zeros(len(nodes), dtype=torch.float64, device=total.device)
+    slopes: Tensor | None = None
     products: dict[int, Tensor] = {}
     for source, change in forward.along:
-        product = _taken(gradients[id(source)], rows) * _taken(change, nodes)
-        slopes += product.reshape(len(nodes), -1).sum(1, dtype=torch.float64)
+        product = _taken(gradients[id(source)], batch.row_of_node) * change
+        slope = product.reshape(batch.n_nodes, -1).sum(1, dtype=torch.float64)
+        slopes = slope if slopes is None else slopes + slope
         products[id(source)] = product
-    plain = [batch.curves[node].spec.plain for node in nodes]
+    plain = None if batch.plain is None else torch.from_numpy(batch.plain).to(total.device)
+    kept: dict[str, Tensor] = {}
     for name, (source, derivative) in forward.attributed.items():
-        vectors = _taken(gradients[id(source)], rows)
-        if derivative is not None and not all(plain):
+        vectors = _taken(gradients[id(source)], batch.row_of_node)
+        if derivative is not None:
             known = products.get(id(source))
-            product = vectors * _taken(derivative, nodes) if known is None else known
-            vectors = torch.where(_like(plain, product), vectors, product) if any(plain) else product
-        _keep(batch, nodes, (target, name), _summed(batch, name, vectors, plain))
-    of_nodes: list[float] = slopes.tolist()
-    return of_nodes
+            product = vectors * derivative if known is None else known
+            vectors = product if plain is None else torch.where(_like(plain, product), vectors, product)
+        kept[name] = _summed(batch, name, vectors, plain)
+    return np.zeros(batch.n_nodes) if slopes is None else slopes.cpu().numpy(), kept
 
 
 def _gradients(total: Tensor, sources: Sequence[Tensor], *, more_to_come: bool) -> Sequence[Tensor]:
@@ -167,7 +183,7 @@ def _gradients(total: Tensor, sources: Sequence[Tensor], *, more_to_come: bool) 
     return torch.autograd.grad(total, sources, retain_graph=more_to_come, allow_unused=True, materialize_grads=True)
 
 
-def _summed(batch: Batch, name: str, vectors: Tensor, plain: Sequence[bool]) -> Tensor:
+def _summed(batch: Batch, name: str, vectors: Tensor, plain: Tensor | None) -> Tensor:
     """Vectors of a token's embedding as one number per token; others as they are.
 
     Products with gamma' are added up, so that completeness is kept. Of a gradient alone the parts would cancel, so it
@@ -177,37 +193,24 @@ def _summed(batch: Batch, name: str, vectors: Tensor, plain: Sequence[bool]) -> 
         return vectors
     wide = vectors.flatten(2).double()
     summed = wide.sum(2)
-    return (torch.where(_like(plain, summed), wide.norm(dim=2), summed) if any(plain) else summed).float()
+    return (summed if plain is None else torch.where(_like(plain, summed), wide.norm(dim=2), summed)).float()
 
 
-def _keep(batch: Batch, nodes: Numbers, key: tuple[int, str], vectors: Tensor) -> None:
+def _keep(batch: Batch, key: tuple[int, str], vectors: Tensor) -> None:
     """Hands each route a copy of its own rows: a view would keep the whole batch until its last route closes."""
-    places: dict[OpenRoute, list[int]] = {}
-    for place, node in enumerate(nodes):
-        places.setdefault(batch.routes[node], []).append(place)
-    for route, own in places.items():
-        # A route's points mostly stand together, and a slice is cheaper than picking.
-        together = own[-1] - own[0] + 1 == len(own)
-        kept = vectors[own[0] : own[-1] + 1].clone() if together else _taken(vectors, own)
-        route.keep(key, [batch.nodes[nodes[place]].index for place in own], kept)
-
-
-def _slopes_by_point(batch: Batch, slopes: Sequence[Sequence[float]]) -> list[tuple[tuple[float, ...], ...] | None]:
-    found: list[tuple[tuple[float, ...], ...] | None] = [
-        (tuple(own),) if point.ask.gradient else None for point, own in zip(batch.points, slopes, strict=False)
-    ]
-    for node in range(len(batch.points), len(batch.nodes)):
-        number = batch.point_of[node]
-        found[number] = (*(found[number] or ()), tuple(slopes[node]))
-    return found
+    target = key[0]
+    for n, route in enumerate(batch.routes):
+        if len(route.spec.targets) > target:
+            own = vectors[batch.nodes_by_portion[n] : batch.nodes_by_portion[n + 1]]
+            route.vectors.keep(key, batch.indexes(n), own.clone())
 
 
 def _taken(tensor: Tensor, numbers: Numbers) -> Tensor:
-    """Rows of a tensor; a range stands for all of them."""
-    if isinstance(numbers, range):
+    """Rows of a tensor; None stands for all of them."""
+    if numbers is None:
         return tensor
-    return tensor.index_select(0, torch.tensor(numbers, device=tensor.device))
+    return tensor.index_select(0, torch.from_numpy(numbers).to(tensor.device))
 
 
-def _like(mask: Sequence[bool], tensor: Tensor) -> Tensor:
-    return torch.tensor(mask, device=tensor.device).view(-1, *[1] * (tensor.dim() - 1))
+def _like(mask: Tensor, tensor: Tensor) -> Tensor:
+    return mask.view(-1, *[1] * (tensor.dim() - 1))

@@ -7,9 +7,10 @@ and open routes; knows no batches and no targets.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from attributor.errors import UnsupportedByModel
@@ -48,8 +49,7 @@ class Placer:
             start, end = route.slot(start_key), route.slot(end_key)
             bends = self._registered(route.space, spec, start, end)
             curve = Curve(spec, start, end, start_key == EXAMPLE, end_key == EXAMPLE, bends)
-        route.curves.append(curve)
-        return len(route.curves) - 1
+        return route.add_curve(curve)
 
     def start(self, route: OpenRoute, curve: Curve) -> Tensors:
         """See GradientModel."""
@@ -146,9 +146,14 @@ class Placer:
 
     def _key(self, route: OpenRoute, end: Tensors) -> VertexKey:
         example = route.spec.example
-        if all(end[name] is example[name] or np.array_equal(end[name], example[name]) for name in self._attributed):
+        if all(end[name] is example[name] or _equal(end[name], example[name]) for name in self._attributed):
             return EXAMPLE
         return tuple(id(end[name]) for name in self._attributed)
+
+
+def _equal(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """As `np.array_equal`, without what that does for other arguments: it is asked of every vertex of every input."""
+    return one.shape == other.shape and bool((one == other).all())
 
 
 def _stacked(rows: Sequence[Mapping[str, Tensor]]) -> Values:

@@ -3,13 +3,14 @@
 Knows torch tensors; runs no model.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
+from math import prod
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from attributor.core.asks import Indices
 from attributor.jobs.explanation import Target
 from attributor.jobs.model import OutputSpec, Tensors
 from attributor.ports import Observation, RouteSpec
@@ -17,16 +18,27 @@ from attributor.runtimes.curves import Curve
 from attributor.runtimes.network import Lengths
 from attributor.runtimes.space import Space
 from attributor.runtimes.targets import resolved_target
+from attributor.runtimes.vectors import Vectors
 
 #: Arrays by identity, so that a vertex where curves meet is placed once; EXAMPLE is that of the route's example.
 VertexKey = tuple[int, ...]
 EXAMPLE: VertexKey = ()
 
+_FLOAT_BYTES = 4
+
 
 def lane_of(spec: RouteSpec, lengths: Lengths) -> Hashable:
-    """What routes must agree in to share a pass: the layer, what is attributed to it, the layers observed, and how long
-    the examples are."""
-    return spec.layer, spec.observed or (), lengths
+    """What routes must agree in to share a pass: the layer, what is attributed to it, the layers observed, how long the
+    examples are, and the precision."""
+    return spec.layer, spec.observed or (), lengths, spec.precision
+
+
+def lengths_of(lane: Hashable) -> Lengths:
+    """How long the examples of a lane are."""
+    if not isinstance(lane, tuple):
+        raise TypeError("not a lane of this runtime. This is a bug.")
+    found: Lengths = lane[2]
+    return found
 
 
 class OpenRoute:
@@ -40,6 +52,8 @@ class OpenRoute:
         self.space = space
         self.held = space.hold(spec.example)
         self.curves: list[Curve] = []
+        self.has_plain = self.has_bends = False
+        self._slots_of_curves: tuple[Indices, Indices] | None = None
         self.observations: list[Observation] = []
         #: Per observed layer, its output at the example, flat, float64.
         self.references: dict[str, Tensor] = {}
@@ -49,7 +63,7 @@ class OpenRoute:
         self._slots: list[int] = []
         self._resolved: tuple[Target, ...] | None = None
         self._outputs: NDArray[np.float32] | None = None
-        self._vectors: dict[tuple[int, str], dict[int, Tensor]] = {}
+        self.vectors = Vectors(name)
 
     @property
     def is_resolved(self) -> bool:
@@ -70,10 +84,41 @@ class OpenRoute:
             raise self._not_evaluated()
         return self._outputs
 
+    @property
+    def vector_bytes(self) -> int:
+        """What the vectors of one node take, float32, all targets together."""
+        layer = self.spec.layer
+        if layer is not None:
+            size = prod(self.space.network.layer_shape(layer.name, self.spec.example))
+        else:
+            size = sum(leaf.shape[0] if leaf.summed else prod(leaf.shape) for leaf in self.space.leaves)
+        return size * len(self.spec.targets) * _FLOAT_BYTES
+
     def resolve(self, outputs: NDArray[np.float32], form: OutputSpec) -> None:
         """Takes the outputs at the example, which decide what the targets are."""
         self._outputs = outputs
         self._resolved = tuple(resolved_target(target, form, outputs) for target in self.spec.targets)
+
+    def add_curve(self, curve: Curve) -> int:
+        """Its number."""
+        self.curves.append(curve)
+        self._slots_of_curves = None
+        self.has_plain |= curve.spec.plain
+        self.has_bends |= bool(curve.bends)
+        return len(self.curves) - 1
+
+    @property
+    def vertices(self) -> tuple[Indices, Indices]:
+        """Per curve, the slots of its start and its end."""
+        if self._slots_of_curves is None:
+            starts, ends = [curve.start for curve in self.curves], [curve.end for curve in self.curves]
+            self._slots_of_curves = np.array(starts, np.intp), np.array(ends, np.intp)
+        return self._slots_of_curves
+
+    @property
+    def plain(self) -> NDArray[np.bool_]:
+        """Per curve, whether the vector kept is the gradient itself."""
+        return np.array([curve.spec.plain for curve in self.curves])
 
     def curve(self, number: int) -> Curve:
         """Raises RuntimeError for one that was not added."""
@@ -110,22 +155,6 @@ class OpenRoute:
         self.space.vertices.put(slot, values)
         del self.unfilled[slot]
 
-    def keep(self, key: tuple[int, str], nodes: Sequence[int], vectors: Tensor) -> None:
-        """Stores vectors of the route's nodes under target and name, shape (nodes, *shape)."""
-        self._vectors.setdefault(key, {}).update(zip(nodes, vectors, strict=True))
-
-    def weighted_sums(self, target: int, weights: Mapping[int, float]) -> dict[str, NDArray[np.float64]]:
-        """Sum of weight * vector per name, in float64. Weight 0 drops a node, also one whose vector is not finite.
-
-        Raises RuntimeError for a node without a vector, and where no weight is left.
-        """
-        used = {node: weight for node, weight in weights.items() if weight != 0}
-        own = {name: vectors for (kept, name), vectors in self._vectors.items() if kept == target}
-        missing = used.keys() - next(iter(own.values()), {}).keys()
-        if missing or not used:
-            raise RuntimeError(f"Route {self.name!r} has no vectors at nodes {sorted(missing)}. This is a bug.")
-        return {name: _weighted_sum(vectors, used) for name, vectors in own.items()}
-
     def release(self) -> None:
         """Frees all slots."""
         for slot in self._slots:
@@ -134,10 +163,3 @@ class OpenRoute:
 
     def _not_evaluated(self) -> RuntimeError:
         return RuntimeError(f"Route {self.name!r} was not evaluated at its example. This is a bug.")
-
-
-def _weighted_sum(vectors: Mapping[int, Tensor], weights: Mapping[int, float]) -> NDArray[np.float64]:
-    rows = torch.stack([vectors[node] for node in weights]).double()
-    factors = torch.tensor(list(weights.values()), dtype=torch.float64, device=rows.device)
-    total: NDArray[np.float64] = torch.tensordot(factors, rows, 1).cpu().numpy()
-    return total

@@ -7,9 +7,12 @@ and slots; knows no targets and no batches.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from attributor.core.asks import Indices
 from attributor.jobs.model import InputKind, InputSpec, Tensors
 from attributor.runtimes.curves import Curve, straight
 from attributor.runtimes.guarding import require_fit
@@ -59,30 +62,34 @@ class Space:
         """A copy of one leaf of a vertex."""
         return self.vertices.gather(name, torch.tensor([slot], device=self.network.device))[0]
 
-    def points(self, curves: Sequence[Curve], alphas: Sequence[float]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """gamma(alpha) and gamma' per row and leaf, float32 (rows, *shape); exactly the vertices at alpha 0 and 1."""
+    def points(
+        self, vertices: tuple[Indices, Indices], alphas: NDArray[np.float32], bent: Mapping[Curve, Indices]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """gamma(alpha) and gamma' per node and leaf, float32 (nodes, *shape); exactly the vertices at alpha 0 and 1.
+
+        `vertices`: the slots of each node's curve; `bent`: the nodes on curves that do not run straight.
+        """
         device = self.network.device
-        starts = torch.tensor([curve.start for curve in curves], device=device)
-        ends = torch.tensor([curve.end for curve in curves], device=device)
-        alpha = torch.tensor(alphas, dtype=torch.float32, device=device)
+        starts, ends = (torch.from_numpy(slots).to(device) for slots in vertices)
+        alpha = torch.from_numpy(alphas).to(device)
         points, derivatives = {}, {}
         for leaf in self.leaves:
             start, end = self.vertices.gather(leaf.name, starts), self.vertices.gather(leaf.name, ends)
             points[leaf.name], derivatives[leaf.name] = straight(start, end, alpha)
-        for curve, rows in _bent_rows(curves).items():
-            at = torch.tensor(rows, device=device)
+        for curve, nodes in bent.items():
+            at = torch.from_numpy(nodes).to(device)
             inside = ((alpha[at] != 0) & (alpha[at] != 1)).nonzero().squeeze(1)
             for name, bend in curve.bends.items():
-                bent, derivative = bend(alpha[at])
-                points[name][at[inside]] = bent[inside].float()
+                place, derivative = bend(alpha[at])
+                points[name][at[inside]] = place[inside].float()
                 derivatives[name][at] = derivative.float()
         return points, derivatives
 
-    def held_at(self, slots: Sequence[int | None]) -> dict[str, Tensor]:
-        """The held inputs of these slots of `hold`, per row."""
+    def held_at(self, slots: Sequence[int | None], offsets: Sequence[int]) -> dict[str, Tensor]:
+        """The held inputs of these slots of `hold`, each for the rows from its offset to the next."""
         if not self._held_inputs:
             return {}
-        at = torch.tensor(slots, device=self.network.device)
+        at = torch.from_numpy(np.repeat(np.array(slots), np.diff(offsets))).to(self.network.device)
         return {spec.name: self._held.gather(spec.name, at) for spec in self._held_inputs}
 
     def run(
@@ -151,11 +158,3 @@ def input_values(network: Network, tensors: Tensors) -> dict[str, Tensor]:
 
 def _dtype(spec: InputSpec) -> torch.dtype:
     return torch.int64 if spec.kind is InputKind.TOKENS else torch.float32
-
-
-def _bent_rows(curves: Sequence[Curve]) -> dict[Curve, list[int]]:
-    rows: dict[Curve, list[int]] = {}
-    for row, curve in enumerate(curves):
-        if curve.bends:
-            rows.setdefault(curve, []).append(row)
-    return rows

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from attributor.core.asks import Indices
 from attributor.errors import UnsupportedByModel
 from attributor.jobs.explanation import Target, Term
 from attributor.jobs.fitting import SCALES
@@ -62,46 +63,47 @@ def resolved_target(target: Target, output: OutputSpec, at_example: NDArray[np.f
     return replace(target, terms=terms, position=position, scale=scale)
 
 
-def target_scores(outputs: Tensor, targets: Sequence[Target], kind: OutputKind) -> Tensor:
-    """F per row. Outputs (rows, n) or (rows, positions, n), one resolved target per row; scores float64, shape (rows,).
+def target_scores(
+    outputs: Tensor, targets: Sequence[Target], kind: OutputKind, counts: Sequence[int] | None = None
+) -> Tensor:
+    """F per row. Outputs (rows, n) or (rows, positions, n); scores float64, shape (rows,). One resolved target per row,
+    or, with `counts`, each for so many rows.
 
     float64 from here on, as residuals are small differences of scores. log p_c = z_c - log sum_k exp z_k; outputs that
     are probabilities are read as they stand, and by their logarithm, -inf at 0.
     """
     # Few targets, many rows: what is per target is built once and looked up per row.
-    numbers: dict[int, int] = {}
-    distinct: list[Target] = []
-    rows = []
-    for target in targets:
-        number = numbers.setdefault(id(target), len(distinct))
-        if number == len(distinct):
-            distinct.append(target)
-        rows.append(number)
-    of_row = torch.tensor(rows, device=outputs.device)
-    wide = at_positions(outputs, targets).double()
-    indexes, weights = _terms(distinct, outputs.device)
+    of_row = _of_rows(range(len(targets)), counts, outputs.device)
+    wide = at_positions(outputs, targets, counts).double()
+    indexes, weights = _terms(targets, outputs.device)
     raw = wide.gather(1, indexes.index_select(0, of_row))
     if kind is OutputKind.PROBABILITIES:
-        read = _of_probabilities(raw, distinct, of_row)
+        read = _of_probabilities(raw, targets, of_row)
     else:
-        read = _on_scales(wide, raw, distinct, of_row)
+        read = _on_scales(wide, raw, targets, of_row)
     if weights is None:
         return read.squeeze(1)
     return (read * weights.index_select(0, of_row)).sum(1)
 
 
-def top_outputs(outputs: Tensor, targets: Sequence[Target]) -> list[int]:
+def top_outputs(outputs: Tensor, targets: Sequence[Target], counts: Sequence[int] | None = None) -> Indices:
     """The index of the largest output per row, at its target's position; the first of equals."""
-    found: list[int] = at_positions(outputs, targets).argmax(1).tolist()
+    found: Indices = at_positions(outputs, targets, counts).argmax(1).cpu().numpy()
     return found
 
 
-def at_positions(outputs: Tensor, targets: Sequence[Target]) -> Tensor:
+def at_positions(outputs: Tensor, targets: Sequence[Target], counts: Sequence[int] | None = None) -> Tensor:
     """The outputs at each row's target's position, shape (rows, n); outputs without positions as they are."""
     if outputs.dim() == 2:
         return outputs
-    positions = torch.tensor([target.position for target in targets], device=outputs.device)
+    positions = _of_rows([target.position or 0 for target in targets], counts, outputs.device)
     return outputs[torch.arange(len(outputs), device=outputs.device), positions]
+
+
+def _of_rows(values: Sequence[int], counts: Sequence[int] | None, device: torch.device) -> Tensor:
+    """A value per row, each standing for its count of rows."""
+    of_each = np.array(values, np.intp)
+    return torch.from_numpy(of_each if counts is None else of_each.repeat(counts)).to(device)
 
 
 def _terms(targets: Sequence[Target], device: torch.device) -> tuple[Tensor, Tensor | None]:

@@ -5,6 +5,7 @@ gradient of a parameter. The way through: `placing` puts curves into a `space`, 
 row, `passes` runs the `network` and hands vectors to `routes`.
 """
 
+import time
 from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
@@ -12,20 +13,23 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from attributor.core.integrator import Seal
 from attributor.errors import UnknownLayer, UnsupportedByModel
 from attributor.jobs.explanation import Quantity, Target
 from attributor.jobs.fitting import WITHOUT_GRADIENTS
 from attributor.jobs.lengths import output_at
 from attributor.jobs.model import ModelInfo, Tensors
-from attributor.ports import CurveSpec, Evaluation, Observation, Point, RouteSpec
-from attributor.runtimes.batch import Batch
+from attributor.ports import CurveSpec, Evaluations, Observation, Points, RouteSpec
+from attributor.runtimes.batch import Batch, joined, portions_between
 from attributor.runtimes.curves import PathObject
 from attributor.runtimes.cut import layer_is_cut
 from attributor.runtimes.guarding import require_example
+from attributor.runtimes.memory import give_back, in_halves, unless_full
 from attributor.runtimes.network import Lengths, Network
 from attributor.runtimes.passes import evaluate
 from attributor.runtimes.placing import Placer
-from attributor.runtimes.routes import OpenRoute, lane_of
+from attributor.runtimes.routes import OpenRoute, lane_of, lengths_of
+from attributor.runtimes.sizing import PassSizes, of_one_size
 from attributor.runtimes.space import Space, input_space, layer_space
 from attributor.runtimes.targets import check_target
 
@@ -54,11 +58,12 @@ class TorchModel:
         module: nn.Module,
         info: ModelInfo,
         device: str = "cpu",
-        max_points: int = DEFAULT_MAX_POINTS,
+        sizes: PassSizes | int = DEFAULT_MAX_POINTS,
         paths: Mapping[str, PathObject] | None = None,
     ) -> None:
+        """`sizes`: of passes, as measured, or a number for all."""
         self._output = info.output
-        self._max_points = max_points
+        self._sizes = of_one_size(sizes) if isinstance(sizes, int) else sizes
         self._network = Network(module, info, torch.device(device))
         self._placer = Placer(self._network, paths or {})
         self._routes: dict[str, OpenRoute] = {}
@@ -67,8 +72,12 @@ class TorchModel:
 
     @property
     def max_points(self) -> int:
-        """The most points that fit one pass."""
-        return self._max_points
+        """See GradientModel."""
+        return self._sizes.largest
+
+    def pass_points(self, lane: Hashable) -> int:
+        """See GradientModel."""
+        return self._sizes.points(lengths_of(lane))
 
     def lane(self, spec: RouteSpec) -> Hashable:
         """See GradientModel."""
@@ -101,20 +110,56 @@ class TorchModel:
         opened = self._route(route)
         return self._placer.start(opened, opened.curve(curve))
 
-    def evaluate(self, points: Sequence[Point]) -> list[Evaluation]:
-        """See GradientModel. Raises RuntimeError for a route that is not open, and for points of several lanes;
-        UnsupportedByModel for a gradient of a model that has none."""
+    def vector_bytes(self, route: str) -> int:
+        """See GradientModel."""
+        return self._route(route).vector_bytes
+
+    def evaluate(self, points: Sequence[Points]) -> list[Evaluations]:
+        """See GradientModel. Raises RuntimeError for a route that is not open, and for points of several lanes or of
+        both kinds; UnsupportedByModel for a gradient of a model that has none."""
         if not points:
             return []
-        if not self._network.gradients and any(point.ask.gradient for point in points):
+        if not self._network.gradients and any(each.asks[0].gradient for each in points):
             raise UnsupportedByModel(
                 f"this model cannot be differentiated; choose one of {', '.join(sorted(WITHOUT_GRADIENTS))}",
                 field="method",
             )
-        batch = Batch(points, [self._route(point.route) for point in points])
+        lengths = lengths_of(self._route(points[0].route).lane)
+        n_points = sum(len(each.asks) for each in points)
+        if (found := unless_full(lambda: self._pass(points, lengths))) is not None:
+            return found
+        return self._in_halves(points, n_points, lengths)
+
+    def _pass(self, points: Sequence[Points], lengths: Lengths) -> list[Evaluations]:
+        batch = Batch(points, [self._route(each.route) for each in points])
         if batch.space.layer is not None:
-            self._placer.fill(zip(batch.routes, batch.curves, strict=True), self._max_points)
-        return evaluate(batch, self._output)
+            curves = [(route, curve) for n, route in enumerate(batch.routes) for curve in batch.curves(n)]
+            self._placer.fill(curves, self._sizes.points(lengths))
+        began_s = time.perf_counter()
+        found = evaluate(batch, self._output)
+        if batch.gradients_wanted or not self._network.gradients:  # sizes are for the passes that cost most
+            self._sizes.note(lengths, batch.n_rows, time.perf_counter() - began_s)
+        return found
+
+    def _in_halves(self, points: Sequence[Points], n_points: int, lengths: Lengths) -> list[Evaluations]:
+        """After a pass that did not fit the memory: its points in smaller passes."""
+        give_back()
+        self._sizes.halve(lengths, n_points)
+        parts: list[list[Evaluations]] = [[] for _ in points]
+
+        def some(first: int, last: int) -> list[None]:
+            numbers, cut = portions_between(points, first, last)
+            for number, found in zip(numbers, self._pass(cut, lengths), strict=True):
+                parts[number].append(found)
+            return [None] * (last - first)
+
+        try:
+            in_halves(n_points, some, lambda size: self._sizes.halve(lengths, size))
+        except Exception:
+            for each in points:  # they may be evaluated again, each job's alone, and must not count twice
+                self._route(each.route).vectors.drop(each.asks.arrays.index)
+            raise
+        return [joined(each) for each in parts]
 
     def targets(self, route: str) -> tuple[Target, ...]:
         """See GradientModel. Raises RuntimeError before the example was evaluated."""
@@ -124,9 +169,15 @@ class TorchModel:
         """See GradientModel. Raises RuntimeError before the example was evaluated."""
         return self._route(route).outputs
 
-    def attributions(self, route: str, target: int, weights: Mapping[int, float]) -> Mapping[str, NDArray[np.float64]]:
+    def attributions(
+        self, route: str, target: int, weights: Mapping[int, float], *, coarse: bool = False
+    ) -> Mapping[str, NDArray[np.float64]]:
         """See GradientModel. Raises RuntimeError for a node of weight other than 0 evaluated without its gradient."""
-        return self._route(route).weighted_sums(target, weights)
+        return self._route(route).vectors.sums(target, weights, coarse=coarse)
+
+    def seal(self, route: str, seal: Seal) -> None:
+        """See GradientModel."""
+        self._route(route).vectors.seal(seal)
 
     def observations(self, route: str) -> Sequence[Observation]:
         """See GradientModel."""

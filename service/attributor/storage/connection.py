@@ -1,88 +1,114 @@
 """The way to the Redis or Valkey server: connections, Lua scripts, and the one place where its errors get our names.
 
-Knows redis-py and where the scripts lie; must not know what the scripts or the keys mean.
+Knows the wire and where the scripts lie; must not know what the scripts or the keys mean.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.resources import files
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from redis import exceptions
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
 
 from attributor.errors import StoreUnavailable
 from attributor.storage.keys import Keys, lua_constants
+from attributor.storage.wire import Wire, WireLost, Word, open_wire
 
-#: redis-py 8 gives up on a silent server after 5 s; ours is longer than any save of the server's file may take.
-_SOCKET_TIMEOUT_S = 30.0
-#: Ours: a server that cannot take a connection for so long is as good as down.
-_CONNECT_TIMEOUT_S = 5.0
-#: Ours: waiting longer for one of our own connections than a client waits for an answer helps nobody.
-_POOL_TIMEOUT_S = 10.0
-#: Ours: far more commands than one event loop has under way at once; each takes about a millisecond.
-_MAX_CONNECTIONS = 32
-#: Ours: 0.1 + 0.2 + 0.4 s of pauses ride out a server's restart (0.1 to 0.6 s, measured).
-_RETRIES = 3
-_BACKOFF_BASE_S, _BACKOFF_CAP_S = 0.05, 0.5
+#: Ours: 0.05 + 0.1 + 0.2 + 0.4 s of pauses ride out a server's restart (0.1 to 0.6 s, measured).
+_RETRIES = 4
+_BACKOFF_S = 0.05
 
-#: The longest that one command blocks; far enough below the socket timeout, short enough to stop soon.
+#: The longest that one command blocks; far enough below the longest silence, short enough to stop soon.
 MAX_BLOCK_S = 2.0
 
-#: Replies of a server that is there, but cannot serve now.
-_REFUSALS = (
-    exceptions.OutOfMemoryError,
-    exceptions.ReadOnlyError,
-    exceptions.ClusterDownError,
-    exceptions.TryAgainError,
-)
-#: Begins the reply of a server that cannot write its file; redis-py has no class for it.
+#: Begin the replies of a server that is there, but cannot serve now.
+_REFUSALS = ("OOM", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "NOREPLICAS", "BUSY ")
+#: That of one that reads its file: as good as not there yet.
+_LOADING = "LOADING"
+#: That of one that cannot write its file.
 _CANNOT_PERSIST = "MISCONF"
+_UNKNOWN_SCRIPT = "NOSCRIPT"
+
+T = TypeVar("T")
 
 
 class RedisStore:
     """One server and one namespace, shared by all adapters of a process.
 
     `url`: redis://, rediss:// or unix://, as redis-py reads it. Connects at the first command. Every method raises
-    StoreUnavailable when the server does not answer or cannot serve.
+    StoreUnavailable when the server does not answer or cannot serve. What is sent is sent again after a lost
+    connection, so it must do no harm twice.
     """
 
     def __init__(self, url: str, *, namespace: str = "attributor", retries: int = _RETRIES) -> None:
         self.keys = Keys(namespace)
         self._url = url
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=_MAX_CONNECTIONS,
-            timeout=_POOL_TIMEOUT_S,
-            socket_timeout=_SOCKET_TIMEOUT_S,
-            socket_connect_timeout=_CONNECT_TIMEOUT_S,
-            retry=Retry(ExponentialBackoff(cap=_BACKOFF_CAP_S, base=_BACKOFF_BASE_S), retries),
-        )
-        self._client = Redis.from_pool(pool)
-        self._scripts: dict[str, Any] = {}
+        self._retries = retries
+        self._wire: Wire | None = None
+        self._opening = asyncio.Lock()
+        #: Connections that block, one command each: those at rest, and all.
+        self._resting: list[Wire] = []
+        self._blocking: set[Wire] = set()
 
     def unretried(self) -> "RedisStore":
         """The same store over connections of its own that report every loss at once."""
         return RedisStore(self._url, namespace=self.keys.namespace, retries=0)
 
-    async def call(self, *command: str | bytes | int | float) -> Any:
-        """One command, and its reply as redis-py parses it."""
-        with _stated_errors():
-            return await self._client.execute_command(*command)  # type: ignore[no-untyped-call, unused-ignore]
+    async def call(self, *command: Word) -> Any:
+        """One command, and its reply: bytes, a number, None, or a list of such."""
+        [reply] = await self.calls(command)
+        return reply
 
-    async def run(self, script: str, *arguments: str | bytes | int | float) -> Any:
-        """One script of `scripts/`, by name, and its reply."""
-        if script not in self._scripts:
-            self._scripts[script] = self._client.register_script(_source(script))
+    async def calls(self, *commands: tuple[Word, ...]) -> list[Any]:
+        """Several commands at once, one after the other on the server, and their replies."""
         with _stated_errors():
-            return await self._scripts[script](keys=[self.keys.prefix], args=arguments)
+            return await self._retried(lambda wire: wire.send(*commands))
+
+    async def run(self, script: str, *arguments: Word) -> Any:
+        """One script of `scripts/`, by name, and its reply."""
+        digest, source = _source(script)
+        words = (1, self.keys.prefix, *arguments)
+        with _stated_errors():
+            try:
+                [reply] = await self._retried(lambda wire: wire.send(("EVALSHA", digest, *words)))
+            except exceptions.ResponseError as error:
+                if not str(error).startswith(_UNKNOWN_SCRIPT):
+                    raise
+                [reply] = await self._retried(lambda wire: wire.send(("EVAL", source, *words)))
+        return reply
+
+    async def block(self, command: tuple[Word, ...], script: str | None = None, *arguments: Word) -> Any:
+        """One command that waits on the server for at most MAX_BLOCK_S, over a connection that nobody else uses; and
+        right after it, without another trip, a script. The reply of what came last."""
+        words = (1, self.keys.prefix, *arguments)
+        followed = () if script is None else (("EVALSHA", _source(script)[0], *words),)
+        with _stated_errors():
+            wire = self._resting.pop() if self._resting else await open_wire(self._url)
+            self._blocking.add(wire)
+            futures = wire.send(command, *followed)
+            try:
+                reply = [await future for future in futures][-1]
+            except asyncio.CancelledError:
+                wire.close()  # its reply may still come, and would be taken for that of the next command
+                raise
+            except (WireLost, exceptions.ResponseError):
+                if script is None:
+                    raise
+                return await self.run(script, *arguments)
+            finally:
+                self._blocking.discard(wire)
+            self._resting.append(wire)
+            return reply
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._client.aclose()
+        for wire in (self._wire, *self._resting, *self._blocking):
+            if wire is not None:
+                wire.close()
+        self._wire, self._resting = None, []
 
     async def __aenter__(self) -> Self:
         return self
@@ -90,24 +116,52 @@ class RedisStore:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    async def _retried(self, send: Callable[[Wire], list[asyncio.Future[Any]]]) -> list[Any]:
+        for attempt in range(self._retries):
+            with suppress(WireLost, _Loading):
+                return await self._replies(send)
+            await asyncio.sleep(_BACKOFF_S * 2**attempt)
+        return await self._replies(send)
+
+    async def _replies(self, send: Callable[[Wire], list[asyncio.Future[Any]]]) -> list[Any]:
+        wire = self._wire
+        if wire is None or wire.lost:
+            async with self._opening:
+                if self._wire is None or self._wire.lost:
+                    self._wire = await open_wire(self._url)
+                wire = self._wire
+        futures = send(wire)
+        try:
+            return [await future for future in futures]
+        except exceptions.ResponseError as error:
+            if str(error).startswith(_LOADING):
+                raise _Loading(str(error)) from error
+            raise
+
+
+class _Loading(Exception):
+    """The server is reading its file."""
+
 
 @contextmanager
 def _stated_errors() -> Iterator[None]:
     try:
         yield
-    except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
+    except (WireLost, _Loading, exceptions.ConnectionError) as error:
         # The text of the cause may hold a host or a path, which is not the client's business; the log has it.
         raise StoreUnavailable("the job store does not answer; try again in a few seconds") from error
-    except _REFUSALS as error:
-        raise StoreUnavailable("the job store has no room or takes no writes now; try again later") from error
     except exceptions.ResponseError as error:
+        if str(error).startswith(_REFUSALS):
+            raise StoreUnavailable("the job store has no room or takes no writes now; try again later") from error
         if str(error).startswith(_CANNOT_PERSIST):
             raise StoreUnavailable("the job store cannot write to its disk") from error
         raise
 
 
 @cache
-def _source(script: str) -> str:
+def _source(script: str) -> tuple[str, str]:
+    """The digest by which the server knows a script, and its text."""
     folder = files("attributor.storage") / "scripts"
     parts = (lua_constants(), (folder / "_common.lua").read_text(), (folder / f"{script}.lua").read_text())
-    return "".join(parts)
+    text = "".join(parts)
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), text

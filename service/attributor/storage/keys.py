@@ -21,11 +21,18 @@ NAMES: Mapping[str, str] = MappingProxyType(
         "idem": "idem:",  # <tenant>:<idempotency key>: hash of id and fingerprint
         "claim": "claim:",  # <nonce>: list of the ids that one claim took, for its repetition
         "leases": "leases",  # zset of running ids by lease end, ms
+        "partial": "partial:",  # <id>: hash of what a running job has so far, in messages
+        "flight": "flight:",  # <tenant>:<content key>: id of the job that is computed for all of that content
+        "followers": "followers:",  # <tenant>:<content key>: zset of ids that wait for that job's end, by rank
+        "answer": "answer:",  # <tenant>:<content key>: bytes of a result, for jobs that ask for the same
+        "answers": "answers",  # zset of <tenant>:<content key> of the answers kept by their expiry, ms
+        "answers_bytes": "answers_bytes",  # what the answers kept take
+        "deadlines": "deadlines",  # zset of the ids of queued jobs that have a deadline by it, ms
         "expiring": "expiring",  # zset of <tenant>:<id> by expiry, ms: index entries to prune
         "seq": "seq",  # the last number given to a job
         "counters": "counters",  # hash: queued, running
         "bell": "bell",  # list of wake tokens; each wakes one waiting worker
-        "events": "ev",  # stream: id and state, one entry per change of a job
+        "events": "ev",  # stream: ids and their states, one entry per script that changed any
         "workers": "workers",  # zset of worker ids by last beat, ms
         "models": "models",  # hash of name@version to the newest report
     }
@@ -62,6 +69,12 @@ EVENTS_KEPT = 10_000
 #: Wake tokens kept: more than this many workers never wait at once; they also wake by themselves.
 BELL_MAX = 64
 
+#: Results of inputs that are done, and estimates, are asked for again within a few seconds by whoever watches a job.
+WATCHED_S = 5.0
+
+#: Charged to an answer kept beside its bytes: ours, about what its two keys and their entries take.
+ANSWER_OVERHEAD_BYTES = 300
+
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -92,4 +105,5 @@ def lua_constants() -> str:
         f"local NAMES = {{ {names} }}\n"
         f"local PRIORITIES, COMPARISON_LINE = {{ {', '.join(map(str, PRIORITIES))} }}, '{COMPARISON_LINE}'\n"
         f"local EVENTS_KEPT, BELL_MAX, WORKER_ALIVE_MS = {EVENTS_KEPT}, {BELL_MAX}, {round(WORKER_ALIVE_S * 1000)}\n"
+        f"local WATCHED_MS, ANSWER_OVERHEAD = {round(WATCHED_S * 1000)}, {ANSWER_OVERHEAD_BYTES}\n"
     )

@@ -11,12 +11,19 @@ from contextlib import asynccontextmanager, suppress
 from typing import Self
 
 from attributor.errors import StoreUnavailable
+from attributor.jobs.state import TERMINAL
 from attributor.storage.connection import MAX_BLOCK_S, RedisStore
 
 #: Entries read at once: ours; bounds the time between two turns of the event loop.
 _BATCH = 1000
 #: Pause before the reader connects again: ours, a few tries during a server's restart (0.1 to 0.6 s, measured).
 _RECONNECT_S = 0.1
+
+#: Ends remembered: ours, several seconds of what one server's jobs can end with.
+_REMEMBERED = 10_000
+
+#: What an entry says of a job that will not change any more.
+_ENDS = frozenset((b"erased", *(state.value.encode() for state in TERMINAL)))
 
 #: Pause before a cancellation that was dropped is sent again: ours, a write takes far less.
 _RECANCEL_S = 0.05
@@ -27,7 +34,8 @@ _log = logging.getLogger(__name__)
 class _Subscription:
     """Port Changes: wakes once for all changes since it woke last."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, ends_only: bool) -> None:
+        self.ends_only = ends_only
         self._changed = asyncio.Event()
 
     def wake(self) -> None:
@@ -52,6 +60,8 @@ class RedisJobEvents:
         self._stream = self._store.keys.key("events")
         self._subscriptions: dict[str, set[_Subscription]] = {}
         self._reader: asyncio.Task[None] | None = None
+        #: Ids of jobs that ended lately, oldest first: who has just queued one may come too late to be told.
+        self._ended: dict[str, None] = {}
 
     async def start(self) -> None:
         """Begin to read. Raises StoreUnavailable; changes made after the return are not missed."""
@@ -79,11 +89,13 @@ class RedisJobEvents:
         await self.stop()
 
     @asynccontextmanager
-    async def subscribe(self, job_id: str) -> AsyncIterator[_Subscription]:
+    async def subscribe(self, job_id: str, *, ends_only: bool = False) -> AsyncIterator[_Subscription]:
         """See the port. Raises RuntimeError outside start() and stop()."""
         if self._reader is None or self._reader.done():
             raise RuntimeError("the events are not started, or their reader has died; see the log")
-        subscription = _Subscription()
+        subscription = _Subscription(ends_only=ends_only)
+        if ends_only and job_id in self._ended:
+            subscription.wake()
         peers = self._subscriptions.setdefault(job_id, set())
         peers.add(subscription)
         try:
@@ -108,19 +120,23 @@ class RedisJobEvents:
                 subscription.wake()
 
     async def _pass_on(self, last: str) -> str:
-        """Wake the subscribers of what comes after `last`; returns the id of the entry passed on last.
-
-        XREAD only waits: the shape of its reply differs between protocols and client versions, XRANGE's does not.
-        """
+        """Wake the subscribers of what comes after `last`; returns the id of the entry passed on last."""
         block_ms = round(MAX_BLOCK_S * 1000)
-        if not await self._store.call("XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", self._stream, last):
-            return last
-        entries = await self._store.call("XRANGE", self._stream, f"({last}", "+", "COUNT", _BATCH)
-        for entry_id, fields in entries:
+        streams = await self._store.block(("XREAD", "COUNT", _BATCH, "BLOCK", block_ms, "STREAMS", self._stream, last))
+        for entry_id, fields in streams[0][1] if streams else ():
             last = entry_id.decode()
-            for subscription in self._subscriptions.get(fields[b"id"].decode(), ()):
-                subscription.wake()
+            for job_id, state in zip(fields[::2], fields[1::2], strict=True):
+                self._wake(job_id.decode(), ended=state in _ENDS)
         return last
+
+    def _wake(self, job_id: str, *, ended: bool) -> None:
+        if ended:
+            self._ended[job_id] = None
+            if len(self._ended) > _REMEMBERED:
+                del self._ended[next(iter(self._ended))]
+        for subscription in self._subscriptions.get(job_id, ()):
+            if ended or not subscription.ends_only:
+                subscription.wake()
 
     async def _reconnect(self) -> str:
         """Wait for the server; what happened meanwhile is unknown, so wake everyone."""
@@ -137,7 +153,7 @@ class RedisJobEvents:
 
     async def _newest(self) -> str:
         entries = await self._store.call("XREVRANGE", self._stream, "+", "-", "COUNT", 1)
-        return entries[0][0].decode() if entries else "0-0"
+        return str(entries[0][0].decode()) if entries else "0-0"
 
     def _all(self) -> list[_Subscription]:
         return [subscription for peers in self._subscriptions.values() for subscription in peers]

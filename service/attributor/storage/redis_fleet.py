@@ -28,7 +28,7 @@ class RedisFleet:
         """See the port. Reports that another release wrote are left out: its workers are being replaced."""
         rows = await self._store.call("HGETALL", self._store.keys.key("models"))
         reports = {}
-        for ref, data in rows.items():
+        for ref, data in zip(rows[::2], rows[1::2], strict=True):
             try:
                 reports[ref.decode()] = decode(data, ModelReport)
             except ValueError as error:

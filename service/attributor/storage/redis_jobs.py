@@ -3,22 +3,27 @@
 Knows the hash's fields as the Lua scripts write them; must not change a job other than by erasing it.
 """
 
+import asyncio
 import logging
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TypeVar
 
 from attributor.errors import InvalidRequest
 from attributor.jobs.codec import OtherRelease, decode, decode_result
 from attributor.jobs.job import Failure, JobKind, JobRecord, JobSpec, Progress
-from attributor.jobs.result import JobResult
+from attributor.jobs.result import JobResult, PartialResult
 from attributor.jobs.state import JobState
 from attributor.ports import JobPage
 from attributor.storage.connection import RedisStore
+from attributor.storage.keys import PRIORITIES, line
 
 #: Records read by one call of the script: ours, so that it holds the server for a millisecond or two.
 _BATCH = 200
+#: A message longer than this is read in a thread. Ours: one of many small results takes 30 ms by then.
+_LONG_BYTES = 1_000_000
 #: Batches read for one page: ours; a filter that matches nothing in 10,000 jobs gets a short page and a cursor.
 _MAX_BATCHES = 50
 
@@ -39,25 +44,48 @@ class RedisJobStore:
 
     async def record(self, job_id: str, *, tenant: str) -> JobRecord | None:
         """See the port."""
-        fields = await self._store.call("HGETALL", self._store.keys.key("job", job_id))
-        if not fields or fields[b"tenant"].decode() != tenant:
+        return _of_tenant(tenant, job_id, await self._store.call("HGETALL", self._store.keys.key("job", job_id)))
+
+    async def answered(self, job_id: str, *, tenant: str) -> tuple[JobRecord, JobResult | None] | None:
+        """See the port."""
+        key = self._store.keys.key
+        read = (("HGETALL", key("job", job_id)), ("GET", key("result", job_id)))
+        *_, (flat, data) = await self._store.calls(("MULTI",), *read, ("EXEC",))
+        record = _of_tenant(tenant, job_id, flat)
+        if record is None:
             return None
-        return _readable(job_id, lambda: _record(job_id, fields))
+        return record, None if data is None else await _read(job_id, data, decode_result)
 
     async def position(self, job_id: str) -> int | None:
         """See the port."""
         ahead = await self._store.run("position", job_id)
         return None if ahead is None else int(ahead)
 
+    async def waiting(self, *, priority: int, comparison: bool) -> int:
+        """See the port."""
+        lines = [line(each, comparison=comparison) for each in PRIORITIES if each <= priority]
+        return int(await self._store.run("waiting", *lines))
+
     async def spec(self, job_id: str) -> JobSpec | None:
         """See the port."""
         data = await self._store.call("GET", self._store.keys.key("payload", job_id))
-        return None if data is None else _readable(job_id, lambda: decode(data, JobSpec))
+        return None if data is None else await _read(job_id, data, _spec)
 
     async def result(self, job_id: str) -> JobResult | None:
         """See the port."""
         data = await self._store.call("GET", self._store.keys.key("result", job_id))
-        return None if data is None else _readable(job_id, lambda: decode_result(data))
+        return None if data is None else await _read(job_id, data, decode_result)
+
+    async def partial(self, job_id: str) -> PartialResult | None:
+        """See the port."""
+        messages = await self._store.run("partial", job_id)
+        known = [part for data in messages if (part := _readable(job_id, partial(decode, data, PartialResult)))]
+        if not known:
+            return None
+        results = sorted((result for part in known for result in part.results), key=lambda result: result.input)
+        done = {result.input for result in results}
+        estimates = (each for part in known for each in part.estimates if each.input not in done)
+        return PartialResult(tuple(results), tuple(estimates))
 
     async def page(
         self, *, tenant: str, limit: int, cursor: str | None, state: JobState | None, model: str | None
@@ -94,10 +122,26 @@ def _page(kept: list[tuple[int, JobRecord]], last_seq: int | None) -> JobPage:
     return JobPage(records, None if last_seq is None else _cursor(last_seq))
 
 
+def _of_tenant(tenant: str, job_id: str, flat: list[bytes]) -> JobRecord | None:
+    record = _listed(job_id, flat)
+    return record if record is not None and record.tenant == tenant else None
+
+
 def _listed(job_id: str, flat: list[bytes]) -> JobRecord | None:
     if not flat:
         return None
     return _readable(job_id, lambda: _record(job_id, dict(zip(flat[::2], flat[1::2], strict=True))))
+
+
+async def _read(job_id: str, data: bytes, read: Callable[[bytes], T]) -> T | None:
+    """A message; a long one in a thread, for the sake of all others that the loop serves."""
+    if len(data) > _LONG_BYTES:
+        return await asyncio.to_thread(_readable, job_id, partial(read, data))
+    return _readable(job_id, partial(read, data))
+
+
+def _spec(data: bytes) -> JobSpec:
+    return decode(data, JobSpec)
 
 
 def _readable(job_id: str, read: Callable[[], T]) -> T | None:
@@ -146,6 +190,7 @@ def _record(job_id: str, fields: _Fields) -> JobRecord:
         finished_at=_seconds(fields.get(b"finished_ms")),
         expires_at=_seconds(fields.get(b"expires_ms")),
         cancelling=b"cancel" in fields,
+        cached=b"cached" in fields,
         progress=_progress(fields),
         failure=decode(fields[b"failure"], Failure) if b"failure" in fields else None,
     )

@@ -5,33 +5,52 @@ Knows the scripts' arguments; must not know what a model or an attribution is.
 """
 
 import logging
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from uuid import uuid4
 
-from attributor.errors import IdempotencyConflict, InternalError, QueueFull, WorkerLost
+from attributor.errors import (
+    DeadlineExceeded,
+    IdempotencyConflict,
+    InternalError,
+    ModelNotReady,
+    OutOfMemory,
+    QueueFull,
+    StoreUnavailable,
+    WorkerLost,
+)
 from attributor.jobs.codec import decode, encode
 from attributor.jobs.job import ClaimedJob, Failure, JobKind, JobSpec, Lease, Progress
-from attributor.jobs.result import JobResult
+from attributor.jobs.result import JobResult, PartialResult
 from attributor.jobs.state import JobState
-from attributor.ports import Enqueued
+from attributor.ports import Beat, Enqueued
 from attributor.storage.connection import MAX_BLOCK_S, RedisStore
 from attributor.storage.keys import IDEMPOTENCY_TTL_S, PREDICTION_TTL_S, PRIORITIES, RESULT_TTL_S, line
 
 #: Leases treated by one reap: ours, so that the script holds the server for a few milliseconds at most.
 _REAP_LIMIT = 100
 
+#: Failures that say nothing of the question: whoever asks the same is not told so, but computed.
+_OF_THE_MOMENT = frozenset(
+    error.code for error in (DeadlineExceeded, InternalError, ModelNotReady, OutOfMemory, StoreUnavailable, WorkerLost)
+)
+
+#: An answer that nobody asks for again is kept for so long: ours, as long as a job's own.
+_ANSWER_TTL_S = RESULT_TTL_S
+
 _log = logging.getLogger(__name__)
+
+Outcome = JobResult | Failure | None
 
 
 @dataclass(frozen=True, slots=True)
 class QueuePolicy:
-    """How long and how often.
+    """How long, how often, how much.
 
     `lease_s`: a worker silent for so long loses its jobs; ours, 15 missed beats of one a second, longer than a
     model's first pass. `max_attempts`: claims of one job before it counts as the killer of its workers; ours, two
-    chances to blame something else. `max_queued`: ours, over a minute of work for a fast worker.
+    chances to blame something else. `max_queued`: ours, over a minute of work for a fast worker. `cache_bytes`: most
+    that answers kept for repeats take; 0: every job is computed by itself.
     """
 
     lease_s: float = 15.0
@@ -39,6 +58,7 @@ class QueuePolicy:
     max_queued: int = 10_000
     result_ttl_s: float = RESULT_TTL_S
     prediction_ttl_s: float = PREDICTION_TTL_S
+    cache_bytes: int = 64_000_000
 
 
 class RedisJobQueue:
@@ -48,7 +68,9 @@ class RedisJobQueue:
         self._store = store
         self._policy = policy or QueuePolicy()
 
-    async def enqueue(self, spec: JobSpec, *, idempotency_key: str | None = None) -> Enqueued:
+    async def enqueue(
+        self, spec: JobSpec, *, idempotency_key: str | None = None, content_key: str | None = None
+    ) -> Enqueued:
         """See the port. ValueError for a priority that no worker serves."""
         if spec.priority not in PRIORITIES:
             raise ValueError(f"priority {spec.priority} is not one of {PRIORITIES}")
@@ -70,6 +92,9 @@ class RedisJobQueue:
             spec.version,
             spec.digest,
             len(spec.inputs),
+            "" if spec.deadline_s is None else _ms(spec.deadline_s),
+            (content_key or "") if self._policy.cache_bytes else "",
+            _ms(_ANSWER_TTL_S),
         )
         if outcome == b"full":
             raise QueueFull(
@@ -80,16 +105,23 @@ class RedisJobQueue:
                 "this Idempotency-Key was used before with a different body; use a new key for a new request",
                 field="Idempotency-Key",
             )
-        return Enqueued(job_id.decode(), replayed=outcome == b"replayed")
+        return Enqueued(job_id.decode(), replayed=outcome == b"replayed", waits=outcome == b"created")
 
     async def cancel(self, job_id: str, *, tenant: str) -> JobState | None:
         """See the port."""
         state = await self._store.run("cancel", job_id, tenant)
         return JobState(state.decode()) if state else None
 
-    async def claim(self, limit: int, *, comparisons: int = 0) -> list[ClaimedJob]:
-        """See the port. A job whose spec this release cannot read is failed here, not handed out."""
-        rows = await self._store.run("claim", limit, comparisons, _ms(self._policy.lease_s), uuid4().hex)
+    async def claim(self, limit: int, *, comparisons: int = 0, wait_s: float = 0.0) -> list[ClaimedJob]:
+        """See the port; waits for MAX_BLOCK_S at most. A job whose spec this release cannot read is failed here, not
+        handed out."""
+        words = (limit, comparisons, _ms(self._policy.lease_s), uuid4().hex)
+        if wait_s > 0:
+            # 0 would mean "for ever" to the server.
+            bell = ("BLPOP", self._store.keys.key("bell"), max(round(min(wait_s, MAX_BLOCK_S), 3), 0.001))
+            rows = await self._store.block(bell, "claim", *words)
+        else:
+            rows = await self._store.run("claim", *words)
         claimed = []
         for job_id, token, payload, created_ms, started_ms in rows:
             lease = Lease(job_id.decode(), token.decode())
@@ -102,33 +134,39 @@ class RedisJobQueue:
             claimed.append(ClaimedJob(lease, spec, int(created_ms) / 1000, int(started_ms) / 1000))
         return claimed
 
-    async def wait_for_work(self, timeout_s: float) -> None:
-        """See the port. Blocks the server's connection for at most MAX_BLOCK_S at a time."""
-        end = time.monotonic() + timeout_s
-        while (left_s := end - time.monotonic()) > 0:
-            # 0 would mean "for ever" to the server, so the last bit is rounded up to a millisecond.
-            block_s = max(round(min(left_s, MAX_BLOCK_S), 3), 0.001)
-            if await self._store.call("BLPOP", self._store.keys.key("bell"), block_s):
-                return
-
-    async def beat(self, progress: Mapping[Lease, Progress | None]) -> set[str]:
+    async def beat(self, progress: Mapping[Lease, Progress | None]) -> Beat:
         """See the port. A lease is lost also by cancelling: it ends `lease_s` later if the worker holds on."""
         if not progress:
-            return set()
+            return Beat()
         arguments: list[str | int] = [_ms(self._policy.lease_s)]
         for lease, now in progress.items():
             arguments += [lease.job_id, lease.token, *_progress_fields(now)]
-        return {job_id.decode() for job_id in await self._store.run("beat", *arguments)}
+        stop, watched = await self._store.run("beat", *arguments)
+        return Beat(_ids(stop), _ids(watched))
 
-    async def finish(self, lease: Lease, outcome: JobResult | Failure | None) -> bool:
+    async def publish(self, lease: Lease, partial: PartialResult) -> None:
+        """See the port. Results are added, also where none of an earlier call's arrived."""
+        results, estimates = partial.results, partial.estimates
+        await self._store.run(
+            "publish",
+            lease.job_id,
+            lease.token,
+            results[0].input if results else "",
+            encode(PartialResult(results)) if results else "",
+            encode(PartialResult((), estimates)) if estimates else "",
+        )
+
+    async def finish(self, lease: Lease, outcome: Outcome) -> bool:
+        """See the port."""
+        [recorded] = await self.finish_all({lease: outcome})
+        return recorded
+
+    async def finish_all(self, outcomes: Mapping[Lease, Outcome]) -> list[bool]:
         """See the port. A job that was cancelled meanwhile ends as cancelled, whatever the outcome."""
-        state, result, failure = JobState.CANCELLED, b"", b""
-        if isinstance(outcome, Failure):
-            state, failure = JobState.FAILED, encode(outcome)
-        elif outcome is not None:
-            state, result = JobState.SUCCEEDED, encode(outcome)
-        recorded = await self._store.run("finish", lease.job_id, lease.token, state.value, result, failure)
-        return bool(recorded)
+        arguments: list[str | bytes | int] = [self._policy.cache_bytes, _ms(_ANSWER_TTL_S)]
+        for lease, outcome in outcomes.items():
+            arguments += [lease.job_id, lease.token, *_outcome_fields(outcome)]
+        return [recorded == 1 for recorded in await self._store.run("finish", *arguments)]
 
     async def release(self, leases: Iterable[Lease]) -> None:
         """See the port."""
@@ -140,7 +178,21 @@ class RedisJobQueue:
         """See the port. Treats at most 100 leases a call."""
         attempts = self._policy.max_attempts
         lost = Failure(WorkerLost.code, f"the worker that held the job was lost, {attempts} times of {attempts} tried")
-        return [job_id.decode() for job_id in await self._store.run("reap", attempts, _REAP_LIMIT, encode(lost))]
+        late = Failure(DeadlineExceeded.code, "the job's deadline passed while it waited in the queue")
+        return sorted(_ids(await self._store.run("reap", attempts, _REAP_LIMIT, encode(lost), encode(late))))
+
+
+def _ids(replied: Iterable[bytes]) -> frozenset[str]:
+    return frozenset(job_id.decode() for job_id in replied)
+
+
+def _outcome_fields(outcome: Outcome) -> tuple[str, bytes, bytes, str]:
+    """State, result, failure, and whether all who ask the same share it."""
+    if outcome is None:
+        return JobState.CANCELLED.value, b"", b"", ""
+    if isinstance(outcome, Failure):
+        return JobState.FAILED.value, b"", encode(outcome), "" if outcome.code in _OF_THE_MOMENT else "1"
+    return JobState.SUCCEEDED.value, encode(outcome), b"", "1"
 
 
 def _progress_fields(progress: Progress | None) -> tuple[str, str, str]:

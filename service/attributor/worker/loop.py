@@ -1,24 +1,24 @@
-"""The worker: claim jobs, admit them, step the engine, store what ends. Knows ports and the engine, no torch, no Redis.
+"""The worker: claim jobs, admit them, compute them, store what ends. Knows ports and the engine, no torch, no Redis.
 
-Tasks run side by side: `_claim` hands jobs to the admission, which fills the inbox once their models are in memory,
-`_step` drives the engine in a thread, `_beat` renews leases and hears of cancellations, one per comparator's job, and
-one delivery per ended job. The engine is touched by `_step` only.
+Tasks run side by side: `_claim` hands jobs to the admission, which gives them to the engine's thread once their models
+are in memory, `_beat` renews leases, says what is known so far and hears of cancellations, one per comparator's job,
+and one delivery per round of jobs that ended together.
 """
 
 import asyncio
 import logging
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from attributor.engine.engine import Engine, Finished
+from attributor.engine.engine import Engine
 from attributor.errors import InternalError, StoreUnavailable
-from attributor.jobs.job import ClaimedJob, Failure, Lease, Progress
-from attributor.jobs.result import JobResult
+from attributor.jobs.job import ClaimedJob, Failure, Lease
+from attributor.jobs.result import JobResult, PartialResult
 from attributor.ports import Clock, Comparator, Fleet, JobQueue
 from attributor.worker.admission import Admission, Outlets
 from attributor.worker.comparisons import Comparisons
+from attributor.worker.engine_thread import Ended, EngineThread
 from attributor.worker.model_keeper import ModelKeeper
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 STORE_RETRY_S = 0.5
 #: Longest wait for the store's bell, seconds: so late at most does a worker notice that it should stop.
 BELL_S = 1.0
+#: While the engine computes, jobs are claimed at most so often, seconds: ours, less than most passes take, and long
+#: enough to claim several at once when many come.
+CLAIM_PAUSE_S = 0.002
 UNSTORABLE = Failure(InternalError.code, "the answer cannot be stored; the worker's log has the details")
 
 
@@ -59,20 +62,31 @@ class WorkerLoop:
         self._comparisons = Comparisons(comparator, self._deliver)
         outlets = Outlets(self._admit, self._deliver)
         self._admission = Admission(keeper, self._fleet, outlets, clock, policy.rescan_s)
-        self._engine = engine
+        self._engine = EngineThread(engine, clock, policy.beat_s / 2, self._deliver_all)
         self._policy = policy
         self._clock = clock
         self._on_hang = on_hang
         self._held: dict[str, Lease] = {}
-        self._inbox: list[ClaimedJob] = []
-        self._stopping: set[Lease] = set()
-        self._progress: Mapping[str, Progress] = {}
-        self._step_began_s: float | None = None
-        self._looked_at_s = -math.inf
+        #: When each was created, by our clock.
+        self._born_at_s: dict[Lease, float] = {}
         self._over = asyncio.Event()
-        self._work = asyncio.Event()
         self._freed = asyncio.Event()
-        self._deliveries: dict[Lease, asyncio.Task[None]] = {}
+        #: What has ended and is not stored yet, and those of it whose delivery has begun.
+        self._ended: dict[Lease, JobResult | Failure | None] = {}
+        self._delivering: set[Lease] = set()
+        self._deliveries: set[asyncio.Task[None]] = set()
+        self._retiring = False
+        #: Jobs that this worker held and holds no more, whatever became of them.
+        self.jobs_ended = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether it holds no job."""
+        return not self._held
+
+    def retire(self) -> None:
+        """Claim no more; go on with what is held."""
+        self._retiring = True
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; then claim no more, and finish what is held within the drain time.
@@ -84,14 +98,15 @@ class WorkerLoop:
             tasks.create_task(self._claim(stop))
             tasks.create_task(self._beat())
             tasks.create_task(self._admission.run(self._over))
-            stepping = tasks.create_task(self._step())
+            computing = self._engine.start()
+            tasks.create_task(self._watch(computing))
             try:
                 await stop.wait()
                 await self._drain()
             finally:
                 self._over.set()
                 self._freed.set()
-                stepping.cancel()
+                self._engine.close()
                 await self._comparisons.close()
         await self._give_back()
 
@@ -111,28 +126,54 @@ class WorkerLoop:
         log.info("stopped: %d jobs given back", len(self._held))
 
     async def _claim(self, stop: asyncio.Event) -> None:
+        wait_s = 0.0
         while not stop.is_set():
             self._freed.clear()  # before looking, so that a place freed meanwhile is not waited for
             engine, comparators = self._places()
+            if not engine and not (comparators and wait_s == 0.0):
+                await self._until_freed()
+                wait_s = 0.0
+                continue
             try:
-                claimed = await self._queue.claim(engine, comparisons=comparators) if engine or comparators else []
-                if not claimed:
-                    await self._wait_to_claim(engine)
+                claimed = await self._queue.claim(engine, comparisons=comparators, wait_s=wait_s)
             except StoreUnavailable as error:
                 log.warning("cannot claim: %s", error)
                 await asyncio.sleep(STORE_RETRY_S)
+                wait_s = 0.0
                 continue
-            for job in claimed:
-                self._held[job.lease.job_id] = job.lease
-                self._admission.take(job)
+            self._take(claimed)
+            # What was not taken, though there was room, was not there: the bell tells of what comes later.
+            wait_s = 0.0 if len(claimed) >= engine else BELL_S
+            if claimed and self._engine.busy:
+                await asyncio.sleep(CLAIM_PAUSE_S)
+
+    def _take(self, claimed: Iterable[ClaimedJob]) -> None:
+        for job in claimed:
+            self._held[job.lease.job_id] = job.lease
+            self._born_at_s[job.lease] = self._clock() - (job.started_at - job.created_at)
+            self._admission.take(job)
+
+    async def _until_freed(self) -> None:
+        """A full engine waits for its own jobs to end, not for the bell, which would wake this worker for jobs that it
+        cannot take."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(BELL_S):
+                await self._freed.wait()
+
+    async def _watch(self, computing: asyncio.Future[None]) -> None:
+        """Until the worker is over; raises what the engine's thread died of."""
+        over = asyncio.create_task(self._over.wait())
+        await asyncio.wait((computing, over), return_when=asyncio.FIRST_COMPLETED)
+        over.cancel()
+        if computing.done():
+            computing.result()
 
     def _admit(self, job: ClaimedJob) -> None:
         """Its model is in memory (of a comparator's job: proven)."""
         if job.spec.is_comparison:
             self._comparisons.start(job)
         else:
-            self._inbox.append(job)
-            self._work.set()
+            self._engine.admit(job, self._born_at_s.get(job.lease, self._clock()))
 
     def _places(self) -> tuple[int, int]:
         """How many more jobs the engine can take, and how many more comparators can be started.
@@ -140,79 +181,70 @@ class WorkerLoop:
         Counted apart, and only so many claimed: whoever waits for either waits in the queue, where it reads "queued"
         and another worker can take it.
         """
+        if self._retiring:
+            return 0, 0
         waiting = self._admission.comparisons
         computed = sum(lease not in self._comparisons for lease in self._held.values()) - waiting
         engine = self._policy.max_active_jobs - computed
         return max(engine, 0), max(self._policy.max_comparators - len(self._comparisons) - waiting, 0)
 
-    async def _wait_to_claim(self, engine: int) -> None:
-        """Until there may be something to claim. A full engine waits for its own jobs to end, not for the bell, which
-        would wake this worker for jobs that it cannot take."""
-        if engine:
-            await self._queue.wait_for_work(BELL_S)
+    def _deliver(self, lease: Lease, outcome: JobResult | Failure | None) -> None:
+        self._deliver_all({lease: outcome})
+
+    def _deliver_all(self, ended: Ended) -> None:
+        """Once per lease; nothing for those that are no longer held. What ends in one turn of the loop goes as one."""
+        for lease, outcome in ended.items():
+            if self._held.get(lease.job_id) == lease and lease not in self._delivering:
+                if not self._ended:
+                    asyncio.get_running_loop().call_soon(self._send)
+                self._delivering.add(lease)
+                self._ended[lease] = outcome
+
+    def _send(self) -> None:
+        ended, self._ended = self._ended, {}
+        task = asyncio.create_task(self._store_all(ended))
+        self._deliveries.add(task)
+        task.add_done_callback(self._deliveries.discard)
+
+    async def _store_all(self, ended: Ended) -> None:
+        """Record outcomes, however long the store is away: the leases decide whether they still count."""
+        try:
+            recorded = await self._recorded(ended)
+        except Exception:  # one of the answers has no stored form; the others must not suffer for it
+            for lease, outcome in ended.items():
+                await self._store(lease, outcome)
             return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(BELL_S):
-                await self._freed.wait()
-
-    async def _step(self) -> None:
-        while True:
-            inbox, self._inbox = self._inbox, []
-            stopping, self._stopping = self._stopping, set()
-            # Not if it was claimed again meanwhile: the word was about the lease before.
-            stopping = {lease for lease in stopping if self._held.get(lease.job_id) == lease}
-            if not inbox and not stopping and self._engine.idle:
-                self._work.clear()
-                await self._work.wait()
-                continue
-            self._step_began_s = self._clock()
-            finished = await asyncio.to_thread(self._turn, inbox, stopping)
-            self._step_began_s = None
-            self._look_at_progress()
-            for ended in finished:
-                self._deliver(self._held.get(ended.job_id), ended.outcome)
-            for lease in stopping:
-                self._deliver(lease, None)
-
-    def _turn(self, inbox: Iterable[ClaimedJob], stopping: Iterable[Lease]) -> list[Finished]:
-        """In the engine's thread: admit what was claimed, drop what was cancelled, one pass."""
-        for job in inbox:
-            self._engine.admit(job.lease.job_id, job.spec)
-        for lease in stopping:
-            self._engine.cancel(lease.job_id)
-        return self._engine.step()
-
-    def _look_at_progress(self) -> None:
-        """Between passes, for the next beat; not after each of a thousand passes a second."""
-        now_s = self._clock()
-        if now_s - self._looked_at_s >= self._policy.beat_s / 2:
-            self._looked_at_s = now_s
-            self._progress = self._engine.progress()
-
-    def _deliver(self, lease: Lease | None, outcome: JobResult | Failure | None) -> None:
-        """Once per lease; nothing for one that is no longer held."""
-        if lease is not None and self._held.get(lease.job_id) == lease and lease not in self._deliveries:
-            self._deliveries[lease] = asyncio.create_task(self._store(lease, outcome))
+        for lease, known in zip(ended, recorded, strict=True):
+            self._settle(lease, recorded=known)
 
     async def _store(self, lease: Lease, outcome: JobResult | Failure | None) -> None:
-        """Record an outcome, however long the store is away: the lease decides whether it still counts."""
-        while True:
+        for last, tried in ((False, outcome), (True, UNSTORABLE)):
             try:
-                if not await self._queue.finish(lease, outcome):
-                    log.warning("job %s went to another worker; this answer is dropped", lease.job_id)
+                [recorded] = await self._recorded({lease: tried})
                 break
-            except StoreUnavailable as error:
-                log.warning("cannot store the answer of job %s: %s", lease.job_id, error)
-                await asyncio.sleep(STORE_RETRY_S)
             except Exception:  # no answer, whatever is wrong with it, may leave its job running for ever
                 log.exception("the answer of job %s cannot be stored", lease.job_id)
-                if outcome == UNSTORABLE:
-                    break  # its lease will run out, and another worker will try
-                outcome = UNSTORABLE
+                recorded = last  # its lease will run out, and another worker will try
+        self._settle(lease, recorded=recorded)
+
+    async def _recorded(self, ended: Ended) -> list[bool]:
+        while True:
+            try:
+                return await self._queue.finish_all(ended)
+            except StoreUnavailable as error:
+                log.warning("cannot store %d answers: %s", len(ended), error)
+                await asyncio.sleep(STORE_RETRY_S)
+
+    def _settle(self, lease: Lease, *, recorded: bool) -> None:
+        """A job is off our hands."""
+        if not recorded:
+            log.warning("job %s went to another worker; this answer is dropped", lease.job_id)
         if self._held.get(lease.job_id) == lease:  # else it was lost, and the job claimed again
             del self._held[lease.job_id]
+            self.jobs_ended += 1
             self._admission.ended(lease.job_id)
-        del self._deliveries[lease]
+        self._born_at_s.pop(lease, None)
+        self._delivering.discard(lease)
         self._freed.set()
 
     def _stop(self, told: Iterable[Lease]) -> None:
@@ -220,26 +252,39 @@ class WorkerLoop:
         for lease in told:
             if self._admission.stop(lease):
                 self._deliver(lease, None)
-            elif not self._comparisons.stop(lease):
-                self._stopping.add(lease)
-                self._work.set()
+            elif not self._comparisons.stop(lease) and self._held.get(lease.job_id) == lease:
+                self._engine.stop(lease)  # if it was not claimed again meanwhile: the word was about the lease before
 
     async def _beat(self) -> None:
         while not self._over.is_set():
-            began = self._step_began_s
+            began = self._engine.pass_began_s
             if began is not None and self._clock() - began > self._policy.step_timeout_s:
                 log.critical("a pass has taken more than %.0f s: it hangs", self._policy.step_timeout_s)
                 self._on_hang()
             try:
                 await self._fleet.beat_worker(self._worker_id)
-                held = {lease: self._progress.get(job_id) for job_id, lease in self._held.items()}
-                if held:
-                    stop = await self._queue.beat(held)
-                    told = {lease for lease in held if lease.job_id in stop}
-                    self._stop(told)
+                await self._report()
                 await self._queue.reap()
             except StoreUnavailable as error:
                 log.warning("cannot beat: %s", error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._policy.beat_s):
                     await self._over.wait()
+
+    async def _report(self) -> None:
+        """Say how far the held jobs are, and hear which are to stop."""
+        held = {lease: self._engine.progress.get(job_id) for job_id, lease in self._held.items()}
+        if not held:
+            return
+        heard = await self._queue.beat(held)
+        self._stop([lease for lease in held if lease.job_id in heard.stop])
+        self._engine.watched = heard.watched
+        for lease, partial in self._engine.take_partials().items():
+            if self._held.get(lease.job_id) == lease:
+                await self._publish(lease, partial)
+
+    async def _publish(self, lease: Lease, partial: PartialResult) -> None:
+        try:
+            await self._queue.publish(lease, partial)
+        except ValueError:  # it will be said again when the job ends, and fail it then
+            log.exception("what is known of job %s cannot be stored", lease.job_id)

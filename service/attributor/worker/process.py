@@ -20,18 +20,19 @@ def end_hung() -> None:
     os._exit(EXIT_HUNG)
 
 
-def run_until_signalled(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
-    """Run `work`; SIGTERM or SIGINT sets the event it is given."""
+def run_until_signalled(work: Callable[[asyncio.Event], Awaitable[int]]) -> int:
+    """Run `work`; SIGTERM or SIGINT sets the event it is given. Returns what it returns, the exit status."""
 
-    async def main() -> None:
+    async def main() -> int:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, stop.set)
-        await work(stop)
+        return await work(stop)
 
-    asyncio.run(main())
+    status = asyncio.run(main())
     if any(thread.name == THREAD for thread in threading.enumerate()):
         log.warning("a model is still loading; the process ends without it")
         logging.shutdown()
-        os._exit(0)  # Python would end that thread in the middle of torch's code, which aborts the process
+        os._exit(status)  # Python would end that thread in the middle of torch's code, which aborts the process
+    return status

@@ -27,12 +27,31 @@ Fields can be combined where that makes sense: targets with everything; several 
 interior gradients and saturation with integrated gradients; smoothing with the five methods of the service's own
 engine (and interior gradients, not saturation). The seven methods from DeepLIFT to LIME are Captum's: they need the
 extra `comparators` where the worker runs, start a process for each request (2 to 10 seconds), and are left out of
-`methods` where the extra is missing. What does not go together is refused. Random draws come from `seed` (0 unless
-given), which the result repeats.
+`methods` where the extra is missing. What does not go together is refused. Random draws come from `seed`; without
+one the service draws a seed for every request, and the result states it: sent with the same request it gives the same
+answer.
+
+The same body sent to `POST /v1/attributions:estimate` is answered with what the job would cost (evaluations, seconds,
+bytes; what is to be expected and what it can be at most), or with the refusal that it would get.
 
 Results stand in `results`, input by input, for each input target by target; `input` and `target` say which is which. A
 result has a `completeness_error` where the method promises that attributions add up to `score - baseline_score`; else
 it is null, and `completeness_reason` says why.
+
+## Many inputs
+
+A request takes up to 4,096 inputs (`ATTRIBUTOR_API__MAX_INPUTS`) and is one job; inputs share passes, so many in one
+request cost least. While it runs, `GET /v1/attributions/{id}/results` has the results of the inputs that are done and
+estimates of those under way:
+
+    curl -s "http://127.0.0.1:8080/v1/attributions/$ID/results?offset=0&limit=100"
+
+Results are numbered through the whole list, input by input, and for each input target by target. A page is a stretch
+of that list, the same one while the job runs and after it; `next` leads to the following one, and is null at the end.
+`estimates` are what the answer would be if it ended now; they are made only while somebody asks, and come about a
+second after the first time. A job that failed or was cancelled still shows what it had, if it had anything. The job
+itself, `GET /v1/attributions/{id}`, holds its first 1,000 results; its `next` leads to the others, and is null where
+there are none. Its events tell its progress at least every second, and at most ten times a second.
 
 This page is made from the examples of the [OpenAPI document](../openapi/openapi.json).
 
@@ -62,6 +81,8 @@ one per point and target. All are of the input, for all of its targets together 
 | `nodes` | the points of the rule. `slope` is dF/dalpha there, the sum of weight times slope is `attribution_sum`, \
 `piece` counts the smooth pieces of path |
 | `target.predicted` | whether it is the class with the highest score; null where the target is not one class |
+| `precision`, `precision_error` | in what numbers the model computed, and about what that costs: relative, as \
+`attribution_error` |
 | `path`, `baselines_asked`, `smoothing`, `samples`, `absolute`, `options` | what was asked for, defaults \
 filled in, options as they were sent |
 | `spread`, `standard_error` | over several baselines, the standard deviation; of what was sampled, the error of the \

@@ -25,6 +25,7 @@ REFUSED = {
     "interior of Captum": ("digits", {"method": "lime", "interior": {}}, InvalidRequest, "interior"),
     "saturation of a gradient": ("digits", {"method": "saliency", "saturation": {}}, InvalidRequest, "saturation"),
     "smoothed Captum": ("digits", {"method": "occlusion", "smoothing": {}}, InvalidRequest, "smoothing"),
+    "bfloat16 of Captum": ("digits", {"method": "occlusion", "precision": "bfloat16"}, InvalidRequest, "precision"),
     "samples of a path": ("digits", {"samples": 10}, InvalidRequest, "samples"),
     "sign of a path": ("digits", {"absolute": False}, InvalidRequest, "absolute"),
     "options of a path": ("digits", {"options": {"window": 2}}, InvalidRequest, "options"),
@@ -136,3 +137,13 @@ def test_rules_for_modules_are_not_for_what_holds_none_of_them(framework):
 def test_probabilities_have_no_logit_to_hand_back():
     voting = replace(DIGITS, output=replace(DIGITS.output, kind=OutputKind.PROBABILITIES))
     assert set(Method) - set(methods_for(voting)) == PROPAGATING
+
+
+def test_a_model_without_gradients_computes_in_float32():
+    blind = replace(DIGITS, gradients=False)
+    body = AttributionBody.model_validate(
+        {"model": "digits", "inputs": [INPUTS["digits"]], "method": "shapley", "precision": "bfloat16"}
+    )
+    with pytest.raises(UnsupportedByModel, match="float32") as refused:
+        attribution_spec(body, blind, tenant="t")
+    assert refused.value.field == "precision"

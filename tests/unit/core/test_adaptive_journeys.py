@@ -11,7 +11,8 @@ from attributor.core.adaptive import (
     fewest_evaluations,
     first_nodes,
 )
-from attributor.core.integrator import EXAMPLE, Curve, Integral, StopReason, Tolerance
+from attributor.core.asks import EXAMPLE, Curve
+from attributor.core.integrator import Integral, StopReason, Tolerance
 from attributor.core.panels import JUMP_SPLITS
 from attributor.core.placing import Placing
 from attributor.core.spectral import rule
@@ -23,6 +24,7 @@ from problems import (
     chain,
     integrate,
     named,
+    say,
     spent,
     star,
     straight,
@@ -196,11 +198,11 @@ def test_targets_compete_by_residuals_in_shares_of_what_each_is_allowed():
     integrator = AdaptiveIntegrator(STRAIGHT, 2, Tolerance(0.05, 0.0), FIRST_NODES + 1)
     while not (asks := integrator.ask()) or not asks[0].gradient:
         for ask in asks:
-            integrator.tell(ask, [100 * ask.nodes[0].alpha, ask.nodes[0].alpha], None)
+            say(integrator, ask, [100 * ask.nodes[0].alpha, ask.nodes[0].alpha], None)
     alphas = sorted(ask.nodes[0].alpha for ask in asks)
     for ask in asks:
         alpha = ask.nodes[0].alpha
         slopes = [100 + 200 * (alpha == alphas[-1]), 1 + 9 * (alpha == alphas[0])]
-        integrator.tell(ask, [100 * alpha, alpha], [slopes])
+        say(integrator, ask, [100 * alpha, alpha], [slopes])
     (wanted,) = [ask.nodes[0].alpha for ask in integrator.ask()]
     assert wanted < alphas[1]

@@ -1,11 +1,12 @@
 import math
 
 import pytest
+from attributor.core.asks import EXAMPLE, Curve
 from attributor.core.fixed import FixedIntegrator, random_integrator
-from attributor.core.integrator import EXAMPLE, SMALL_GAP_SHARE, Curve, StopReason, Tolerance
+from attributor.core.integrator import SMALL_GAP_SHARE, StopReason, Tolerance
 from attributor.core.rules import gauss_legendre, midpoint, right_riemann, trapezoid
 from attributor.errors import NonFiniteGradient
-from problems import STRAIGHT, chain, integrate, named, star, straight, weighted_sum
+from problems import STRAIGHT, chain, integrate, named, say, star, straight, weighted_sum
 
 TOLERANCE = Tolerance(0.01, 1e-5)
 
@@ -89,7 +90,7 @@ def test_a_curve_is_not_charged_for_a_gradient_that_only_its_neighbour_needs():
     integrator = FixedIntegrator(journey.curves, right_riemann(2), 1, TOLERANCE)
     for ask in integrator.ask():
         infinite_at_start = [[math.inf if node == ask.nodes[-1] and node.alpha == 0.0 else 1.0] for node in ask.nodes]
-        integrator.tell(ask, [0.0], infinite_at_start if ask.gradient else None)
+        say(integrator, ask, [0.0], infinite_at_start if ask.gradient else None)
     integral = integrator.result()
     shared = next(told for told in integral.nodes if told.node.curve == 1 and told.node.alpha == 0.0)
     assert shared.slopes == (None,)
@@ -117,7 +118,7 @@ def test_a_random_sample_has_one_gradient_per_curve_with_the_curves_weight():
     assert alphas(ask for ask in asks if ask.gradient) == [0.25, 0.75]
     for ask in asks:
         slopes = [journey.slopes(node) for node in ask.nodes] if ask.gradient else None
-        integrator.tell(ask, journey.scores(ask.nodes[0]), slopes)
+        say(integrator, ask, journey.scores(ask.nodes[0]), slopes)
     integral = integrator.result()
     assert list(integral.weights[0].values()) == [0.5, 0.5]
     assert integral.coarse_weights == (None,)

@@ -1,23 +1,14 @@
 import math
 
+import numpy as np
 import pytest
 from attributor.core.adaptive import AdaptiveIntegrator
+from attributor.core.asks import EXAMPLE, Ask, Asks, Curve, Node, checked, laid_out
 from attributor.core.fixed import FixedIntegrator, random_integrator
-from attributor.core.integrator import (
-    EXAMPLE,
-    SMALL_GAP_SHARE,
-    Ask,
-    Check,
-    Curve,
-    Node,
-    Tolerance,
-    attributed,
-    checked,
-    laid_out,
-)
+from attributor.core.integrator import SMALL_GAP_SHARE, Check, Tolerance, attributed
 from attributor.core.rules import FIXED_RULES
 from attributor.errors import NonFiniteGradient, NonFiniteScore
-from problems import STRAIGHT, chain, integrate, named, tell, until_gradients, weighted_sum
+from problems import STRAIGHT, chain, integrate, named, say, tell, until_gradients, weighted_sum
 
 TOLERANCE = Tolerance(0.01, 1e-5)
 CHAIN = (Curve(1, 2), Curve(2, EXAMPLE))
@@ -85,9 +76,9 @@ def test_it_is_done_with_the_last_point_and_not_before(make):
 def test_a_point_is_told_once(make):
     integrator = make()
     ask = integrator.ask()[0]
-    integrator.tell(ask, [1.0], [[1.0]])
+    say(integrator, ask, [1.0], [[1.0]])
     with pytest.raises(KeyError):
-        integrator.tell(ask, [1.0], [[1.0]])
+        say(integrator, ask, [1.0], [[1.0]])
 
 
 @every_integrator
@@ -95,7 +86,7 @@ def test_a_point_that_was_not_asked_for_is_refused(make):
     integrator = make()
     integrator.ask()
     with pytest.raises(KeyError):
-        integrator.tell(Ask((Node(999, 0, 0.5),), gradient=True), [1.0], [[1.0]])
+        say(integrator, Ask((Node(999, 0, 0.5),), gradient=True), [1.0], [[1.0]])
 
 
 @every_integrator
@@ -104,7 +95,7 @@ def test_a_score_that_is_not_finite_is_refused_with_its_alpha(make, score):
     integrator = make()
     ask = integrator.ask()[3]
     with pytest.raises(NonFiniteScore, match=f"{score} at alpha = {ask.nodes[0].alpha:g} "):
-        integrator.tell(ask, [score], [[1.0]])
+        say(integrator, ask, [score], [[1.0]])
 
 
 @every_integrator
@@ -113,7 +104,7 @@ def test_an_interior_gradient_that_is_not_finite_is_refused_with_its_alpha(make,
     integrator = make()
     ask = next(ask for ask in until_gradients(integrator, named("linear")) if 0 < ask.nodes[0].alpha < 1)
     with pytest.raises(NonFiniteGradient, match=f"alpha = {ask.nodes[0].alpha:g} "):
-        integrator.tell(ask, [1.0], [[slope]])
+        say(integrator, ask, [1.0], [[slope]])
 
 
 @every_integrator
@@ -153,24 +144,18 @@ def test_curves_that_miss_the_example_are_a_bug():
 
 def test_a_slope_that_is_not_finite_at_an_end_is_none_for_its_node_and_target_only():
     ask = Ask((Node(0, 0, 1.0), Node(1, 1, 0.0)), gradient=True)
-    told = checked(ask, [1.0, 2.0], [[0.5, math.inf], [math.nan, 0.25]])
-    assert [t.slopes for t in told] == [(0.5, None), (None, 0.25)]
-    assert {t.scores for t in told} == {(1.0, 2.0)}
+    found = checked(Asks((ask,)), np.array([[1.0, 2.0]]), np.array([[0.5, math.inf], [math.nan, 0.25]]))
+    np.testing.assert_array_equal(found, [[0.5, math.nan], [math.nan, 0.25]])
 
 
 def test_without_a_gradient_there_are_no_slopes():
-    (told,) = checked(Ask((Node(0, 0, 0.5),), gradient=False), [1.0, 2.0], None)
-    assert told.slopes == (None, None)
-
-
-def test_a_gradient_that_is_not_told_is_a_bug():
-    with pytest.raises(ValueError, match="bug"):
-        checked(Ask((Node(0, 0, 0.5),), gradient=True), [1.0], None)
+    found = checked(Asks((Ask((Node(0, 0, 0.5),), gradient=False),)), np.array([[1.0, 2.0]]), np.ones((1, 2)))
+    assert np.isnan(found).all()
 
 
 def test_a_later_curve_is_named_with_the_alpha():
     with pytest.raises(NonFiniteScore, match=r"alpha = 0\.5 of the path \(its curve 3\)"):
-        checked(Ask((Node(0, 3, 0.5),), gradient=True), [math.nan], [[1.0]])
+        checked(Asks((Ask((Node(0, 3, 0.5),), gradient=True),)), np.array([[math.nan]]), np.array([[1.0]]))
 
 
 @pytest.mark.parametrize(

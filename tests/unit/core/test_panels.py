@@ -1,6 +1,7 @@
+from itertools import count
+
 import numpy as np
 import pytest
-from attributor.core.integrator import Node, Told
 from attributor.core.panels import JUMP_SPLITS, NARROWEST_PANEL, CurvePanels, side_by_side
 from attributor.core.placing import Placing
 from attributor.core.spectral import rule
@@ -15,9 +16,15 @@ def curve_of(*values, weight=1.0, slopes=None, nodes=5):
     return curve
 
 
+#: Of nodes, each used once.
+NUMBERS = count()
+
+
 def add(curve, alpha, values, slopes=None):
-    h = tuple(float(f(alpha)) for f in slopes) if slopes else (0.0,) * len(values)
-    curve.add(Told(Node(len(curve.told), 0, alpha), tuple(float(f(alpha)) for f in values), h))
+    """A node; `slopes` None: 0, a slope None: there is none."""
+    h = [np.nan if f is None else float(f(alpha)) for f in slopes] if slopes else [0.0] * len(values)
+    told = np.array([alpha]), np.array([[float(f(alpha)) for f in values]]), np.array([h])
+    curve.add(np.array([next(NUMBERS)]), *told)
 
 
 def step(alpha):
@@ -56,7 +63,7 @@ def test_panels_that_are_left_alone_keep_what_is_known_of_them():
     curve = curve_of(step)
     split_at_the_jump(curve, [step], JUMP_SPLITS)
     jump = curve.panels.jumped[0].tolist().index(True)
-    add(curve, curve.halve(len(curve.told) - 2), [step])
+    add(curve, curve.halve(len(curve.alpha) - 2), [step])
     curve.fit()
     assert curve.panels.jumped[0].tolist().index(True) == jump
 
@@ -67,7 +74,8 @@ def test_all_sums_carry_the_curves_weight():
     assert half.squares == [one.squares[0] / 4]
     assert half.variations == [one.variations[0] / 2] == [0.5]
     assert half.gap(0) == one.gap(0) / 2 == 0.5
-    assert half.weights(0) == {index: weight / 2 for index, weight in one.weights(0).items()}
+    assert list(half.weights(0).values()) == [weight / 2 for weight in one.weights(0).values()]
+    assert list(half.weights(0)) == half.index.tolist()
     assert half.panels.size.tolist() == (one.panels.size / 2).tolist()
     assert half.panels.noise.tolist() == (one.panels.noise / 2).tolist()
 
@@ -80,8 +88,7 @@ def test_several_curves_stand_side_by_side():
 
 def test_a_panel_too_narrow_to_be_split_is_idle():
     curve = curve_of(step)
-    for told in [Told(Node(9, 0, NARROWEST_PANEL), (0.0,), (5.0,))]:
-        curve.add(told)
+    add(curve, NARROWEST_PANEL, [lambda alpha: 0.0], [lambda alpha: 5.0])
     curve.fit()
     assert curve.panels.narrow.tolist() == [[True, False, False, False, False]]
     assert curve.panels.idle[0, 0]
@@ -93,8 +100,8 @@ NARROW = Placing(0.25, 1 / 8)
 def spectral_curve(n, value, slope, *, nested=True):
     its_rule = rule(n, NARROW, nested=nested)
     curve = CurvePanels(1.0, its_rule)
-    for index, alpha in enumerate([0.0, *its_rule.alphas, 1.0]):
-        curve.add(Told(Node(index, 0, alpha), (value(alpha),), (None if alpha in (0.0, 1.0) else slope(alpha),)))
+    for alpha in [0.0, *its_rule.alphas, 1.0]:
+        add(curve, alpha, [value], [None if alpha in (0.0, 1.0) else slope])
     curve.fit()
     return curve
 
@@ -119,7 +126,7 @@ def test_an_extended_curve_keeps_all_its_nodes_and_a_halved_one_is_extended_no_m
     assert curve.panels.indicator.shape == (1, 8)
     assert curve.extensible
     new = curve.extend()
-    assert sorted([*new, *(told.node.alpha for told in curve.told[1:-1])]) == pytest.approx(rule(15, NARROW).alphas)
+    assert sorted([*new, *curve.alpha[1:-1]]) == pytest.approx(rule(15, NARROW).alphas)
     curve.halve(0)
     assert not curve.extensible
     with pytest.raises(RuntimeError, match="bug"):

@@ -15,14 +15,12 @@ def answer(problem: Problem, quadrature: Quadrature = DEFAULT, **settings) -> Pa
     """The answer for a problem, computed without an engine."""
     model = RecordingModel(problem, max_points=1000, **settings)
     on = (model, model_info(problem), {})
-    (task,) = ActiveJob.of("a", job_spec(problem, quadrature=quadrature), on, explain(lambda: 1.5), 0.0).tasks
-    task.start()
-    while task.waiting:
-        waiting = list(task.waiting)
-        task.waiting.clear()
-        evaluations = model.evaluate([point for _, point in waiting])
-        for (place, point), evaluation in zip(waiting, evaluations, strict=True):
-            task.tell(place, point, evaluation)
+    job = ActiveJob.of("a", job_spec(problem, quadrature=quadrature), on, explain(lambda: 1.5), 0.0)
+    job.begin(task := job.next_task())
+    while (lane := job.first_lane()) is not None:
+        picks = job.take(lane, model.max_points)
+        for pick, told in zip(picks, model.evaluate([pick.points for pick in picks]), strict=True):
+            job.tell(pick, told)
     (result,) = task.answer
     return result
 

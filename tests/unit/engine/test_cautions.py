@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from attributor.core.integrator import Curve, Integral, Node, StopReason, Told
+from attributor.core.asks import Curve, Known
+from attributor.core.integrator import Integral, StopReason
 from attributor.engine.baselines import NamedBaseline
 from attributor.engine.cautions import cautions
 from attributor.engine.outcome import Integration, Line, Outcome
@@ -30,10 +31,16 @@ CURVES = (Curve(1, 0),)
 
 
 def integral(baseline_score=0.0, score=0.9, **changes) -> Integral:
-    nodes = (Told(Node(1, 0, 0.0), (baseline_score,), (1.0,)), Told(Node(0, 0, 1.0), (score,), (1.0,)))
+    known = Known(
+        index=np.array([1, 0]),
+        curve=np.array([0, 0]),
+        alpha=np.array([0.0, 1.0]),
+        scores=np.array([[baseline_score], [score]]),
+        slopes=np.ones((2, 1)),
+    )
     return Integral(
         **{
-            "nodes": nodes,
+            "known": known,
             "weights": ({0: 0.5, 1: 0.5},),
             "coarse_weights": (None,),
             "stop_reason": StopReason.TOLERANCE,

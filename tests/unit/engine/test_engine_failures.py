@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 from attributor.engine.engine import Engine
-from attributor.jobs.job import Failure, Quadrature
+from attributor.jobs.job import Failure, Quadrature, RuleName
 from doubles import (
     INPUT,
     FakeClock,
@@ -200,9 +200,9 @@ def test_cancelling_an_unknown_job_is_no_fault():
 
 
 def test_a_path_is_freed_as_soon_as_it_is_done():
-    model = RecordingModel(WAVE, max_points=6)
+    model = RecordingModel(WAVE, max_points=5)
     engine = engine_on(model)
-    engine.admit("a", job_spec(WAVE, [1.0], [2.0], quadrature=fixed(5)))
+    engine.admit("a", job_spec(WAVE, [1.0], [2.0], quadrature=fixed(5, RuleName.TRAPEZOID)))
     engine.step()
     assert set(model.paths) == {"a/1"}
     engine.step()

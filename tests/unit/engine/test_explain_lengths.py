@@ -163,8 +163,8 @@ def test_examples_of_one_length_share_passes_and_others_do_not():
     engine.admit("job", spec)
     while not engine.idle:
         engine.step()
-    # Two examples of 8 nodes and both ends each, then the third.
-    assert net.rows == [20, 10]
+    # Both ends of two examples, then of the third, without gradients; then 8 nodes of each.
+    assert net.rows == [4, 2, 16, 8]
 
 
 def explanation_job(*examples, job_kind: JobKind = JobKind.ATTRIBUTION, info=ENCODER_INFO) -> JobSpec:

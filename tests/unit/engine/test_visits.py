@@ -11,9 +11,9 @@ def test_the_example_comes_first_and_the_latest_visit_alone_is_kept():
     route = model.route(x(1, 3), Target())
     first = drive(model, visit(route, [x(5, 0), x(6, 0)]))
     second = drive(model, visit(route, [x(7, 0)]))
-    assert [told.scores for told in first] == [(6.0,), (0.0,), (0.0,)]
-    assert [told.top for told in first] == [1, 0, 0]
-    assert [told.scores for told in second] == [(6.0,), (0.0,)]
+    assert first.scores.tolist() == [[6.0], [0.0], [0.0]]
+    assert first.tops.tolist() == [1, 0, 0]
+    assert second.scores.tolist() == [[6.0], [0.0]]
     assert model.most_curves == 3
     assert route.spec.targets == (Target(terms=(Term(1),)),)
 

@@ -1,11 +1,11 @@
 import numpy as np
 import orjson
 import pytest
-from attributor.core.integrator import Ask, Node
+from attributor.core.asks import one_node_each
 from attributor.errors import BundleError, ModelNotReady
 from attributor.jobs.explanation import Target
 from attributor.jobs.model import Readiness
-from attributor.ports import CurveSpec, Point, RouteSpec
+from attributor.ports import CurveSpec, Points, RouteSpec
 from attributor.registry.catalog import FolderCatalog, open_bundle
 from attributor.registry.proof.golden import GOLDEN, write_golden
 from attributor.registry.registry import Registry, check_bundles
@@ -40,7 +40,7 @@ def test_a_loaded_model_evaluates(tmp_path):
     example = {"features": np.array([1.0, 0.0], np.float32)}
     model.open("p", RouteSpec(example, (Target(),)))
     curve = model.add_curve("p", CurveSpec(example, example))
-    model.evaluate([Point("p", Ask((Node(0, curve, 1.0),), gradient=False))])
+    model.evaluate([Points("p", one_node_each(curve, (1.0,), 0, gradient=False))])
     np.testing.assert_array_equal(model.outputs("p"), np.array([2.5, 0.0], np.float32))
 
 

@@ -39,11 +39,11 @@ def test_with_no_layers_only_scores_are_kept_and_unobserved_routes_keep_nothing(
     model = TorchModel(Skipping(skip=False), vector_info(3, kind=OutputKind.VALUES))
     open_straight(model, "seen", {"x": EXAMPLE}, {"x": BASELINE}, observed=())
     open_straight(model, "unseen", {"x": EXAMPLE}, {"x": BASELINE})
-    evaluations = model.evaluate([*at("unseen", 1.0, gradient=False), *at("seen", 1.0, 0.5, gradient=False)])
+    _, found = model.evaluate([*at("unseen", 1.0, gradient=False), *at("seen", 1.0, 0.5, gradient=False)])
     assert model.observations("unseen") == ()
     first, second = model.observations("seen")
     assert (first.probability, second.probability) == (None, None)
-    assert [first.logit, second.logit] == [evaluation.scores[0] for evaluation in evaluations[1:]]
+    assert [first.logit, second.logit] == found.scores[:, 0].tolist()
     assert first.distances == ()
 
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from attributor.core.integrator import Ask, Node
+from attributor.core.asks import Asks, Node
 from attributor.jobs.explanation import Layer, Quantity, Target, Term
 from attributor.jobs.model import NO_TOKEN, InputKind, InputSpec, OutputKind, OutputScale
-from attributor.ports import CurveSpec, Point, RouteSpec
+from attributor.ports import CurveSpec, Points, RouteSpec
 from attributor.runtimes.torch_runtime import TorchModel
 from modules import (
     LOGIT,
@@ -22,8 +22,10 @@ from modules import (
     described,
     evaluated,
     gradient_of,
+    meeting,
     open_straight,
     row,
+    said,
     vector_info,
 )
 from torch import Tensor, nn
@@ -44,10 +46,10 @@ def test_a_vertex_of_two_curves_is_one_row_with_a_vector_of_each():
     model.add_curve("p", CurveSpec({"x": BASELINE}, {"x": MIDDLE}))
     model.add_curve("p", CurveSpec({"x": MIDDLE}, {"x": EXAMPLE}))
     model.evaluate(at("p", 1.0, curve=1, gradient=False))
-    (found,) = model.evaluate([Point("p", Ask((Node(5, 1, 0.0), Node(6, 0, 1.0)), True))])
+    (found,) = model.evaluate(meeting("p", Node(5, 1, 0.0), Node(6, 0, 1.0)))
     assert rows == [1, 1]
     value, gradient = gradient_of(logit(module), MIDDLE)
-    assert found.scores[0] == pytest.approx(value, rel=1e-6)
+    assert found.scores == pytest.approx(np.array([[value]]), rel=1e-6)
     for node, change, slopes in ((5, EXAMPLE - MIDDLE, found.slopes[0]), (6, MIDDLE - BASELINE, found.slopes[1])):
         np.testing.assert_allclose(model.attributions("p", 0, {node: 1.0})["x"], gradient * change, rtol=1e-5)
         assert slopes[0] == pytest.approx(float((gradient * change).sum()), rel=1e-5)
@@ -59,7 +61,7 @@ def test_a_star_of_baselines_shares_the_example():
     baselines = [row(0, i, -i) for i in range(4)]
     open_straight(model, "p", {"x": EXAMPLE}, *({"x": baseline} for baseline in baselines))
     nodes = tuple(Node(10 + number, number, 1.0) for number in range(4))
-    (found,) = model.evaluate([Point("p", Ask(nodes, True))])
+    (found,) = model.evaluate(meeting("p", *nodes))
     _, gradient = gradient_of(logit(module), EXAMPLE)
     for number, baseline in enumerate(baselines):
         expected = gradient * (EXAMPLE - baseline)
@@ -73,10 +75,10 @@ def test_two_targets_of_one_route_are_those_of_two_routes():
     open_straight(model, "both", {"x": EXAMPLE}, {"x": BASELINE}, targets=targets)
     for number, target in enumerate(targets):
         open_straight(model, f"only{number}", {"x": EXAMPLE}, {"x": BASELINE}, targets=(target,))
-    (both,), *only = (evaluated(model, name, [0.3]) for name in ("both", "only0", "only1"))
-    for number, (alone,) in enumerate(only):
-        assert both.scores[number] == alone.scores[0]
-        assert both.slopes[0][number] == alone.slopes[0][0]
+    both, *only = (evaluated(model, name, [0.3]) for name in ("both", "only0", "only1"))
+    for number, alone in enumerate(only):
+        assert both.scores[0, number] == alone.scores[0, 0]
+        assert both.slopes[0, number] == alone.slopes[0, 0]
         np.testing.assert_array_equal(
             model.attributions("both", number, {1: 1.0})["x"], model.attributions(f"only{number}", 0, {1: 1.0})["x"]
         )
@@ -101,9 +103,9 @@ def test_score_and_vector_are_those_of_the_target(target, by_hand):
     module = Skipping(skip=True).eval()
     model = TorchModel(module, vector_info(3))
     open_straight(model, "p", {"x": EXAMPLE}, {"x": BASELINE}, targets=(target,))
-    (found,) = evaluated(model, "p", [0.5])
+    found = evaluated(model, "p", [0.5])
     value, gradient = gradient_of(by_hand(module), (BASELINE + EXAMPLE) / 2)
-    assert found.scores[0] == pytest.approx(value, rel=1e-6)
+    assert found.scores[0, 0] == pytest.approx(value, rel=1e-6)
     expected = gradient * (EXAMPLE - BASELINE)
     np.testing.assert_allclose(model.attributions("p", 0, {1: 1.0})["x"], expected, rtol=1e-4, atol=1e-7)
 
@@ -113,8 +115,8 @@ def test_regression_outputs_are_scored_as_they_stand():
     model = TorchModel(module, vector_info(3, kind=OutputKind.VALUES))
     target = Target((Term(1),), scale=OutputScale.VALUE)
     open_straight(model, "p", {"x": EXAMPLE}, {"x": BASELINE}, targets=(target,))
-    (found,) = evaluated(model, "p", [0.5])
-    assert found.scores[0] == pytest.approx(gradient_of(logit(module, 1), (BASELINE + EXAMPLE) / 2)[0], rel=1e-6)
+    found = evaluated(model, "p", [0.5])
+    assert found.scores[0, 0] == pytest.approx(gradient_of(logit(module, 1), (BASELINE + EXAMPLE) / 2)[0], rel=1e-6)
 
 
 def test_a_mask_is_held_at_the_example_and_never_attributed():
@@ -140,9 +142,9 @@ def test_two_attributed_inputs_share_the_slope_and_one_that_is_ignored_gets_noth
     model = TorchModel(Sum(), info)
     example = {"a": row(2), "b": row(1, 2), "c": row(1, 1, 1)}
     open_straight(model, "p", example, {name: np.zeros_like(values) for name, values in example.items()})
-    (found,) = evaluated(model, "p", [0.5])
+    found = evaluated(model, "p", [0.5])
     # The gradient in a is 2 at a = 1, in b it is 3; gamma' is the example.
-    assert found.slopes == ((4.0 + 9.0,),)
+    assert found.slopes.tolist() == [[4.0 + 9.0]]
     attributions = {name: values.tolist() for name, values in model.attributions("p", 0, {1: 1.0}).items()}
     assert attributions == {"a": [4.0], "b": [3.0, 6.0], "c": [0.0, 0.0, 0.0]}
 
@@ -157,13 +159,13 @@ def test_a_token_gets_the_sum_over_its_embedding(absent):
     module = Tagger().eval()
     model = TorchModel(module, TAGS)
     open_straight(model, "p", {"ids": IDS}, {"ids": absent}, targets=(TAG,))
-    (found,) = evaluated(model, "p", [0.25])
+    found = evaluated(model, "p", [0.25])
     weights = module.embed.weight.detach().numpy()
     end, start = weights[IDS], np.where(absent[:, None] == NO_TOKEN, 0, weights[absent.clip(0)])
     value, gradient = gradient_of(
         lambda e: module.of_embedding(e, torch.tensor(IDS)[None])[:, 3, 2], start + np.float32(0.25) * (end - start)
     )
-    assert found.scores[0] == pytest.approx(value, rel=1e-5)
+    assert found.scores[0, 0] == pytest.approx(value, rel=1e-5)
     expected = (gradient * (end - start)).sum(1)
     attributions = model.attributions("p", 0, {1: 1.0})["ids"]
     assert attributions.shape == (4,)
@@ -204,8 +206,9 @@ def test_token_routes_of_several_examples_share_a_pass():
     alone = TorchModel(Tagger().eval(), TAGS)
     for place, (name, ids) in enumerate(examples.items()):
         open_straight(alone, name, {"ids": ids}, {"ids": np.array([NO_TOKEN] * 4)}, targets=(TAG,))
-        for a, b in zip(together[2 * place :], alone.evaluate(at(name, 1.0, 0.5)), strict=False):
-            np.testing.assert_allclose([a.scores[0], a.slopes[0][0]], [b.scores[0], b.slopes[0][0]], rtol=1e-4)
+        (expected,) = alone.evaluate(at(name, 1.0, 0.5))
+        np.testing.assert_allclose(together[place].scores, expected.scores, rtol=1e-4)
+        np.testing.assert_allclose(together[place].slopes, expected.slopes, rtol=1e-4)
 
 
 def test_a_gradient_alone_of_a_token_is_the_norm_over_its_embedding():
@@ -226,7 +229,7 @@ def test_plain_curves_and_others_share_a_pass():
     for name, plain in (("p", False), ("q", True)):
         open_straight(model, name, {"x": EXAMPLE}, {"x": BASELINE}, plain=plain)
     first, second = model.evaluate([*at("p", 1.0), *at("q", 1.0)])
-    assert first == second
+    assert said(first) == said(second)
     _, gradient = gradient_of(logit(module), EXAMPLE)
     np.testing.assert_allclose(model.attributions("q", 0, {0: 1.0})["x"], gradient, rtol=1e-5)
     np.testing.assert_allclose(model.attributions("p", 0, {0: 1.0})["x"], gradient * (EXAMPLE - BASELINE), rtol=1e-5)
@@ -237,9 +240,39 @@ def test_routes_with_more_and_fewer_targets_share_a_pass():
     targets = (Target(), LOGIT, Target(rank=1))
     for n in (1, 2, 3):
         open_straight(model, f"r{n}", {"x": EXAMPLE}, {"x": BASELINE}, targets=targets[:n])
-    found = model.evaluate([at(f"r{n}", 1.0)[0] for n in (2, 1, 3)])
-    assert [len(evaluation.scores) for evaluation in found] == [2, 1, 3]
-    assert [len(evaluation.slopes[0]) for evaluation in found] == [2, 1, 3]
-    assert found[2].scores[:2] == found[0].scores
-    assert found[2].slopes[0][:2] == found[0].slopes[0]
-    assert found[0].slopes[0][0] == found[1].slopes[0][0]
+    found = model.evaluate([at(f"r{n}", 1.0, 0.5)[0] for n in (2, 1, 3)])
+    assert [each.scores.shape for each in found] == [each.slopes.shape for each in found] == [(2, 2), (2, 1), (2, 3)]
+    for told in ("scores", "slopes"):
+        two, one, three = (getattr(each, told) for each in found)
+        np.testing.assert_array_equal(three[:, :2], two)
+        np.testing.assert_array_equal(two[:, :1], one)
+    for target in range(3):
+        vectors = [model.attributions(f"r{n}", target, {1: 1.0})["x"] for n in (1, 2, 3) if n > target]
+        for other in vectors[1:]:
+            np.testing.assert_array_equal(vectors[0], other)
+    with pytest.raises(RuntimeError, match="This is a bug"):
+        model.attributions("r1", 1, {1: 1.0})
+
+
+@pytest.mark.parametrize("cuts", [[4], [1, 2], [2, 2], [1, 1, 1, 1]], ids=str)
+def test_portions_of_one_route_are_told_apart_in_a_pass(cuts):
+    nodes = [(1.0, 0), (0.25, 0), (0.5, 1), (0.75, 1)]
+    whole = TorchModel(Skipping(skip=True).eval(), vector_info(3))
+    parts = TorchModel(Skipping(skip=True).eval(), vector_info(3))
+    for model in (whole, parts):
+        open_straight(model, "p", {"x": EXAMPLE}, {"x": BASELINE}, {"x": MIDDLE}, targets=(LOGIT, Target()))
+        open_straight(model, "q", {"x": MIDDLE}, {"x": BASELINE})
+    asked = [at("p", alpha, curve=curve, first=n)[0] for n, (alpha, curve) in enumerate(nodes)]
+    (expected,) = whole.evaluate([Points("p", Asks(ask for each in asked for ask in each.asks))])
+    left, portions = list(asked), []
+    for cut in cuts:  # the other route in between
+        some, left = left[:cut], left[cut:]
+        portions += [Points("p", Asks(ask for each in some for ask in each.asks)), *at("q", 1.0, first=len(portions))]
+    found = parts.evaluate(portions)[::2]
+    for told in ("scores", "slopes", "tops"):
+        together = np.concatenate([getattr(each, told) for each in found])
+        np.testing.assert_allclose(together, getattr(expected, told)[: len(together)], rtol=1e-6)
+    for n in range(sum(cuts)):
+        for target in (0, 1):
+            one, other = (model.attributions("p", target, {n: 1.0})["x"] for model in (whole, parts))
+            np.testing.assert_allclose(one, other, rtol=1e-5)

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from attributor.core.integrator import Ask, Node
+from attributor.core.asks import Node
 from attributor.errors import UnsupportedByModel
 from attributor.jobs.explanation import Layer, Quantity, Target, Term
 from attributor.jobs.model import OutputKind, OutputScale
-from attributor.ports import CurveSpec, Point, RouteSpec
+from attributor.ports import CurveSpec, RouteSpec
 from attributor.runtimes.torch_runtime import TorchModel
 from modules import (
     LOGIT,
@@ -21,6 +21,7 @@ from modules import (
     described,
     evaluated,
     gradient_of,
+    meeting,
     open_straight,
     row,
     trapezoid,
@@ -42,14 +43,14 @@ def test_a_layers_path_is_straight_in_its_output_and_all_else_is_at_the_example(
     module = Skipping(skip=True).eval()
     model = TorchModel(module, vector_info(3))
     open_straight(model, "p", {"x": EXAMPLE}, {"x": BASELINE}, layer=Layer("act"))
-    (found,) = evaluated(model, "p", [0.25])
+    found = evaluated(model, "p", [0.25])
     with torch.no_grad():
         start, end = (module.act(module.first(torch.tensor(x))).numpy() for x in (BASELINE, EXAMPLE))
     value, gradient = gradient_of(
         lambda z: module.head(torch.tanh(module.second(z) + torch.tensor(EXAMPLE)))[:, 0],
         start + np.float32(0.25) * (end - start),
     )
-    assert found.scores[0] == pytest.approx(value, rel=1e-5)
+    assert found.scores[0, 0] == pytest.approx(value, rel=1e-5)
     expected = gradient * (end - start)
     attributions = model.attributions("p", 0, {1: 1.0})
     assert attributions.keys() == {"act"}
@@ -72,7 +73,7 @@ def test_layers_of_a_token_model_are_attributed_by_their_own_shape(layer):
         attributions = model.attributions(name, 0, weights)[layer]
         assert attributions.shape == shape
         if quantity is not Quantity.INFLUENCE:
-            gap = found[-1].scores[0] - found[0].scores[0]
+            gap = found.scores[-1, 0] - found.scores[0, 0]
             assert attributions.sum() == pytest.approx(gap, rel=1e-2, abs=1e-4)
 
 
@@ -84,9 +85,9 @@ def test_conductance_of_a_cut_sums_to_the_gap_and_of_one_that_is_gone_round_does
         spec = Layer(layer, Quantity.CONDUCTANCE)
         open_straight(model, "p", {"x": EXAMPLE}, {"x": BASELINE}, layer=spec, targets=(Target(),))
         found = evaluated(model, "p", alphas)
-        gap = found[-1].scores[0] - found[0].scores[0]
+        gap = found.scores[-1, 0] - found.scores[0, 0]
         total = model.attributions("p", 0, weights)[layer].sum()
-        integral = sum(weight * found[node - 1].slopes[0][0] for node, weight in weights.items())
+        integral = sum(weight * found.slopes[node - 1, 0] for node, weight in weights.items())
         # The slopes are dF/dalpha whatever passes by the layer.
         assert abs(integral - gap) < 1e-3 * abs(gap)
         assert (abs(total - gap) < 1e-3 * abs(gap)) == (not skip or layer == "head")
@@ -99,8 +100,7 @@ def test_conductance_is_the_gradient_of_the_layer_times_its_change_along_each_cu
     model.add_curve("p", CurveSpec({"x": BASELINE}, {"x": MIDDLE}))
     model.add_curve("p", CurveSpec({"x": MIDDLE}, {"x": EXAMPLE}))
     model.evaluate(at("p", 1.0, curve=1))
-    points = [Point("p", Ask((Node(5, 1, 0.0), Node(6, 0, 1.0)), True)), *at("p", 0.5, first=7)]
-    at_vertex, inside = model.evaluate(points)
+    at_vertex, inside = model.evaluate([*meeting("p", Node(5, 1, 0.0), Node(6, 0, 1.0)), *at("p", 0.5, first=7)])
     x = torch.tensor(MIDDLE)
     z, jacobian = (
         module.second(module.act(module.first(x))).detach(),
@@ -112,8 +112,12 @@ def test_conductance_is_the_gradient_of_the_layer_times_its_change_along_each_cu
         expected = of_layer * (jacobian.numpy() @ change)
         np.testing.assert_allclose(model.attributions("p", 0, {node: 1.0})["second"], expected, rtol=1e-4, atol=1e-6)
         assert at_vertex.slopes[place][0] == pytest.approx(float((of_input * change).sum()), rel=1e-4)
-    assert len(inside.slopes) == 1
-    assert len(inside.slopes[0]) == 2
+    assert (at_vertex.scores.shape, at_vertex.tops.shape, at_vertex.slopes.shape) == ((1, 2), (1,), (2, 2))
+    assert (inside.scores.shape, inside.tops.shape, inside.slopes.shape) == ((1, 2), (1,), (1, 2))
+    value, _ = gradient_of(logit(module), MIDDLE)
+    assert at_vertex.scores[0, 0] == pytest.approx(value, rel=1e-5)
+    inside_value, _ = gradient_of(logit(module), (BASELINE + MIDDLE) / 2)
+    assert inside.scores[0, 0] == pytest.approx(inside_value, rel=1e-5)
 
 
 def test_influence_is_the_mean_gradient_of_the_layer_along_the_path():
@@ -123,13 +127,13 @@ def test_influence_is_the_mean_gradient_of_the_layer_along_the_path():
     alphas = [0.1, 0.6, 0.9]
     found = evaluated(model, "p", alphas)
     expected = np.zeros(3)
-    for alpha, evaluation in zip(alphas, found, strict=True):
+    for alpha, slopes in zip(alphas, found.slopes, strict=True):
         point = torch.tensor(BASELINE + np.float32(alpha) * (EXAMPLE - BASELINE))
         z = module.second(module.act(module.first(point))).detach().numpy()
         _, gradient = gradient_of(lambda leaf, point=point: module.head(torch.tanh(leaf + point))[:, 0], z)
         expected += gradient / 3
         _, of_input = gradient_of(logit(module), point.numpy())
-        assert evaluation.slopes[0][0] == pytest.approx(float((of_input * (EXAMPLE - BASELINE)).sum()), rel=1e-4)
+        assert slopes[0] == pytest.approx(float((of_input * (EXAMPLE - BASELINE)).sum()), rel=1e-4)
     weights = dict.fromkeys((1, 2, 3), 1 / 3)
     np.testing.assert_allclose(model.attributions("p", 0, weights)["second"], expected, rtol=1e-4)
 
@@ -139,9 +143,9 @@ def test_conductance_without_gradients_is_a_plain_forward_pass():
     layer = Layer("second", Quantity.CONDUCTANCE)
     open_straight(model, "p", {"x": EXAMPLE}, {"x": BASELINE}, layer=layer)
     open_straight(model, "q", {"x": EXAMPLE}, {"x": BASELINE})
-    nodes = (Node(1, 0, 1.0),)
-    (found,) = model.evaluate([Point("p", Ask(nodes, False))])
-    assert found.slopes is None
+    (found,) = model.evaluate(meeting("p", Node(1, 0, 1.0), gradient=False))
+    assert np.isnan(found.slopes).all()
+    assert found.slopes.shape == (1, 1)
     assert found.scores == pytest.approx(model.evaluate(at("q", 1.0))[0].scores, rel=1e-6)
 
 

@@ -3,11 +3,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from attributor.core.integrator import Ask, Node
+from attributor.core.asks import Node
 from attributor.errors import InvalidShape, UnsupportedByModel
 from attributor.jobs.explanation import Layer
 from attributor.jobs.model import InputKind, InputSpec
-from attributor.ports import Blur, CurveSpec, Point, Registered, RouteSpec
+from attributor.ports import Blur, CurveSpec, Registered, RouteSpec
 from attributor.runtimes.torch_runtime import TorchModel
 from modules import (
     LOGIT,
@@ -20,6 +20,7 @@ from modules import (
     at,
     described,
     evaluated,
+    meeting,
     open_straight,
     row,
     vector_info,
@@ -74,7 +75,7 @@ def noted_rows(model: TorchModel) -> list[int]:
 
 
 def test_a_layers_outputs_at_the_ends_are_found_when_needed_for_all_routes_of_a_pass_together():
-    model = TorchModel(Skipping(skip=False), vector_info(3), max_points=4)
+    model = TorchModel(Skipping(skip=False), vector_info(3), sizes=4)
     for name in ("p", "q"):
         model.open(name, RouteSpec({"x": row(1, 2, 3)}, (LOGIT,), layer=Layer("second")))
     rows = noted_rows(model)
@@ -84,19 +85,19 @@ def test_a_layers_outputs_at_the_ends_are_found_when_needed_for_all_routes_of_a_
     assert rows == []
     model.evaluate(at("p", 1.0))
     assert rows == [2, 1]  # this curve's ends, then the point
-    model.evaluate([*at("p", 0.0, first=1), *at("q", 1.0), Point("q", Ask((Node(1, 2, 0.5),), gradient=True))])
+    model.evaluate([*at("p", 0.0, first=1), *at("q", 1.0), *at("q", 0.5, curve=2, first=1)])
     assert rows[2:] == [3, 3]  # both ends of one curve of q and the start of another
     model.evaluate(at("p", 0.5, first=2))
     assert rows[4:] == [1]
-    model.evaluate([Point("p", Ask(tuple(Node(3 + i, i, 1.0) for i in range(3)), gradient=True))])
+    model.evaluate(meeting("p", *(Node(3 + i, i, 1.0) for i in range(3))))
     assert rows[5:] == [2, 1]
 
 
 def test_ends_in_a_layer_fill_several_passes_where_there_are_many():
-    model = TorchModel(Skipping(skip=False), vector_info(3), max_points=4)
+    model = TorchModel(Skipping(skip=False), vector_info(3), sizes=4)
     open_straight(model, "p", {"x": row(1, 2, 3)}, *({"x": row(0, 0, i)} for i in range(9)), layer=Layer("second"))
     rows = noted_rows(model)
-    model.evaluate([Point("p", Ask(tuple(Node(i, i, 1.0) for i in range(9)), gradient=True))])
+    model.evaluate(meeting("p", *(Node(i, i, 1.0) for i in range(9))))
     assert rows == [4, 4, 2, 1]
 
 
@@ -116,7 +117,7 @@ def test_ends_in_a_layer_are_found_with_each_routes_own_held_inputs():
     singly = [alone.evaluate([point])[0] for point in halves]
     for found, expected in zip(model.evaluate(halves), singly, strict=True):
         assert found.scores == pytest.approx(expected.scores, rel=1e-6)
-        assert found.slopes[0] == pytest.approx(expected.slopes[0], rel=1e-6)
+        assert found.slopes == pytest.approx(expected.slopes, rel=1e-6)
 
 
 def test_what_the_model_raises_at_an_end_is_raised_by_the_evaluation_that_needs_it():
@@ -146,9 +147,9 @@ def test_the_slope_along_a_blur_is_the_derivative_of_the_score(sigma):
     image = {"x": np.random.default_rng(0).normal(size=(2, 6, 5)).astype(np.float32)}
     open_straight(model, "p", image, image, bends={"x": Blur(sigma)})
     alpha, step = 0.6, 1e-2
-    (here,) = evaluated(model, "p", [alpha])
-    low, high = model.evaluate(at("p", alpha - step, alpha + step, first=2, gradient=False))
-    difference = (high.scores[0] - low.scores[0]) / (2 * step)
+    here = evaluated(model, "p", [alpha])
+    (around,) = model.evaluate(at("p", alpha - step, alpha + step, first=2, gradient=False))
+    difference = (around.scores[1, 0] - around.scores[0, 0]) / (2 * step)
     assert here.slopes[0][0] == pytest.approx(difference, rel=2e-3, abs=1e-5)
 
 
@@ -157,15 +158,15 @@ def test_a_blur_path_is_complete_and_starts_at_the_blurred_image():
     image = {"x": np.random.default_rng(0).normal(size=(2, 6, 5)).astype(np.float32)}
     open_straight(model, "p", image, image, bends={"x": Blur(1.5)})
     n = 64
-    evaluations = evaluated(model, "p", [k / n for k in range(n + 1)])
+    found = evaluated(model, "p", [k / n for k in range(n + 1)])
     weights = {k + 1: 1 / n if 0 < k < n else 0.5 / n for k in range(n + 1)}
     total = model.attributions("p", 0, weights)["x"].sum()
-    gap = evaluations[-1].scores[0] - evaluations[0].scores[0]
+    gap = found.scores[-1, 0] - found.scores[0, 0]
     assert abs(total - gap) < 1e-3 * abs(gap)
     start = model.start("p", 0)
     model.open("q", RouteSpec(start, (LOGIT,)))
     model.add_curve("q", CurveSpec(start, start))
-    assert model.evaluate(at("q", 1.0))[0].scores == pytest.approx(evaluations[0].scores, abs=1e-6)
+    assert model.evaluate(at("q", 1.0))[0].scores[0] == pytest.approx(found.scores[0], abs=1e-6)
 
 
 def test_a_registered_path_is_followed_with_its_own_derivative():
@@ -173,16 +174,16 @@ def test_a_registered_path_is_followed_with_its_own_derivative():
     model = TorchModel(Formula(lambda a, b: a * b + a), vector_info(n_labels=1), paths={"arc": quarter_circle})
     example, baseline = {"x": row(0, 2)}, {"x": row(2, 0)}
     open_straight(model, "p", example, baseline, bends={"x": Registered("arc")})
-    (half,) = evaluated(model, "p", [0.5])
+    half = evaluated(model, "p", [0.5])
     diagonal = math.sqrt(2)
-    assert half.scores[0] == pytest.approx(2 + diagonal, rel=1e-6)
+    assert half.scores[0, 0] == pytest.approx(2 + diagonal, rel=1e-6)
     # gamma' is pi/2 (-sqrt 2, sqrt 2), the gradient (sqrt 2 + 1, sqrt 2).
     assert half.slopes[0][0] == pytest.approx(math.pi / 2 * -diagonal, rel=1e-5)
     expected = [-math.pi / 2 * diagonal * (diagonal + 1), math.pi / 2 * diagonal * diagonal]
     np.testing.assert_allclose(model.attributions("p", 0, {1: 1.0})["x"], expected, rtol=1e-5)
-    ends = model.evaluate(at("p", 0.0, 1.0, first=2))
-    assert [evaluation.scores[0] for evaluation in ends] == [2.0, 0.0]
-    assert ends[0].slopes[0][0] == pytest.approx(math.pi / 2 * 4, rel=1e-6)
+    (ends,) = model.evaluate(at("p", 0.0, 1.0, first=2))
+    assert ends.scores.tolist() == [[2.0], [0.0]]
+    assert ends.slopes[0, 0] == pytest.approx(math.pi / 2 * 4, rel=1e-6)
     np.testing.assert_array_equal(model.start("p", 0)["x"], baseline["x"])
 
 
@@ -191,10 +192,10 @@ def test_straight_and_bent_curves_share_a_pass():
     example, baseline = {"x": row(0, 2)}, {"x": row(2, 0)}
     open_straight(model, "bent", example, baseline, bends={"x": Registered("arc")})
     open_straight(model, "straight", example, baseline)
-    evaluated(model, "bent", [])
-    evaluated(model, "straight", [])
-    points = [at(name, 0.5, first=1)[0] for name in ("bent", "straight", "bent", "straight")]
-    assert [e.scores[0] for e in model.evaluate(points)] == pytest.approx([2.0, 1.0, 2.0, 1.0], rel=1e-6)
+    model.evaluate([*at("bent", 1.0), *at("straight", 1.0)])
+    names = ("bent", "straight", "bent", "straight")
+    points = [at(name, 0.5, first=first)[0] for first, name in enumerate(names, start=1)]
+    assert [each.scores[0, 0] for each in model.evaluate(points)] == pytest.approx([2.0, 1.0, 2.0, 1.0], rel=1e-6)
 
 
 def test_a_path_that_the_bundle_does_not_register_is_refused():

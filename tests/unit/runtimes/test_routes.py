@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 import torch
 from attributor.jobs.explanation import Layer, Quantity, Target
@@ -15,22 +14,6 @@ def opened(*targets: Target) -> OpenRoute:
     example = {"x": row(1, 1)}
     space = input_space(Network(TwoClasses(), INFO, torch.device("cpu")), example)
     return OpenRoute("p", RouteSpec(example, targets or (LOGIT,)), space)
-
-
-def test_a_node_of_weight_zero_is_left_out_even_if_it_is_not_finite():
-    route = opened()
-    route.keep((0, "x"), [3, 5], torch.tensor([[1.0, 2.0], [float("nan"), float("inf")]]))
-    total = route.weighted_sums(0, {3: 0.5, 5: 0.0, 9: 0.0})["x"]
-    assert total.dtype == np.float64
-    np.testing.assert_array_equal(total, [0.5, 1.0])
-
-
-@pytest.mark.parametrize(("target", "weights"), [(0, {4: 1.0}), (0, {}), (0, {3: 0.0}), (1, {3: 1.0})])
-def test_a_sum_over_nodes_without_vectors_is_a_bug(target, weights):
-    route = opened()
-    route.keep((0, "x"), [3], torch.zeros(1, 2))
-    with pytest.raises(RuntimeError, match="This is a bug"):
-        route.weighted_sums(target, weights)
 
 
 def test_what_the_example_decides_is_a_bug_to_ask_before():

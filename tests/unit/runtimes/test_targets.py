@@ -82,8 +82,21 @@ def test_a_sequence_is_read_at_each_rows_position():
     outputs = torch.arange(12.0).reshape(2, 3, 2)
     targets = [replace(one(1, LOGIT), position=0), replace(one(0, LOGIT), position=2)]
     assert target_scores(outputs, targets, CLASSES.kind).tolist() == [1.0, 10.0]
-    assert top_outputs(-outputs, targets) == [0, 0]
-    assert top_outputs(outputs, targets) == [1, 1]
+    assert top_outputs(-outputs, targets).tolist() == [0, 0]
+    assert top_outputs(outputs, targets).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("scale", [LOGIT, OutputScale.PROBABILITY, OutputScale.LOG_PROBABILITY])
+@pytest.mark.parametrize("shape", [(6, 3), (6, 4, 3)], ids=["flat", "sequence"])
+def test_a_target_may_stand_for_several_rows(scale, shape):
+    outputs = torch.from_numpy(np.random.default_rng(0).normal(size=shape))
+    two_terms = Target((Term(0), Term(1, -0.5)), scale=scale, position=3)
+    targets = [replace(one(1, scale), position=0), two_terms, replace(one(2, LOGIT), position=2)]
+    counts = [3, 1, 2]
+    per_row = [target for target, n in zip(targets, counts, strict=True) for _ in range(n)]
+    shared = target_scores(outputs, targets, CLASSES.kind, counts)
+    assert shared.tolist() == target_scores(outputs, per_row, CLASSES.kind).tolist()
+    assert top_outputs(outputs, targets, counts).tolist() == top_outputs(outputs, per_row).tolist()
 
 
 @pytest.mark.parametrize(("rank", "index"), [(0, 1), (1, 0), (2, 2)])

@@ -9,6 +9,8 @@ from typing import Any
 from attributor.errors import StoreUnavailable
 from attributor.jobs.job import ClaimedJob, Failure, JobSpec, Lease
 from attributor.jobs.model import ModelReport
+from attributor.jobs.result import PartialResult
+from attributor.ports import Beat
 from doubles import job_spec
 from problems import named
 
@@ -23,6 +25,8 @@ class MemoryQueue:
     leases: dict[str, Lease] = field(default_factory=dict)
     outcomes: dict[str, Any] = field(default_factory=dict)
     stop: set[str] = field(default_factory=set)
+    watched: set[str] = field(default_factory=set)
+    published: list[tuple[str, PartialResult]] = field(default_factory=list)
     unstorable: set[str] = field(default_factory=set)
     released: list[str] = field(default_factory=list)
     away: bool = False
@@ -45,8 +49,10 @@ class MemoryQueue:
         if self.away:
             raise StoreUnavailable("away")
 
-    async def claim(self, limit: int, *, comparisons: int = 0) -> list[ClaimedJob]:
+    async def claim(self, limit: int, *, comparisons: int = 0, wait_s: float = 0.0) -> list[ClaimedJob]:
         self._answers()
+        if wait_s:
+            await asyncio.sleep(0.005)
         ours = [each for each in self.waiting if not each[1].is_comparison][:limit]
         taken = ours + [each for each in self.waiting if each[1].is_comparison][:comparisons]
         self.waiting = [each for each in self.waiting if each not in taken]
@@ -56,22 +62,25 @@ class MemoryQueue:
         self.most_held = max(self.most_held, len(self.leases))
         return claimed
 
-    async def wait_for_work(self, timeout_s: float) -> None:
-        self._answers()
-        await asyncio.sleep(0.005)
-
-    async def beat(self, progress) -> set[str]:
+    async def beat(self, progress) -> Beat:
         self._answers()
         self.beats += 1
         self.renewed += Counter(lease.job_id for lease in progress)
-        return {lease.job_id for lease in progress if lease != self.leases.get(lease.job_id)} | (
-            self.stop & {lease.job_id for lease in progress}
-        )
+        asked = {lease.job_id for lease in progress}
+        lost = {lease.job_id for lease in progress if lease != self.leases.get(lease.job_id)}
+        return Beat(frozenset(lost | (self.stop & asked)), frozenset(self.watched & asked))
+
+    async def publish(self, lease: Lease, partial: PartialResult) -> None:
+        self._answers()
+        self.published.append((lease.job_id, partial))
+
+    async def finish_all(self, outcomes) -> list[bool]:
+        if any(lease.job_id in self.unstorable and not isinstance(each, Failure) for lease, each in outcomes.items()):
+            raise ValueError("nan cannot be stored")
+        return [await self.finish(lease, outcome) for lease, outcome in outcomes.items()]
 
     async def finish(self, lease: Lease, outcome) -> bool:
         self._answers()
-        if lease.job_id in self.unstorable and not isinstance(outcome, Failure):
-            raise ValueError("nan cannot be stored")
         if self.leases.get(lease.job_id) != lease:
             return False
         del self.leases[lease.job_id]

@@ -168,7 +168,7 @@ async def test_an_old_word_does_not_cancel_a_job_that_was_claimed_again():
 
     async def slow_beat(progress):
         stop = await plain(progress)
-        if stop:
+        if stop.stop:
             await answered.wait()
         return stop
 

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
+from attributor.api.mapping.seeds import DRAWN
 from attributor.api.schemas.bodies import FEWEST_EVALUATIONS, MOST_EVALUATIONS, AttributionBody
 from attributor.core.adaptive import FEWEST_FIRST_NODES
 from attributor.errors import InvalidRequest
 from attributor.inputs.baselines import shapley_features
 from attributor.inputs.perturbing import default_samples, n_patches
-from attributor.jobs.explanation import BaselineKind, BaselineSpec, Explanation, Gamma, GammaKind, Method
+from attributor.jobs.explanation import BaselineSpec, Explanation, Gamma, GammaKind, Method
 from attributor.jobs.job import RuleName
 from attributor.jobs.model import InputKind, ModelInfo
 
@@ -35,15 +36,22 @@ MOST_SCORES = 4_000_000
 MOST_DESIGN_CELLS = 2**25
 #: Of what must be in memory at once. Ours: what a worker can have on a machine with 4 GB, beside the model and torch.
 MOST_KEPT_BYTES = 2_000_000_000
+#: Of the vectors that a job of the adaptive rule keeps: past it, panels are sealed, their vectors added up and freed.
+#: As `worker.job_vector_bytes` is by default.
+MOST_VECTOR_BYTES = 200_000_000
+#: Of the inputs of a job, as the store takes them: a few kilobytes of PNG may be a picture of megabytes. Ours: as much
+#: as an answer.
+MOST_JOB_BYTES = 256_000_000
 #: Of an answer. Redis and Valkey refuse values above 512 MB (proto-max-bulk-len); half of it, because the nodes that
 #: the adaptive rule adds are not known beforehand.
 MOST_ANSWER_BYTES = 256_000_000
 
 #: Of an element of a tensor, float32; of a vertex, which is kept as an array and on the device.
 _FLOAT_BYTES, _VERTEX_BYTES = 4, 8
+#: Of a token id, int64.
+_ID_BYTES = 8
 #: Of a node, or a baseline with its name and score, as the store keeps it: JSON numbers of up to 20 characters.
 _RECORD_BYTES = 70
-_DRAWN = frozenset({BaselineKind.UNIFORM, BaselineKind.GAUSSIAN, BaselineKind.REFERENCE})
 _WITHOUT_PATHS = frozenset({Method.SALIENCY, Method.GRADIENT_X_INPUT, Method.LRP}) | {
     Method.GUIDED_BACKPROPAGATION,
     Method.DECONVOLUTION,
@@ -51,11 +59,11 @@ _WITHOUT_PATHS = frozenset({Method.SALIENCY, Method.GRADIENT_X_INPUT, Method.LRP
 
 
 @dataclass(frozen=True, slots=True)
-class _Size:
+class Size:
     """How often each part of a request multiplies its cost. `paths`: of one copy of an input, in one target.
 
     `paths_field` names what decides them. `drawn`: baselines that are made. `nodes`: of one copy, at the least.
-    `steps`: of a fixed rule on each piece, else 1.
+    `steps`: of a fixed rule on each piece, else 1. `sealed`: whether the worker bounds the vectors that it keeps.
     """
 
     inputs: int
@@ -67,6 +75,7 @@ class _Size:
     nodes: int
     steps: int
     targets: int
+    sealed: bool = False
 
     @property
     def factors(self) -> Mapping[str, int]:
@@ -83,7 +92,7 @@ def require_budget(body: AttributionBody, explanation: Explanation, info: ModelI
     """Whether what a request asks for can be computed, kept and stored at all. Raises InvalidRequest."""
     if body.method is Method.INTEGRATED_GRADIENTS:
         _require_evaluations(body, explanation)
-    size = _size(body, explanation)
+    size = size_of(body, explanation)
     paths = "gradients" if body.method in _WITHOUT_PATHS else "paths"
     _require(prod(size.factors.values()), MOST_PATHS, f"{paths}, each target counted", size.factors)
     points = len(explanation.interior_alphas)
@@ -101,8 +110,16 @@ def require_budget(body: AttributionBody, explanation: Explanation, info: ModelI
         _require(prod(scores.values()), MOST_SCORES, "forward passes, features and targets counted", scores)
     if body.method in (Method.KERNEL_SHAP, Method.LIME):
         _require_design(body, info)
+    _require_sendable(size, info)
     _require_memory(size, explanation, info)
     _require_storable(size, explanation, info)
+
+
+def require_prediction(n_inputs: int, info: ModelInfo) -> None:
+    """Whether so many inputs, and the model's outputs for them, can be stored. Raises InvalidRequest."""
+    factors = {"inputs": n_inputs}
+    for one, what in ((input_bytes(info), "of inputs"), (prod(info.output.shape) * _FLOAT_BYTES, "of outputs")):
+        _require(n_inputs * one // 1_000_000, MOST_JOB_BYTES // 1_000_000, what, factors, "MB")
 
 
 def _require(number: int, most: int, what: str, factors: Mapping[str, int], unit: str = "") -> None:
@@ -147,36 +164,33 @@ def _require_design(body: AttributionBody, info: ModelInfo) -> None:
         )
 
 
-def _require_memory(size: _Size, explanation: Explanation, info: ModelInfo) -> None:
-    """Of noisy copies, baselines and vertices, and of the vectors at the nodes (not of a layer, whose size is unknown).
-
-    All inputs and copies are under way at once, and keep what they have until they end.
-    """
-    vectors = 0 if explanation.layer else size.nodes * size.targets
-    vertices = 1 + size.drawn + size.paths * (size.pieces - 1)
-    one = _features(info) * (_VERTEX_BYTES * vertices + _FLOAT_BYTES * vectors)
-    factors = {**size.factors, "path": size.pieces, "n_steps": size.steps}
+def _require_sendable(size: Size, info: ModelInfo) -> None:
+    """Of the inputs alone, attributed or not."""
     _require(
-        size.inputs * size.copies * one // 1_000_000,
-        MOST_KEPT_BYTES // 1_000_000,
-        "for vectors and points, at the least",
-        factors,
+        size.inputs * input_bytes(info) // 1_000_000,
+        MOST_JOB_BYTES // 1_000_000,
+        "of inputs",
+        {"inputs": size.inputs},
         "MB",
     )
 
 
-def _require_storable(size: _Size, explanation: Explanation, info: ModelInfo) -> None:
-    """Of one result: its tensors (not of a layer, whose size is unknown), its nodes and its baselines."""
-    features = _features(info)
-    spreads = size.paths > 1 or size.copies > 1
-    tensors = features * ((explanation.layer is None) * (1 + spreads) + (explanation.method not in _WITHOUT_PATHS))
-    tensors += len(explanation.interior_alphas) * (features + _importances(info))
-    integrated = explanation.method is Method.INTEGRATED_GRADIENTS and size.copies == 1
-    records = size.paths + (size.nodes if integrated else 0)
-    one = _FLOAT_BYTES * tensors + _RECORD_BYTES * records
+def _require_memory(size: Size, explanation: Explanation, info: ModelInfo) -> None:
+    """All inputs and copies are under way at once, and keep what they have until they end."""
+    _require(
+        (point_bytes(size, info) + vector_bytes(size, explanation, info)) // 1_000_000,
+        MOST_KEPT_BYTES // 1_000_000,
+        "for vectors and points, at the least",
+        {**size.factors, "path": size.pieces, "n_steps": size.steps},
+        "MB",
+    )
+
+
+def _require_storable(size: Size, explanation: Explanation, info: ModelInfo) -> None:
+    integrated = _has_nodes(size, explanation)
     factors = {"inputs": size.inputs, "target": size.targets, "interior.alphas": len(explanation.interior_alphas)}
     _require(
-        size.inputs * size.targets * one // 1_000_000,
+        answer_bytes(size, explanation, info) // 1_000_000,
         MOST_ANSWER_BYTES // 1_000_000,
         "for the answer",
         {**factors, size.paths_field: size.paths, "n_steps": size.steps if integrated else 1},
@@ -184,7 +198,43 @@ def _require_storable(size: _Size, explanation: Explanation, info: ModelInfo) ->
     )
 
 
-def _size(body: AttributionBody, explanation: Explanation) -> _Size:
+def input_bytes(info: ModelInfo) -> int:
+    """Of one input, as a job carries it; token ids of variable length at their longest."""
+    return sum(
+        prod(spec.shape) * (_ID_BYTES if spec.kind is InputKind.TOKENS else _FLOAT_BYTES) for spec in info.inputs
+    )
+
+
+def point_bytes(size: Size, info: ModelInfo) -> int:
+    """Of a job's examples, noisy copies, baselines and vertices, in the worker."""
+    vertices = 1 + size.drawn + size.paths * (size.pieces - 1)
+    return size.inputs * size.copies * _features(info) * _VERTEX_BYTES * vertices
+
+
+def vector_bytes(size: Size, explanation: Explanation, info: ModelInfo) -> int:
+    """Of the vectors at a job's nodes, in the worker; not of a layer, whose size is unknown."""
+    if explanation.layer:
+        return 0
+    kept = size.inputs * size.copies * _features(info) * _FLOAT_BYTES * size.nodes * size.targets
+    return min(kept, MOST_VECTOR_BYTES) if size.sealed else kept
+
+
+def answer_bytes(size: Size, explanation: Explanation, info: ModelInfo) -> int:
+    """Of a job's results as the store keeps them: tensors (not of a layer, whose size is unknown), nodes, baselines."""
+    features = _features(info)
+    spreads = size.paths > 1 or size.copies > 1
+    tensors = features * ((explanation.layer is None) * (1 + spreads) + (explanation.method not in _WITHOUT_PATHS))
+    tensors += len(explanation.interior_alphas) * (features + _importances(info))
+    records = size.paths + (size.nodes if _has_nodes(size, explanation) else 0)
+    return size.inputs * size.targets * (_FLOAT_BYTES * tensors + _RECORD_BYTES * records)
+
+
+def _has_nodes(size: Size, explanation: Explanation) -> bool:
+    return explanation.method is Method.INTEGRATED_GRADIENTS and size.copies == 1
+
+
+def size_of(body: AttributionBody, explanation: Explanation) -> Size:
+    """How often each part of a request multiplies its cost, at the least."""
     drawn = paths = _n_baselines(explanation)
     pieces, field = _pieces(explanation), "baseline"
     nodes, steps = 0 if body.method is Method.SHAPLEY else paths, 1
@@ -199,7 +249,10 @@ def _size(body: AttributionBody, explanation: Explanation) -> _Size:
             steps = body.n_steps or DEFAULT_STEPS
             nodes = steps * paths * pieces
     copies = explanation.smoothing.samples if explanation.smoothing else 1
-    return _Size(len(body.inputs), copies, paths, field, pieces, drawn, nodes, steps, len(explanation.targets))
+    sealed = body.method is Method.INTEGRATED_GRADIENTS and body.rule is RuleName.ADAPTIVE
+    return Size(
+        len(body.inputs), copies, paths, field, pieces, drawn, nodes, steps, len(explanation.targets), sealed=sealed
+    )
 
 
 def _n_baselines(explanation: Explanation) -> int:
@@ -207,7 +260,7 @@ def _n_baselines(explanation: Explanation) -> int:
 
 
 def _is_random(spec: BaselineSpec) -> bool:
-    return any(part.kind in _DRAWN for part in spec.parts.values())
+    return any(part.kind in DRAWN for part in spec.parts.values())
 
 
 def _pieces(explanation: Explanation) -> int:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -10,15 +11,17 @@ import orjson
 from pydantic import BaseModel
 
 from attributor.api.mapping.baselines import baselines
-from attributor.api.mapping.budget import DEFAULT_STEPS, require_budget
+from attributor.api.mapping.budget import DEFAULT_STEPS, require_budget, require_prediction
 from attributor.api.mapping.lengths import require_lengths
 from attributor.api.mapping.paths import gammas, layer, layer_names, saturation
+from attributor.api.mapping.seeds import seed_for
 from attributor.api.mapping.targets import require_positions, targets
 from attributor.api.rules_of_methods import require_sensible, samples_of
-from attributor.api.schemas.bodies import AttributionBody, PredictionBody
+from attributor.api.schemas.bodies import AttributionBody, PredictionBody, Priority
 from attributor.api.schemas.pictures import VisualizationBody
 from attributor.errors import InvalidRequest, UnsupportedVisualization
 from attributor.inputs.decode import decode_inputs
+from attributor.inputs.together import decode_tensors
 from attributor.jobs.explanation import Explanation, Smoothing
 from attributor.jobs.given import NOTHING_GIVEN, Given
 from attributor.jobs.job import JobKind, JobSpec, Quadrature, RuleName, Visualization
@@ -32,6 +35,8 @@ NO_SOURCES: Mapping[str, SourceReader] = MappingProxyType({})
 FEWEST_TRAPEZOID_STEPS = 2
 #: Drawn anew for every answer, up to a tenth of a second each. Ours: one picture of each of the most inputs.
 MOST_PICTURES = 64
+#: As JobSpec counts them. Predictions are of the first.
+PRIORITIES: Mapping[Priority, int] = MappingProxyType({Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2})
 
 
 def fingerprint(body: BaseModel, *context: str) -> str:
@@ -57,9 +62,11 @@ def attribution_spec(
     layers: Collection[str] | None = None,
     comparators: bool = True,
     sources: Mapping[str, SourceReader] = NO_SOURCES,
+    repeated: bool = True,
 ) -> JobSpec:
     """The job that a request asks for. `layers`: the model's, None while no worker has told. `comparators`: whether the
-    worker can run their methods. `sources`: the readers of the model's sources.
+    worker can run their methods. `sources`: the readers of the model's sources. `repeated`: whether the request may be
+    sent again under an idempotency key; the fingerprint is left empty where it will not.
 
     Raises RequestErrors that name the field.
     """
@@ -78,11 +85,13 @@ def attribution_spec(
         declared=info.inputs,
         inputs=inputs,
         given=given,
-        fingerprint=fingerprint(body),
+        fingerprint=fingerprint(body) if repeated else "",
         explanation=explanation,
         quadrature=_quadrature(body),
         visualizations=tuple(_visualization(v, i, info) for i, v in enumerate(body.visualizations)),
         tenant=tenant,
+        priority=PRIORITIES[body.priority],
+        deadline_s=body.deadline_s,
     )
 
 
@@ -90,6 +99,7 @@ def prediction_spec(
     body: PredictionBody, info: ModelInfo, *, tenant: str, sources: Mapping[str, SourceReader] = NO_SOURCES
 ) -> JobSpec:
     """The job behind a prediction: first in the queue, for somebody waits on the line. `sources`: as above."""
+    require_prediction(len(body.inputs), info)
     inputs, given = decoded(body.inputs, info, sources)
     return JobSpec(
         kind=JobKind.PREDICTION,
@@ -101,7 +111,7 @@ def prediction_spec(
         given=given,
         fingerprint=fingerprint(body, info.ref),
         tenant=tenant,
-        priority=0,
+        priority=PRIORITIES[Priority.HIGH],
     )
 
 
@@ -110,6 +120,9 @@ def decoded(
 ) -> tuple[tuple[Tensors, ...], tuple[Given, ...]]:
     """The inputs as tensors, and what was given in their place: empty where all were tensors, tables or pictures of the
     model's size. Raises InvalidInput, InvalidShape, InvalidImage and their kin, naming `inputs.<i>...`."""
+    together = decode_tensors(info.inputs, items)
+    if together is not None:
+        return tuple(together), ()
     found = [decode_inputs(info.inputs, sources, item, field=f"inputs.{i}") for i, item in enumerate(items)]
     given = tuple(each for _, each in found)
     return tuple(tensors for tensors, _ in found), () if all(each == NOTHING_GIVEN for each in given) else given
@@ -120,7 +133,7 @@ def _explanation(
 ) -> Explanation:
     gamma = gammas(body, info, sources)
     smoothing = body.smoothing
-    return Explanation(
+    made = Explanation(
         method=body.method,
         baselines=baselines(body, info, gamma, sources),
         gamma=gamma,
@@ -131,10 +144,11 @@ def _explanation(
         saturation=saturation(body.saturation, info, layers),
         samples=samples_of(body),
         absolute=body.absolute,
-        seed=body.seed,
         options=body.options,
         layer_names=layer_names(body, info),
+        precision=body.precision,
     )
+    return replace(made, seed=seed_for(body.seed, made))
 
 
 def _quadrature(body: AttributionBody) -> Quadrature:

@@ -36,7 +36,7 @@ def require_positions(found: Sequence[Target], info: ModelInfo, inputs: Sequence
 
     Raises InvalidRequest, field `target.position`.
     """
-    for i, example in enumerate(inputs):
+    for i, example in enumerate(inputs if any(target.position is not None for target in found) else ()):
         n = output_at(info.output, info.inputs, example).positions
         for target in found:
             if n is not None and target.position is not None and not -n <= target.position < n:

@@ -6,16 +6,17 @@ from fastapi import APIRouter, Body, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from attributor.api.answers import job_document, summary
-from attributor.api.dependencies import Deps, Provided, Tenant
+from attributor.api.asking import asked_for
+from attributor.api.dependencies import Deps, Provided, Tenant, provided, tenant_of
 from attributor.api.documents import JobDocument, JobPageDocument
 from attributor.api.examples import EXAMPLES
-from attributor.api.mapping.specs import attribution_spec
 from attributor.api.negotiation import JSON, NPY, PNG, SVG, combined, negotiate, wanted_wait_s
 from attributor.api.problems import documented
 from attributor.api.progress import event_stream, wait_until_ended
-from attributor.api.readiness import read_aside, servable
+from attributor.api.quick import plain_body, quick_route
 from attributor.api.representation import (
     JOB_MEDIA_TYPES,
+    Known,
     as_json,
     job_response,
     known_job,
@@ -27,8 +28,8 @@ from attributor.api.result_documents import default_view
 from attributor.api.schemas.bodies import AttributionBody
 from attributor.api.schemas.pictures import PictureQuery
 from attributor.api.schemas.queries import JobQuery, ListQuery
-from attributor.errors import InvalidRequest, NotAcceptable
-from attributor.jobs.job import JobRecord, JobSpec, Visualization, VisualizationKind
+from attributor.errors import NotAcceptable
+from attributor.jobs.job import JobSpec, Visualization, VisualizationKind
 from attributor.jobs.state import TERMINAL, JobState
 
 router = APIRouter(prefix="/v1/attributions", tags=["attributions"])
@@ -60,8 +61,58 @@ Prefer = Annotated[
 ]
 
 
-@router.post(
+async def create_attribution(
+    body: Annotated[AttributionBody, Body(openapi_examples=EXAMPLES)],
+    request: Request,
+    deps: Provided,
+    tenant: Tenant,
+    prefer: Prefer = None,
+    idempotency_key: Annotated[
+        str | None, Header(max_length=LONGEST_KEY, description="A retry with the same key and body is the same job.")
+    ] = None,
+) -> Response:
+    """Queue one job that explains every input of the body."""
+    return await _created(body, request, deps, tenant, ", ".join(prefer or ()), idempotency_key)
+
+
+async def _quickly_created(request: Request) -> Response | None:
+    """The answer to a request with a plain body and no idempotency key."""
+    if "idempotency-key" in request.headers or (body := await plain_body(request, AttributionBody)) is None:
+        return None
+    deps, tenant = await provided(request), await tenant_of(request)
+    return await _created(body, request, deps, tenant, combined(request.headers, "prefer"), None)
+
+
+async def _created(
+    body: AttributionBody, request: Request, deps: Deps, tenant: str, prefer: str | None, idempotency_key: str | None
+) -> Response:
+    media_type = negotiate(combined(request.headers, "accept"), JOB_MEDIA_TYPES)  # refused before anything is queued
+    wait_s = wanted_wait_s(prefer, deps.limits.max_wait_s)
+    asked = await asked_for(deps, body, tenant, repeated=bool(idempotency_key))
+    _require_representable(asked.spec, media_type)
+    enqueued = await deps.queue.enqueue(
+        asked.spec, idempotency_key=idempotency_key or None, content_key=asked.content_key
+    )
+    answered = await wait_until_ended(deps, enqueued.job_id, tenant, wait_s or 0, just_queued=enqueued.waits)
+    if answered is None:
+        raise not_found(enqueued.job_id)
+    record, result = answered
+    known = Known(result, None if enqueued.replayed else asked.spec)
+    response = await job_response(deps, request, record, known=known)
+    response.headers["Location"] = f"/v1/attributions/{record.id}"
+    if enqueued.replayed:
+        response.headers["Idempotency-Replayed"] = "true"
+    if wait_s is not None:
+        response.headers["Preference-Applied"] = f"wait={wait_s:g}"
+    if wait_s is None or record.state not in TERMINAL:
+        response.status_code = 202
+    return response
+
+
+router.add_api_route(
     "",
+    create_attribution,
+    methods=["POST"],
     status_code=202,
     summary="Create a job",
     responses={
@@ -78,57 +129,8 @@ Prefer = Annotated[
         },
         **documented(400, 404, 406, 413, 415, 422, 503),
     },
+    route_class_override=quick_route(_quickly_created),
 )
-async def create_attribution(
-    body: Annotated[AttributionBody, Body(openapi_examples=EXAMPLES)],
-    request: Request,
-    deps: Provided,
-    tenant: Tenant,
-    prefer: Prefer = None,
-    idempotency_key: Annotated[
-        str | None, Header(max_length=LONGEST_KEY, description="A retry with the same key and body is the same job.")
-    ] = None,
-) -> Response:
-    """Queue one job that explains every input of the body."""
-    media_type = negotiate(combined(request.headers, "accept"), JOB_MEDIA_TYPES)  # refused before anything is queued
-    wait_s = wanted_wait_s(", ".join(prefer or ()), deps.limits.max_wait_s)
-    spec = await _job_asked_for(deps, body, tenant)
-    _require_representable(spec, media_type)
-    enqueued = await deps.queue.enqueue(spec, idempotency_key=idempotency_key or None)
-    record: JobRecord | None
-    if wait_s is None:
-        record = await deps.store.record(enqueued.job_id, tenant=tenant)
-    else:
-        record = await wait_until_ended(deps, enqueued.job_id, tenant, wait_s)
-    if record is None:
-        raise not_found(enqueued.job_id)
-    response = await job_response(deps, request, record)
-    response.headers["Location"] = f"/v1/attributions/{record.id}"
-    if enqueued.replayed:
-        response.headers["Idempotency-Replayed"] = "true"
-    if wait_s is not None:
-        response.headers["Preference-Applied"] = f"wait={wait_s:g}"
-    if wait_s is None or record.state not in TERMINAL:
-        response.status_code = 202
-    return response
-
-
-async def _job_asked_for(deps: Deps, body: AttributionBody, tenant: str) -> JobSpec:
-    """The body, held against limits, model and workers. Raises RequestErrors and ModelNotReady."""
-    if len(body.inputs) > deps.limits.max_inputs:
-        raise InvalidRequest(f"at most {deps.limits.max_inputs} in one request", field="inputs")
-    model = await servable(deps, body.model)
-    report = model.report
-    return await read_aside(
-        model,
-        attribution_spec,
-        body,
-        model.info,
-        tenant=tenant,
-        layers=report.layers if report else None,
-        comparators=report is None or report.comparators,
-        sources=model.sources,
-    )
 
 
 def _require_representable(spec: JobSpec, media_type: str) -> None:
@@ -191,7 +193,7 @@ async def get_attribution(
         waited = await wait_until_ended(deps, job_id, tenant, wait_s)
         if waited is None:
             raise not_found(job_id)
-        record = waited
+        return await job_response(deps, request, waited[0], query, Known(waited[1]))
     return await job_response(deps, request, record, query)
 
 

@@ -50,10 +50,10 @@ async def predict(name: str, body: PredictionBody, deps: Provided, tenant: Tenan
     model = await servable(deps, name)
     spec = await read_aside(model, prediction_spec, body, model.info, tenant=tenant, sources=model.sources)
     job_id = (await deps.queue.enqueue(spec)).job_id
-    record = await wait_until_ended(deps, job_id, tenant, deps.limits.predict_timeout_s)
+    answered = await wait_until_ended(deps, job_id, tenant, deps.limits.predict_timeout_s, just_queued=True)
+    record, result = answered or (None, None)
     if record is not None and record.failure is not None:
         return job_failed(record.failure)
-    result = await deps.store.result(job_id)
     if not isinstance(result, PredictionResult):
         await deps.queue.cancel(job_id, tenant=tenant)
         raise PredictionTimeout(f"no worker answered within {deps.limits.predict_timeout_s:g} s")

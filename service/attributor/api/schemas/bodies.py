@@ -1,5 +1,6 @@
 """The two request bodies. Form only."""
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
@@ -16,7 +17,7 @@ from attributor.api.schemas.explanation import (
 from attributor.api.schemas.fields import Closed, Name, Number, PositiveNumber, Whole
 from attributor.api.schemas.paths import Paths
 from attributor.api.schemas.pictures import VisualizationBody
-from attributor.jobs.explanation import Method
+from attributor.jobs.explanation import Method, Precision
 from attributor.jobs.job import RuleName
 
 #: Below this, float32 cannot tell a completeness error from rounding.
@@ -29,8 +30,19 @@ MOST_EVALUATIONS = 10_000
 MOST_STEPS = 2_000
 #: What numpy's and torch's generators both take.
 LARGEST_SEED = 2**32 - 1
+#: Seconds. Ours: results are kept a day, and nobody waits longer for one.
+LONGEST_DEADLINE_S = 86_400.0
 
 Tolerance = Annotated[float, Field(strict=True, ge=TIGHTEST_TOLERANCE, le=1, allow_inf_nan=False)]
+
+
+class Priority(StrEnum):
+    """Which jobs go first."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
 
 InputItem = Annotated[
     dict[str, Any],
@@ -113,7 +125,16 @@ class AttributionBody(Closed):
     samples: Annotated[Whole, Field(ge=2, le=MOST_EVALUATIONS)] | None = Field(
         None, description="Of `expected_gradients`: draws (absent: 200). Of `shapley`: orders of features (absent: 25)."
     )
-    seed: Annotated[Whole, Field(ge=0, le=LARGEST_SEED)] = Field(0, description="Of everything drawn at random.")
+    seed: Annotated[Whole, Field(ge=0, le=LARGEST_SEED)] | None = Field(
+        None,
+        description="Of everything drawn at random. Absent: the service draws one, which the result states; the same "
+        "request with that seed has the same answer.",
+    )
+    precision: Precision = Field(
+        Precision.FLOAT32,
+        description="In what numbers the model computes. `bfloat16`: matrix products and convolutions in bfloat16, "
+        "faster and less exact; the result states `precision_error`.",
+    )
     absolute: Annotated[bool, Field(strict=True)] = Field(
         True, description="Of `saliency`: answer |gradient|; false: the gradient with its sign."
     )
@@ -126,6 +147,14 @@ class AttributionBody(Closed):
         "where there are more than 64 pixels. Of `lrp`: `spread_bias`, 1 to hand on what reaches a bias (absent: 0).",
     )
     visualizations: list[VisualizationBody] = Field(default=[], max_length=16, description="Pictures in the answer.")
+    priority: Priority = Field(
+        Priority.NORMAL, description="Jobs of a higher one are taken from the queue, and get a worker's passes, first."
+    )
+    deadline_s: Annotated[float, Field(strict=True, gt=0, le=LONGEST_DEADLINE_S, allow_inf_nan=False)] | None = Field(
+        None,
+        description="Seconds from its creation after which the answer is worth nothing: the job then fails with "
+        "`deadline_exceeded`.",
+    )
 
 
 class PredictionBody(Closed):

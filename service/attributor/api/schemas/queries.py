@@ -7,6 +7,9 @@ from pydantic import Field
 from attributor.api.schemas.fields import LONGEST_NAME, Closed
 from attributor.jobs.state import JobState
 
+Encoding = Literal["auto", "numbers", "base64-npy"]
+_ENCODING = "How attributions stand in JSON; auto: numbers up to 10,000 values, base64-npy above."
+
 
 class JobQuery(Closed):
     """How a job is answered, as query parameters."""
@@ -17,9 +20,15 @@ class JobQuery(Closed):
     input: str | None = Field(
         None, max_length=LONGEST_NAME, description="Whose attributions, for npy, where several inputs are explained."
     )
-    encoding: Literal["auto", "numbers", "base64-npy"] = Field(
-        "auto", description="How attributions stand in JSON; auto: numbers up to 10,000 values, base64-npy above."
-    )
+    encoding: Encoding = Field("auto", description=_ENCODING)
+
+
+class ResultsQuery(Closed):
+    """Which stretch of a job's results, as query parameters."""
+
+    offset: int = Field(0, ge=0, description="Number of the first result, counted from 0.")
+    limit: int = Field(100, ge=1, le=1_000, description="Most results on one page.")
+    encoding: Encoding = Field("auto", description=_ENCODING)
 
 
 class ListQuery(Closed):

@@ -12,14 +12,14 @@ import orjson
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from attributor.core.integrator import Ask, Node
+from attributor.core.asks import Asks, one_node_each
 from attributor.errors import BundleError, RequestError
 from attributor.inputs.decode import decode_inputs
 from attributor.jobs.explanation import Target, Term
 from attributor.jobs.fitting import SCALES
 from attributor.jobs.lengths import output_at
 from attributor.jobs.model import ModelInfo, OutputScale, Tensors
-from attributor.ports import CurveSpec, GradientModel, Point, RouteSpec, SourceReader
+from attributor.ports import CurveSpec, GradientModel, Points, RouteSpec, SourceReader
 from attributor.registry.catalog import Bundle, open_bundle
 from attributor.registry.files import read_verified
 from attributor.registry.loader import load_module
@@ -193,18 +193,16 @@ def _through_runtime(
     """Baseline score, score, attributions, as a worker computes them, but by a fixed fine rule."""
     alphas, weights = panels(_CHECK_PANELS)
     n_nodes = len(alphas)
-    nodes = [Node(n_nodes, 0, 1.0), Node(n_nodes + 1, 0, 0.0)]
-    nodes += [Node(index, 0, alpha) for index, alpha in enumerate(alphas.tolist())]
-    points = [Point(GOLDEN, Ask((node,), gradient=node.index < n_nodes)) for node in nodes]
+    ends = one_node_each(0, [1.0, 0.0], n_nodes, gradient=False)
+    inner = one_node_each(0, alphas.tolist(), 0, gradient=True)
     model.open(GOLDEN, route)
     try:
         model.add_curve(GOLDEN, CurveSpec(baseline, route.example))
-        evaluations = [
-            evaluation
-            for first in range(0, len(points), model.max_points)
-            for evaluation in model.evaluate(points[first : first + model.max_points])
-        ]
+        (at_ends,) = model.evaluate([Points(GOLDEN, ends)])
+        for first in range(0, n_nodes, model.max_points):
+            model.evaluate([Points(GOLDEN, Asks(inner[first : first + model.max_points]))])
         attributions = model.attributions(GOLDEN, 0, dict(enumerate(weights.tolist())))
     finally:
         model.close(GOLDEN)
-    return evaluations[1].scores[0], evaluations[0].scores[0], attributions
+    score, baseline_score = at_ends.scores[:, 0].tolist()
+    return baseline_score, score, attributions

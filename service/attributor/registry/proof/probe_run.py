@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from attributor.jobs.lengths import output_at
 from attributor.jobs.model import ModelInfo
 from attributor.registry.proof.places import Batch, forward, places_of
+from attributor.runtimes.recurrent import differentiable, recurrent_parts
 
 
 class Failed(Exception):
@@ -69,8 +70,9 @@ class Runner:
         found = places_of(self.module, self.info, rows) if places is None else places
         leaves = {name: place.clone().requires_grad_() for name, place in found.items()}
         began = self._now()
-        outputs = self._checked(forward(self.module, self.info, rows, leaves), rows)
-        gradients = _gradients(outputs, leaves)
+        with differentiable(recurrent_parts(self.module)):
+            outputs = self._checked(forward(self.module, self.info, rows, leaves), rows)
+            gradients = _gradients(outputs, leaves)
         self._note(len(outputs), began)
         return Run(outputs.detach(), gradients)
 

@@ -1,6 +1,6 @@
 -- Stands before every script, after the constants written by keys.py: key names, the clock, and the steps that
--- several scripts take. Every visible change of a job goes through changed(). A job's field `priority` holds its line
--- (keys.py), which begins with COMPARISON_LINE for a comparator's.
+-- several scripts take. Calls of the server are what a script costs, so a job is read by one and written by one.
+-- A job's field `priority` holds its line (keys.py), which begins with COMPARISON_LINE for a comparator's.
 -- KEYS: 1 the namespace, "{attributor}:"; all keys are built from it and share its hash tag.
 
 local function key(name, ...)
@@ -8,22 +8,52 @@ local function key(name, ...)
 end
 
 -- The server's clock, so that workers' clocks need not agree.
+local clock_ms
 local function now_ms()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
+  if not clock_ms then
+    local time = redis.call('TIME')
+    clock_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+  end
+  return clock_ms
 end
 
 local function count(name, by)
   redis.call('HINCRBY', key('counters'), name, by)
 end
 
+-- Every script that may change a job returns by tell(): all its changes are one entry of the stream (as few as Lua's
+-- stack allows).
+local news = {}
 local function announce(id, state)
-  redis.call('XADD', key('events'), 'MAXLEN', '~', EVENTS_KEPT, '*', 'id', id, 'state', state)
+  news[#news + 1] = id
+  news[#news + 1] = state
 end
 
-local function changed(id, state)
-  redis.call('HINCRBY', key('job', id), 'revision', 1)
-  announce(id, state)
+local function tell(reply)
+  for i = 1, #news, 1000 do
+    redis.call('XADD', key('events'), 'MAXLEN', '~', EVENTS_KEPT, '*', unpack(news, i, math.min(i + 999, #news)))
+  end
+  return reply
+end
+
+local READ = { 'tenant', 'state', 'kind', 'priority', 'seq', 'token', 'cancel', 'revision', 'attempts', 'ttl_ms',
+  'created_ms', 'deadline_ms', 'content', 'follows', 'published', 'expires_ms', 'idem' }
+
+-- A job's fields; false for those that it has not. Without a tenant there is no such job.
+local function read(id)
+  local values = redis.call('HMGET', key('job', id), unpack(READ))
+  local job = { id = id, key = key('job', id) }
+  for i, name in ipairs(READ) do
+    job[name] = values[i]
+  end
+  return job
+end
+
+-- Writes a visible change of a job: its state, and fields and values in turn.
+local function change(job, state, ...)
+  job.state, job.revision = state, job.revision + 1
+  redis.call('HSET', job.key, 'state', state, 'revision', job.revision, ...)
+  announce(job.id, state)
 end
 
 -- Puts the tenant where its first queued job belongs, or takes it out of the ring.
@@ -40,42 +70,148 @@ end
 -- The seq of a job never changes, so a job queued again stands before all later ones of its tenant.
 local function make_ready(id, line, tenant, seq)
   redis.call('ZADD', key('ready', line, tenant), seq, id)
-  restamp(line, tenant)
-  count('queued', 1)
-  if redis.call('LLEN', key('bell')) < BELL_MAX then
-    redis.call('RPUSH', key('bell'), '1')
+  redis.call('ZADD', key('ring', line), 'LT', seq, tenant)
+  if redis.call('RPUSH', key('bell'), '1') > BELL_MAX then
+    redis.call('LPOP', key('bell'))
   end
 end
 
 -- Ends a lease, whatever becomes of its job.
-local function take_from_worker(id)
-  redis.call('ZREM', key('leases'), id)
-  redis.call('HDEL', key('job', id), 'token')
+local function take_from_worker(job)
+  redis.call('ZREM', key('leases'), job.id)
+  if job.published then
+    redis.call('DEL', key('partial', job.id))
+  end
   count('running', -1)
 end
 
 -- Puts a job that no worker holds any more back where it stood.
-local function queue_again(id, line, tenant, seq)
-  redis.call('HSET', key('job', id), 'state', 'queued')
-  redis.call('HDEL', key('job', id), 'started_ms', 'evaluations', 'completeness_error', 'inputs_done')
-  make_ready(id, line, tenant, seq)
-  changed(id, 'queued')
+local function queue_again(job, attempts)
+  redis.call('HDEL', job.key, 'token', 'started_ms', 'evaluations', 'completeness_error', 'inputs_done', 'published')
+  if job.deadline_ms then
+    redis.call('ZADD', key('deadlines'), job.deadline_ms, job.id)
+  end
+  change(job, 'queued', 'attempts', attempts)
+  count('queued', 1)
+  make_ready(job.id, job.priority, job.tenant, job.seq)
 end
 
--- Ends a job that is in no queue and under no lease: state, event, lifetime.
-local function settle(id, state)
-  local job = key('job', id)
-  local v = redis.call('HMGET', job, 'kind', 'tenant', 'ttl_ms')
+-- Ends a job that is in no queue and under no lease: state, event, lifetime. `result`: bytes, of a success.
+local function settle(job, state, result, ...)
   local now = now_ms()
-  local expires = now + tonumber(v[3])
-  redis.call('HSET', job, 'state', state, 'finished_ms', now, 'expires_ms', expires)
-  redis.call('HDEL', job, 'cancel')
-  changed(id, state)
-  for _, name in ipairs({ 'job', 'payload', 'result' }) do
-    redis.call('PEXPIREAT', key(name, id), expires)
+  local expires = now + tonumber(job.ttl_ms)
+  change(job, state, 'finished_ms', now, 'expires_ms', expires, ...)
+  if job.cancel then
+    redis.call('HDEL', job.key, 'cancel')
   end
-  if v[1] == 'attribution' then
-    redis.call('ZADD', key('expiring'), expires, v[2] .. ':' .. id)
+  redis.call('PEXPIREAT', job.key, expires)
+  redis.call('PEXPIREAT', key('payload', job.id), expires)
+  if state == 'succeeded' then
+    redis.call('SET', key('result', job.id), result, 'PXAT', expires)
   end
+  if job.kind == 'attribution' then
+    redis.call('ZADD', key('expiring'), expires, job.tenant .. ':' .. job.id)
+  end
+end
+
+-- Jobs that ask for the same (equal field `content`: tenant, and digest of all that the answer depends on) share one
+-- computation and its answer.
+--   * The job named by `flight` is computed; those in `followers` are queued in no line and wait for its end.
+--   * Who comes with a better priority than the flight's job is computed and becomes the flight; an earlier one
+--     that still waits then follows it, one that runs goes on, and whichever ends first answers all.
+--   * A result answers all of them and is kept; a failure that the same question would meet again ends them too; after
+--     any other end (cancelled, lost, out of time) the best of the followers becomes the flight.
+
+local function rank(line, seq)
+  return tonumber(string.match(line, '%d+$')) * 2 ^ 48 + seq
+end
+
+local function follow(id, content, line, seq)
+  redis.call('HSET', key('job', id), 'follows', 1)
+  redis.call('ZADD', key('followers', content), rank(line, seq), id)
+end
+
+-- Takes a job that waits out of where it waits: a line, or the followers.
+local function take_from_queue(job)
+  if job.follows then
+    redis.call('HDEL', job.key, 'follows')
+    redis.call('ZREM', key('followers', job.content), job.id)
+  else
+    redis.call('ZREM', key('ready', job.priority, job.tenant), job.id)
+    restamp(job.priority, job.tenant)
+  end
+  if job.deadline_ms then
+    redis.call('ZREM', key('deadlines'), job.id)
+  end
+  count('queued', -1)
+end
+
+-- A job leaves without an answer that the others could have.
+local function leave_flight(job)
+  if not job.content or redis.call('GET', key('flight', job.content)) ~= job.id then
+    return
+  end
+  local best = redis.call('ZPOPMIN', key('followers', job.content))[1]
+  if not best then
+    redis.call('DEL', key('flight', job.content))
+    return
+  end
+  redis.call('SET', key('flight', job.content), best)
+  local next_job = read(best)
+  redis.call('HDEL', next_job.key, 'follows')
+  make_ready(best, next_job.priority, next_job.tenant, next_job.seq)
+end
+
+-- Ends a job that waits, with what was found for another.
+local function answer(id, state, result, failure)
+  local job = read(id)
+  take_from_queue(job)
+  if state == 'succeeded' then
+    settle(job, state, result, 'started_ms', now_ms(), 'cached', 1)
+  else
+    settle(job, state, nil, 'started_ms', now_ms(), 'cached', 1, 'failure', failure)
+  end
+end
+
+-- A computed job ended with something that answers the others, too.
+local function answer_others(job, state, result, failure)
+  local flight = redis.call('GET', key('flight', job.content))
+  if flight ~= job.id and state ~= 'succeeded' then
+    return
+  end
+  for _, follower in ipairs(redis.call('ZRANGE', key('followers', job.content), 0, -1)) do
+    answer(follower, state, result, failure)
+  end
+  if flight and flight ~= job.id and redis.call('HGET', key('job', flight), 'state') == 'queued' then
+    answer(flight, state, result, failure)
+    flight = job.id
+  end
+  if flight == job.id then
+    redis.call('DEL', key('flight', job.content))
+  end
+end
+
+local function forget_answer(content)
+  local kept = key('answer', content)
+  if redis.call('ZREM', key('answers'), content) == 1 then
+    redis.call('DECRBY', key('answers_bytes'), redis.call('STRLEN', kept) + ANSWER_OVERHEAD)
+    redis.call('DEL', kept)
+  end
+end
+
+-- Keeps an answer for whoever asks the same later; those that were asked for least recently give way.
+local function keep_answer(content, result, most_bytes, ttl_ms)
+  forget_answer(content)
+  local bytes = #result + ANSWER_OVERHEAD
+  if bytes > most_bytes then
+    return
+  end
+  local total = redis.call('INCRBY', key('answers_bytes'), bytes)
+  while total > most_bytes do
+    forget_answer(redis.call('ZRANGE', key('answers'), 0, 0)[1])
+    total = tonumber(redis.call('GET', key('answers_bytes')))
+  end
+  redis.call('SET', key('answer', content), result)
+  redis.call('ZADD', key('answers'), now_ms() + ttl_ms, content)
 end
 

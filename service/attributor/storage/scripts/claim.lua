@@ -5,48 +5,74 @@
 -- Returns: a list of {id, token, spec bytes, created_ms, started_ms}
 
 local lease_ms, nonce = tonumber(ARGV[3]), ARGV[4]
-local taken = key('claim', nonce)
+local record = key('claim', nonce)
 local now = now_ms()
+local ids, leases, out = {}, {}, {}
 
-local function take(id, tenant, line)
-  local job = key('job', id)
-  local attempt = redis.call('HINCRBY', job, 'attempts', 1)
-  redis.call('HSET', job, 'state', 'running', 'token', nonce .. ':' .. attempt, 'started_ms', now)
-  redis.call('ZADD', key('leases'), now + lease_ms, id)
-  redis.call('RPUSH', taken, id)
-  restamp(line, tenant)
-  count('queued', -1)
-  count('running', 1)
-  changed(id, 'running')
+local function take(job)
+  local attempt = job.attempts + 1
+  job.token = nonce .. ':' .. attempt
+  change(job, 'running', 'token', job.token, 'attempts', attempt, 'started_ms', now)
+  if job.deadline_ms then
+    redis.call('ZREM', key('deadlines'), job.id)
+  end
+  ids[#ids + 1] = job.id
+  leases[#leases + 1] = now + lease_ms
+  leases[#leases + 1] = job.id
 end
 
+local function hand_out(job, started_ms)
+  out[#out + 1] = { job.id, job.token, redis.call('GET', key('payload', job.id)), job.created_ms, started_ms }
+end
+
+local function empty(prefix)
+  for _, priority in ipairs(PRIORITIES) do
+    if redis.call('EXISTS', key('ring', prefix .. priority)) == 1 then
+      return false
+    end
+  end
+  return true
+end
+
+-- Returns whether there are no more.
 local function take_from_lines(prefix, limit)
-  local n = 0
+  local left = limit
   for _, priority in ipairs(PRIORITIES) do
     local line = prefix .. priority
-    while n < limit do
+    while left > 0 do
       local tenant = redis.call('ZRANGE', key('ring', line), 0, 0)[1]
       if not tenant then
         break
       end
-      take(redis.call('ZPOPMIN', key('ready', line, tenant))[1], tenant, line)
-      n = n + 1
+      local job = read(redis.call('ZPOPMIN', key('ready', line, tenant))[1])
+      restamp(line, tenant)
+      take(job)
+      hand_out(job, string.format('%.0f', now))
+      left = left - 1
     end
   end
+  return left > 0 or empty(prefix)
 end
 
 -- A repetition finds what the first call took; without that, a lost reply would cost each job an attempt.
-if redis.call('EXISTS', taken) == 0 then
-  take_from_lines('', tonumber(ARGV[1]))
-  take_from_lines(COMPARISON_LINE, tonumber(ARGV[2]))
-  redis.call('PEXPIRE', taken, lease_ms)
-end
-
-local out = {}
-for _, id in ipairs(redis.call('LRANGE', taken, 0, -1)) do
-  local v = redis.call('HMGET', key('job', id), 'token', 'state', 'created_ms', 'started_ms')
-  if v[2] == 'running' and string.sub(v[1], 1, #nonce + 1) == nonce .. ':' then
-    out[#out + 1] = { id, v[1], redis.call('GET', key('payload', id)), v[3], v[4] }
+local taken = redis.call('LRANGE', record, 0, -1)
+for _, id in ipairs(taken) do
+  local job = read(id)
+  if job.state == 'running' and string.sub(job.token, 1, #nonce + 1) == nonce .. ':' then
+    hand_out(job, redis.call('HGET', job.key, 'started_ms'))
   end
 end
-return out
+if #taken == 0 then
+  local all = take_from_lines('', tonumber(ARGV[1]))
+  if take_from_lines(COMPARISON_LINE, tonumber(ARGV[2])) and all then
+    redis.call('DEL', key('bell')) -- what it rang for is taken; else each of them would wake a worker for nothing
+  end
+end
+if #ids > 0 then
+  redis.call('ZADD', key('leases'), unpack(leases))
+  count('queued', -#ids)
+  count('running', #ids)
+  redis.call('RPUSH', record, unpack(ids))
+  redis.call('PEXPIRE', record, lease_ms)
+end
+return tell(out)

@@ -1,13 +1,14 @@
--- Stores a job and queues it, unless its idempotency key already names one or the queue is full.
+-- Stores a job and queues it, unless its idempotency key already names one or the queue is full. A job whose answer is
+-- known is born with it; one that is being computed for another follows that one (_common.lua).
 -- KEYS: 1 namespace
 -- ARGV: 1 id, 2 spec bytes, 3 lifetime after the end in ms, 4 most queued jobs, 5 idempotency key or '',
 --       6 lifetime of that key in ms, 7 fingerprint, 8 kind, 9 tenant, 10 line, 11 model, 12 version,
---       13 digest of the version, 14 number of inputs
--- Returns: {'created' | 'replayed' | 'conflict' | 'full', id}
+--       13 digest of the version, 14 number of inputs, 15 deadline in ms after now or '', 16 content key or '',
+--       17 lifetime of an unused answer in ms
+-- Returns: {'created' | 'answered' | 'replayed' | 'conflict' | 'full', id}
 
 local id, tenant, line = ARGV[1], ARGV[9], ARGV[10]
-local job = key('job', id)
-if redis.call('EXISTS', job) == 1 then
+if redis.call('EXISTS', key('job', id)) == 1 then
   return { 'created', id } -- sent again because the first reply was lost
 end
 
@@ -20,22 +21,63 @@ if ARGV[5] ~= '' then
   end
 end
 
-if tonumber(redis.call('HGET', key('counters'), 'queued') or '0') >= tonumber(ARGV[4]) then
+local now = now_ms()
+local content = ARGV[16] ~= '' and tenant .. ':' .. ARGV[16]
+local result = false
+if content and tonumber(redis.call('ZSCORE', key('answers'), content) or '0') > now then
+  result = redis.call('GET', key('answer', content))
+end
+if not result and redis.call('HINCRBY', key('counters'), 'queued', 1) > tonumber(ARGV[4]) then
+  count('queued', -1)
   return { 'full', id }
 end
 
 local seq = redis.call('INCR', key('seq'))
-redis.call('HSET', job, 'state', 'queued', 'kind', ARGV[8], 'tenant', tenant, 'priority', line,
-  'model', ARGV[11], 'version', ARGV[12], 'digest', ARGV[13], 'n_inputs', ARGV[14], 'seq', seq, 'attempts', 0,
-  'created_ms', now_ms(), 'ttl_ms', ARGV[3], 'idem', ARGV[5])
-redis.call('SET', key('payload', id), ARGV[2])
+local fields = { 'state', 'queued', 'kind', ARGV[8], 'tenant', tenant, 'priority', line, 'model', ARGV[11],
+  'version', ARGV[12], 'digest', ARGV[13], 'n_inputs', ARGV[14], 'seq', seq, 'attempts', 0,
+  'created_ms', now, 'ttl_ms', ARGV[3], 'revision', 1 }
+local function field(name, value)
+  fields[#fields + 1] = name
+  fields[#fields + 1] = value
+end
 if ARGV[5] ~= '' then
+  field('idem', ARGV[5])
   redis.call('HSET', idem, 'id', id, 'fingerprint', ARGV[7])
   redis.call('PEXPIRE', idem, ARGV[6])
 end
+if content then
+  field('content', content)
+end
+if ARGV[15] ~= '' and not result then
+  field('deadline_ms', now + tonumber(ARGV[15]))
+  redis.call('ZADD', key('deadlines'), now + tonumber(ARGV[15]), id)
+end
+redis.call('HSET', key('job', id), unpack(fields))
+redis.call('SET', key('payload', id), ARGV[2])
 if ARGV[8] == 'attribution' then
   redis.call('ZADD', key('index', tenant), seq, id)
 end
+
+if result then
+  redis.call('ZADD', key('answers'), now + tonumber(ARGV[17]), content)
+  settle(read(id), 'succeeded', result, 'started_ms', now, 'cached', 1)
+  return tell({ 'answered', id })
+end
+
+if content then
+  local flight = redis.call('GET', key('flight', content))
+  local other = flight and read(flight)
+  if other and rank(other.priority, 0) <= rank(line, 0) then
+    follow(id, content, line, seq)
+    return { 'created', id }
+  end
+  redis.call('SET', key('flight', content), id)
+  if other and other.state == 'queued' then
+    redis.call('ZREM', key('ready', other.priority, tenant), flight)
+    restamp(other.priority, tenant)
+    follow(flight, content, other.priority, other.seq)
+  end
+end
+-- Nobody can have heard of it yet: a new job has no event.
 make_ready(id, line, tenant, seq)
-changed(id, 'queued')
 return { 'created', id }

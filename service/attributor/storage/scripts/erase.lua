@@ -1,19 +1,24 @@
--- Deletes all that is kept of a finished job. Open streams learn of it by an event.
+-- Deletes all that is kept of a finished job, also the answer kept for who asks the same. Open streams learn of it by
+-- an event.
 -- KEYS: 1 namespace
 -- ARGV: 1 id, 2 tenant
 -- Returns: 1 erased, 0 the tenant has no such job or it is not finished
 
-local id, tenant = ARGV[1], ARGV[2]
-local v = redis.call('HMGET', key('job', id), 'tenant', 'expires_ms', 'idem')
-if v[1] ~= tenant or not v[2] then
+local job = read(ARGV[1])
+if job.tenant ~= ARGV[2] or not job.expires_ms then
   return 0
 end
-redis.call('DEL', key('job', id), key('payload', id), key('result', id))
-redis.call('ZREM', key('index', tenant), id)
-redis.call('ZREM', key('expiring'), tenant .. ':' .. id)
-local idem = key('idem', tenant, v[3])
-if redis.call('HGET', idem, 'id') == id then
-  redis.call('DEL', idem)
+redis.call('DEL', job.key, key('payload', job.id), key('result', job.id))
+redis.call('ZREM', key('index', job.tenant), job.id)
+redis.call('ZREM', key('expiring'), job.tenant .. ':' .. job.id)
+if job.content then
+  forget_answer(job.content)
 end
-announce(id, 'erased')
-return 1
+if job.idem then
+  local idem = key('idem', job.tenant, job.idem)
+  if redis.call('HGET', idem, 'id') == job.id then
+    redis.call('DEL', idem)
+  end
+end
+announce(job.id, 'erased')
+return tell(1)

@@ -1,25 +1,36 @@
--- Records the end of a running job, if the token still holds. A cancelled job's result is dropped.
+-- Records the ends of running jobs whose tokens still hold. A cancelled job's result is dropped.
 -- KEYS: 1 namespace
--- ARGV: 1 id, 2 token, 3 state, 4 result bytes or '', 5 failure bytes or ''
--- Returns: 1 recorded (also when this token had recorded it before), 0 the lease was lost
+-- ARGV: 1 most bytes of answers kept for those who ask the same, 2 lifetime of an unused one in ms, then per job: id,
+--       token, state, result bytes or '', failure bytes or '', '1' if whoever asks the same meets the same end, else ''
+-- Returns: per job 1 recorded (also when this token had recorded it before), 0 the lease was lost
 
-local id = ARGV[1]
-local job = key('job', id)
-local v = redis.call('HMGET', job, 'token', 'state', 'cancel')
-if v[1] ~= ARGV[2] then
-  return 0
-end
-if v[2] ~= 'running' then
-  return 1
+local function finish(job, ended, result, failure, shared)
+  local state = job.cancel and 'cancelled' or ended
+  take_from_worker(job)
+  if state == 'failed' then
+    settle(job, state, nil, 'failure', failure)
+  else
+    settle(job, state, result)
+  end
+  if not job.content then
+    return
+  end
+  if state == 'succeeded' then
+    keep_answer(job.content, result, tonumber(ARGV[1]), tonumber(ARGV[2]))
+  end
+  if state ~= 'cancelled' and shared == '1' then
+    answer_others(job, state, result, failure)
+  else
+    leave_flight(job)
+  end
 end
 
-local state = v[3] and 'cancelled' or ARGV[3]
-if state == 'succeeded' then
-  redis.call('SET', key('result', id), ARGV[4])
-elseif state == 'failed' then
-  redis.call('HSET', job, 'failure', ARGV[5])
+local recorded = {}
+for i = 3, #ARGV, 6 do
+  local job = read(ARGV[i])
+  if job.token == ARGV[i + 1] and job.state == 'running' then
+    finish(job, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5])
+  end
+  recorded[#recorded + 1] = job.token == ARGV[i + 1] and 1 or 0
 end
-redis.call('ZREM', key('leases'), id)
-count('running', -1)
-settle(id, state)
-return 1
+return tell(recorded)

@@ -1,28 +1,43 @@
 -- Takes jobs from workers whose lease ran out: cancelled if that was asked, failed after too many attempts, else
--- queued again before all later jobs. Prunes the index of expired jobs.
+-- queued again before all later jobs. Fails queued jobs whose time is over. Prunes what has expired.
 -- KEYS: 1 namespace
--- ARGV: 1 most attempts, 2 most entries to treat in this call, 3 failure bytes of a lost job
--- Returns: the ids taken
+-- ARGV: 1 most attempts, 2 most entries to treat in this call, 3 failure bytes of a lost job, 4 those of a late one
+-- Returns: the ids taken from workers
 
 local now = now_ms()
-local lost = redis.call('ZRANGEBYSCORE', key('leases'), '-inf', now, 'LIMIT', 0, ARGV[2])
+local function due(name)
+  return redis.call('ZRANGEBYSCORE', key(name), '-inf', now, 'LIMIT', 0, ARGV[2])
+end
+
+local lost = due('leases')
 for _, id in ipairs(lost) do
-  local job = key('job', id)
-  local v = redis.call('HMGET', job, 'attempts', 'tenant', 'priority', 'seq', 'cancel')
-  take_from_worker(id)
-  if v[5] then
-    settle(id, 'cancelled')
-  elseif tonumber(v[1]) >= tonumber(ARGV[1]) then
-    redis.call('HSET', job, 'failure', ARGV[3])
-    settle(id, 'failed')
+  local job = read(id)
+  take_from_worker(job)
+  if job.cancel then
+    settle(job, 'cancelled')
+    leave_flight(job)
+  elseif tonumber(job.attempts) >= tonumber(ARGV[1]) then
+    settle(job, 'failed', nil, 'failure', ARGV[3])
+    leave_flight(job)
   else
-    queue_again(id, v[3], v[2], v[4])
+    queue_again(job, job.attempts)
   end
 end
 
-for _, member in ipairs(redis.call('ZRANGEBYSCORE', key('expiring'), '-inf', now, 'LIMIT', 0, ARGV[2])) do
+for _, id in ipairs(due('deadlines')) do
+  local job = read(id)
+  take_from_queue(job)
+  settle(job, 'failed', nil, 'failure', ARGV[4])
+  leave_flight(job)
+end
+
+for _, content in ipairs(due('answers')) do
+  forget_answer(content)
+end
+
+for _, member in ipairs(due('expiring')) do
   local tenant, id = string.match(member, '^(.*):([^:]*)$')
   redis.call('ZREM', key('index', tenant), id)
   redis.call('ZREM', key('expiring'), member)
 end
-return lost
+return tell(lost)

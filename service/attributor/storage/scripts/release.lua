@@ -6,18 +6,15 @@
 
 local given = 0
 for i = 1, #ARGV, 2 do
-  local id = ARGV[i]
-  local job = key('job', id)
-  local v = redis.call('HMGET', job, 'token', 'state', 'cancel', 'tenant', 'priority', 'seq')
-  if v[1] == ARGV[i + 1] and v[2] == 'running' then
-    redis.call('HINCRBY', job, 'attempts', -1)
-    take_from_worker(id)
-    if v[3] then
-      settle(id, 'cancelled')
+  local job = read(ARGV[i])
+  if job.token == ARGV[i + 1] and job.state == 'running' then
+    take_from_worker(job)
+    if job.cancel then
+      settle(job, 'cancelled', nil, 'attempts', job.attempts - 1)
     else
-      queue_again(id, v[5], v[4], v[6])
+      queue_again(job, job.attempts - 1)
     end
     given = given + 1
   end
 end
-return given
+return tell(given)

@@ -1,7 +1,11 @@
+from dataclasses import replace
+
 import pytest
-from attributor.api.schemas.bodies import FEWEST_EVALUATIONS, MOST_EVALUATIONS
-from attributor.errors import InvalidRequest
-from unit.api.models import INPUTS, spec
+from attributor.api.mapping.specs import prediction_spec
+from attributor.api.schemas.bodies import FEWEST_EVALUATIONS, MOST_EVALUATIONS, PredictionBody
+from attributor.errors import InvalidBase64, InvalidRequest
+from attributor.jobs.model import OutputKind, OutputSpec
+from unit.api.models import INPUTS, LARGE, WORDS, spec
 
 
 @pytest.mark.parametrize(
@@ -93,6 +97,10 @@ def test_what_no_worker_could_compute_keep_or_store_is_refused_with_what_to_lowe
         ("large", 1, {"rule": "midpoint", "n_steps": 2_000}),
         ("large", 64, {"method": "kernel_shap"}),
         ("reviews", 64, {"method": "lime"}),
+        ("prices", 4_096, {"rule": "midpoint", "n_steps": 500}),
+        ("digits", 4_096, {"target": {"top": 8}}),
+        ("digits", 4_096, {"baseline": ["black", "white", "mean"], "tolerance": 1e-4}),
+        ("reviews", 4_096, {}),
     ],
 )
 def test_what_people_ask_for_in_earnest_is_not_refused(name, n_inputs, fields):
@@ -120,3 +128,27 @@ def test_a_refusal_says_the_number_the_bound_and_each_factor():
         "the request takes 60000 paths, each target counted, from 10000 (samples) times 3 (target) times 2 (inputs): "
         "at most 32768; lower samples or target or inputs"
     )
+
+
+@pytest.mark.parametrize("n_inputs", [426, 427])
+def test_small_files_of_large_pictures_are_refused_before_they_are_read(n_inputs):
+    # 602112 bytes each, of whatever size the files are; these are none at all.
+    body = PredictionBody.model_validate({"inputs": [{"image": "!"}] * n_inputs})
+    with pytest.raises(InvalidRequest if n_inputs == 427 else InvalidBase64) as refused:
+        prediction_spec(body, LARGE, tenant="t")
+    assert refused.value.field == ("inputs" if n_inputs == 427 else "inputs.0.image")
+
+
+def test_a_job_whose_inputs_the_store_would_not_take_is_refused():
+    saliency = {"method": "saliency", "layer": None}
+    with pytest.raises(InvalidRequest, match="MB") as refused:
+        spec("large", 500, **saliency)
+    assert refused.value.field == "inputs"
+
+
+def test_outputs_that_the_store_would_not_take_are_refused():
+    vocabulary = replace(WORDS, output=OutputSpec("logits", ("w",) * 30_000, OutputKind.SEQUENCE, 512))
+    body = PredictionBody.model_validate({"inputs": [INPUTS["words"]] * 5})
+    with pytest.raises(InvalidRequest, match="of outputs") as refused:
+        prediction_spec(body, vocabulary, tenant="t")
+    assert refused.value.field == "inputs"

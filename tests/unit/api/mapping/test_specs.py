@@ -5,7 +5,7 @@ from attributor.api.mapping.budget import DEFAULT_STEPS
 from attributor.api.mapping.specs import attribution_spec, fingerprint, prediction_spec
 from attributor.api.schemas.bodies import AttributionBody, PredictionBody
 from attributor.errors import InvalidRequest, RequestError, UnsupportedVisualization
-from attributor.jobs.explanation import Explanation, Method, SmoothForm, Smoothing
+from attributor.jobs.explanation import Explanation, Method, Precision, SmoothForm, Smoothing
 from attributor.jobs.job import JobKind, Polarity, RuleName, VisualizationKind
 from unit.api.models import INPUTS, PATIENTS, PRICES, spec
 
@@ -126,6 +126,14 @@ def test_a_prediction_goes_first_and_has_no_path():
     made = prediction_spec(PredictionBody(inputs=[HOUSE]), PRICES, tenant="t")
     assert (made.kind, made.priority, made.explanation.baselines) == (JobKind.PREDICTION, 0, ())
     assert made.priority < spec("prices").priority
+
+
+def test_a_job_carries_its_place_its_deadline_and_its_numbers():
+    plain = spec()
+    assert (plain.priority, plain.deadline_s, plain.explanation.precision) == (1, None, Precision.FLOAT32)
+    asked = spec(priority="low", deadline_s=1.5, precision="bfloat16")
+    assert (asked.priority, asked.deadline_s, asked.explanation.precision) == (2, 1.5, Precision.BFLOAT16)
+    assert spec(priority="high").priority == 0
 
 
 def test_a_fingerprint_is_of_the_meaning_not_of_the_spelling():

@@ -1,0 +1,47 @@
+"""A body to the job that it asks for: held against limits, model and workers. Refuses; queues nothing."""
+
+from dataclasses import dataclass
+
+from attributor.api.dependencies import Deps
+from attributor.api.mapping.seeds import is_random
+from attributor.api.mapping.specs import attribution_spec
+from attributor.api.readiness import Servable, read_aside, servable
+from attributor.api.schemas.bodies import AttributionBody
+from attributor.errors import InvalidRequest
+from attributor.jobs.job import JobSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request asks for. `repeatable`: whether another such request has the same answer; not where chance has a
+    part and the client gave no seed."""
+
+    spec: JobSpec
+    model: Servable
+    repeatable: bool
+
+    @property
+    def content_key(self) -> str | None:
+        """See JobQueue.enqueue."""
+        return None  # STORE-PENDING content_key(self.spec) if self.repeatable else None
+
+
+async def asked_for(deps: Deps, body: AttributionBody, tenant: str, *, repeated: bool = False) -> Asked:
+    """The job of a body. `repeated`: whether it may be sent again under an idempotency key, and needs a fingerprint.
+    Raises RequestErrors and ModelNotReady."""
+    if len(body.inputs) > deps.limits.max_inputs:
+        raise InvalidRequest(f"at most {deps.limits.max_inputs} in one request", field="inputs")
+    model = await servable(deps, body.model)
+    report = model.report
+    spec = await read_aside(
+        model,
+        attribution_spec,
+        body,
+        model.info,
+        tenant=tenant,
+        layers=report.layers if report else None,
+        comparators=report is None or report.comparators,
+        sources=model.sources,
+        repeated=repeated,
+    )
+    return Asked(spec, model, body.seed is not None or not is_random(spec.explanation))

@@ -1,0 +1,276 @@
+"""How many points go into a pass of a model, by the shapes of its inputs: measured at load, adapted while it runs.
+
+The size decides how fast passes are and who shares one, never what is computed: answers differ by float rounding at
+most (design.md, section 5). Knows no torch, no model and no clock of its own.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from statistics import median
+
+#: The variable lengths of an example, see `network.Lengths`; empty where all shapes are fixed.
+ShapeKey = tuple[int, ...]
+
+#: Sizes are powers of two up to this one. Ours: above 1,024 points the smallest nets gain nothing more (best: 800).
+MOST_POINTS = 1024
+#: A pass lasts no longer, seconds, unless it is of one point: a new job waits for the one under way. Ours.
+LONGEST_PASS_S = 0.5
+#: The smallest size within this of the best rate is taken: it serves small crowds as well. Ours: above the noise.
+_NEAR_BEST = 1.03
+#: All sizes are measured so often in turn, as long as no more than so many seconds have gone, and each time until it
+#: took so many seconds or passes. The best time counts, as noise only adds. Ours: a large CNN takes all the seconds.
+_SWEEPS, _MEASURING_S = 3, 2.0
+_LEAST_PASSES, _MOST_PASSES, _ENOUGH_S = 1, 10, 0.01
+#: Where so many sizes in a row are worse than the best one by this, larger ones are not tried. Ours.
+_WORSE, _WORSE_IN_A_ROW = 1.15, 2
+
+#: Full passes before a neighbouring size is tried, doubled whenever it was no better; one that takes more than so many
+#: seconds counts for several. Ours: with five passes a trial, looking costs 4 % at first and nothing in the long run,
+#: and a size that was measured on a busy machine is mended within seconds.
+_FIRST_TRIAL_AFTER, _RAREST_TRIAL = 128, 1 << 14
+_COUNTS_ONCE_S = 0.03
+_TRIAL_PASSES = 5
+
+#: Passes of so many points at least tell what a point costs: fewer show what a pass costs. Share of the size.
+_FULL_SHARE = 0.75
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a model's passes cost on a device. `points`: the best size; `seconds_per_point`: forward and backward (of a
+    model without gradients, forward) at that size; `seconds_per_forward`: forward alone; `bytes_per_point`: what a
+    point adds to a pass's peak, None where that is not known; `lengths`: of what shape."""
+
+    points: int
+    seconds_per_point: float
+    seconds_per_forward: float
+    bytes_per_point: int | None = None
+    lengths: ShapeKey = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a pass may take. `points`: set by the operator, None: as measured; `nbytes`: of memory, None: no bound."""
+
+    points: int | None = None
+    nbytes: int | None = None
+
+    def most(self, bytes_per_point: int | None) -> int:
+        """The most points that a pass may have, where one takes so much memory (None: not known)."""
+        most = MOST_POINTS if self.points is None else self.points
+        if self.nbytes is not None and bytes_per_point:
+            most = min(most, max(1, self.nbytes // bytes_per_point))
+        return most
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """Passes over the same points, forward with backward and forward alone, that return when they are done."""
+
+    both: Callable[[], None]
+    forward: Callable[[], None]
+
+
+def measure(prepare: Callable[[int], Passes], most: int, clock: Callable[[], float]) -> tuple[int, float, float]:
+    """Finds the best size up to `most` points; returns it, seconds per point there, and seconds per forward there.
+
+    `prepare(n)` makes ready what passes over n points need. Takes half a second for small nets, about two seconds for
+    large ones. Raises what the passes raise; a size that one raises MemoryError at is not taken, unless it is 1.
+    """
+    began = clock()
+    rates = _climbed(prepare, most, clock)
+    # Again, at other times: whatever else the machine was busy with then, it was not for all of them.
+    for _ in range(_SWEEPS - 1):
+        for n in [*rates]:
+            if clock() - began < _MEASURING_S:
+                rates[n] = min(rates[n], _best_of(prepare(n).both, clock) / n)
+    points = nearly_best(rates)
+    forward = _best_of(prepare(points).forward, clock) / points
+    return points, rates[points], min(forward, rates[points])
+
+
+def _climbed(prepare: Callable[[int], Passes], most: int, clock: Callable[[], float]) -> dict[int, float]:
+    """Seconds per point by size, up to where larger ones are of no use."""
+    rates: dict[int, float] = {}
+    n_worse = 0
+    for n in ladder(most):
+        try:
+            rates[n] = _best_of(prepare(n).both, clock) / n
+        except MemoryError:
+            if not rates:
+                raise
+            break
+        n_worse = n_worse + 1 if rates[n] > _WORSE * min(rates.values()) else 0
+        if n_worse >= _WORSE_IN_A_ROW or 2 * n * rates[n] > LONGEST_PASS_S:
+            break
+    return rates
+
+
+def nearly_best(rates: dict[int, float]) -> int:
+    """Of seconds per point by size: the smallest size that is nearly as good as the best, and short enough a pass."""
+    short = {n: rate for n, rate in rates.items() if n * rate <= LONGEST_PASS_S} or {1: rates[1]}
+    best = min(short.values())
+    return min(n for n, rate in short.items() if rate <= _NEAR_BEST * best)
+
+
+def ladder(most: int) -> list[int]:
+    """The sizes that are tried: powers of two below `most`, and `most`."""
+    return [*(1 << i for i in range((most - 1).bit_length())), most] if most > 1 else [1]
+
+
+def length_class(lengths: ShapeKey) -> ShapeKey:
+    """Lengths rounded up to powers of two: shapes so near to each other are sized alike."""
+    return tuple(1 << (length - 1).bit_length() for length in lengths)
+
+
+class PassSizes:
+    """The points of a pass, by the class of its lengths.
+
+    Begins with what was measured; lengths that were not are taken to cost as many times more as there are more
+    positions. Then follows what passes took: every so often a neighbouring size is tried for a few passes, and kept if
+    it is better by more than noise. One thread at a time.
+    """
+
+    def __init__(self, measured: Measured, bounds: Bounds = Bounds(), *, adapting: bool = True) -> None:
+        self._measured = measured
+        self._adapting = adapting
+        self._bounds = bounds
+        self._classes: dict[ShapeKey, _Climb] = {}
+
+    @property
+    def measured(self) -> Measured:
+        """What it began with."""
+        return self._measured
+
+    @property
+    def largest(self) -> int:
+        """The most points of any shape seen so far, or of the measured one."""
+        return max([self.points(self._measured.lengths), *(climb.size for climb in self._classes.values())])
+
+    def points(self, shape_key: ShapeKey = ()) -> int:
+        """How many points the next pass takes at most."""
+        return self._climb(shape_key).wanted
+
+    def seconds_per_point(self, shape_key: ShapeKey = ()) -> float:
+        """What a point takes in a full pass, as it was measured last."""
+        return self._climb(shape_key).seconds_per_point
+
+    def note(self, shape_key: ShapeKey, points: int, seconds: float) -> None:
+        """A pass over so many points took so long."""
+        if self._adapting:
+            self._climb(shape_key).note(points, seconds)
+
+    def halve(self, shape_key: ShapeKey, points: int) -> None:
+        """A pass over so many points did not fit the memory: none of this class is that large again."""
+        self._climb(shape_key).bound(max(1, points // 2))
+
+    def _climb(self, shape_key: ShapeKey) -> "_Climb":
+        key = length_class(shape_key)
+        if key not in self._classes:
+            self._classes[key] = self._first(key)
+        return self._classes[key]
+
+    def _first(self, key: ShapeKey) -> "_Climb":
+        measured = self._measured
+        here, there = math.prod(key), math.prod(length_class(measured.lengths))
+        share = there / here if key and measured.lengths else 1.0
+        per_point_s = measured.seconds_per_point / share
+        nbytes = None if measured.bytes_per_point is None else math.ceil(measured.bytes_per_point / share)
+        most = self._bounds.most(nbytes)
+        # As many positions in a pass as were best: it is they that fill a device.
+        wished = _power_below(min(measured.points * share, LONGEST_PASS_S / per_point_s)) if share != 1.0 else 0
+        return _Climb(min(wished or measured.points, most), most, per_point_s)
+
+
+def of_one_size(points: int) -> PassSizes:
+    """Passes of so many points at most, not adapted: for models that were not measured."""
+    return PassSizes(Measured(points, 0.0, 0.0), Bounds(points), adapting=False)
+
+
+@dataclass(slots=True)
+class _Climb:
+    """The size for one class of lengths. `most`: sizes above it are never tried."""
+
+    size: int
+    most: int
+    seconds_per_point: float
+    _recent: deque[float] = field(default_factory=lambda: deque(maxlen=_TRIAL_PASSES))
+    _tried: list[float] = field(default_factory=list)
+    _trial: int | None = None
+    _upwards: bool = True
+    _since: float = 0.0
+    _pause: int = _FIRST_TRIAL_AFTER
+
+    @property
+    def wanted(self) -> int:
+        """The size of the next pass."""
+        return self.size if self._trial is None else self._trial
+
+    def note(self, points: int, seconds: float) -> None:
+        """Learn from a pass, if it was about full."""
+        if not self.wanted * _FULL_SHARE <= points <= self.wanted:
+            return
+        if self._trial is not None:
+            self._tried.append(seconds / points)
+            if len(self._tried) == _TRIAL_PASSES:
+                self._judge(self._trial, median(self._tried))
+            return
+        self._recent.append(seconds / points)
+        if len(self._recent) < _TRIAL_PASSES:
+            return
+        self.seconds_per_point = median(self._recent)
+        self._since += max(1.0, seconds / _COUNTS_ONCE_S)
+        if self.size > 1 and self.size * self.seconds_per_point > LONGEST_PASS_S:
+            self._move(_power_below(self.size - 1))
+        elif self._since >= self._pause:
+            self._begin_trial()
+
+    def bound(self, most: int) -> None:
+        """No size above `most` any more."""
+        self.most = min(self.most, most)
+        if self.wanted > self.most:
+            self._move(min(self.size, self.most))
+
+    def _begin_trial(self) -> None:
+        self._since = 0.0
+        up, down = min(2 * self.size, self.most), _power_below(self.size - 1)
+        fits = up > self.size and up * self.seconds_per_point <= LONGEST_PASS_S
+        candidate = up if self._upwards and fits else down
+        self._upwards = not self._upwards
+        if candidate != self.size:
+            self._trial, self._tried = candidate, []
+
+    def _judge(self, size: int, seconds_per_point: float) -> None:
+        self._trial = None
+        if seconds_per_point * _NEAR_BEST < self.seconds_per_point:
+            self._upwards = size > self.size  # what was better in one direction may be better still
+            self._move(size)
+            self.seconds_per_point = seconds_per_point
+        else:
+            self._pause = min(2 * self._pause, _RAREST_TRIAL)
+
+    def _move(self, size: int) -> None:
+        self.size, self._trial = size, None
+        self._recent.clear()
+        self._since, self._pause = 0.0, _FIRST_TRIAL_AFTER
+
+
+def _power_below(number: float) -> int:
+    """The largest power of two that is not above it; at least 1."""
+    return 1 << max(0, int(number).bit_length() - 1)
+
+
+def _best_of(run: Callable[[], None], clock: Callable[[], float]) -> float:
+    """The least seconds of a few runs. The first, which warms up, counts only where it took as long as a pass may."""
+    began = clock()
+    run()
+    if (first_s := clock() - began) > LONGEST_PASS_S:
+        return first_s
+    times: list[float] = []
+    while len(times) < _LEAST_PASSES or (len(times) < _MOST_PASSES and sum(times) < _ENOUGH_S):
+        began = clock()
+        run()
+        times.append(clock() - began)
+    return min(times)

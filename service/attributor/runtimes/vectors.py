@@ -1,0 +1,108 @@
+"""The vectors of one route's nodes, float32 on the device, and their weighted sums. Knows torch; runs no model."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from attributor.core.asks import Indices
+from attributor.core.integrator import Seal
+
+#: Indexes of nodes, and their vectors, shape (nodes, *shape), as a pass brought them.
+Part = tuple[Indices, Tensor]
+
+
+class Vectors:
+    """By target and name of an input or layer. Where weights are final, sums take the place of vectors (`seal`)."""
+
+    def __init__(self, route: str) -> None:
+        self._route = route
+        self._parts: dict[tuple[int, str], list[Part]] = {}
+        #: By target, and whether of the coarse rule: the weights that are in the sums, and the sums by name, flat.
+        self._weights: dict[tuple[int, bool], dict[int, float]] = {}
+        self._sums: dict[tuple[int, bool], dict[str, Tensor]] = {}
+
+    @property
+    def nbytes(self) -> int:
+        """What vectors and sums take."""
+        kept = [rows for parts in self._parts.values() for _, rows in parts]
+        return sum(each.nbytes for each in (*kept, *(total for sums in self._sums.values() for total in sums.values())))
+
+    def keep(self, key: tuple[int, str], nodes: Indices, vectors: Tensor) -> None:
+        """Stores vectors of nodes under target and name, shape (nodes, *shape)."""
+        self._parts.setdefault(key, []).append((nodes, vectors))
+
+    def sums(
+        self, target: int, weights: Mapping[int, float], *, coarse: bool = False
+    ) -> dict[str, NDArray[np.float64]]:
+        """Sum of weight * vector per name, in float64. Weight 0 drops a node, also one whose vector is not finite.
+
+        Raises RuntimeError for a node without a vector, and where no weight is left.
+        """
+        sealed = self._weights.get((target, coarse))
+        still = _less(weights, sealed) if sealed else weights
+        if (not any(still.values()) and not sealed) or all(kept != target for kept, _ in self._parts):
+            raise RuntimeError(f"Route {self._route!r} has no vectors to add up, or no weights. This is a bug.")
+        # Copies: whoever asks may write into the answer.
+        known = {name: total.clone() for name, total in self._sums.get((target, coarse), {}).items()}
+        return {
+            name: self._total(parts, still, known.get(name)).cpu().numpy().reshape(parts[0][1].shape[1:])
+            for (kept, name), parts in self._parts.items()
+            if kept == target
+        }
+
+    def seal(self, seal: Seal) -> None:
+        """Adds what is final to the sums, and forgets the vectors that are needed no more."""
+        for target, (weights, coarse_weights) in enumerate(zip(seal.weights, seal.coarse_weights, strict=True)):
+            self._add(target, weights, coarse=False)
+            if coarse_weights is not None:
+                self._add(target, coarse_weights, coarse=True)
+        self.drop(np.array(seal.dropped, np.intp))
+
+    def drop(self, nodes: Indices) -> None:
+        """Forgets the vectors of some nodes, if they have any."""
+        for key, parts in self._parts.items():
+            self._parts[key] = [_without(part, nodes) for part in parts]
+
+    def _add(self, target: int, weights: Mapping[int, float], *, coarse: bool) -> None:
+        known = self._weights.setdefault((target, coarse), {})
+        sums = self._sums.setdefault((target, coarse), {})
+        for (kept, name), parts in self._parts.items():
+            if kept == target:
+                sums[name] = self._total(parts, weights, sums.get(name))
+        for node, weight in weights.items():
+            known[node] = known.get(node, 0.0) + weight
+
+    def _total(self, parts: Sequence[Part], weights: Mapping[int, float], total: Tensor | None) -> Tensor:
+        """`total` and the weighted sum of vectors, flat; part by part, so that no more than one pass's vectors are there
+        in float64."""
+        missing = sum(weight != 0 for weight in weights.values())
+        for nodes, rows in parts:
+            factors = [weights.get(node, 0.0) for node in nodes.tolist()]
+            used = [n for n, factor in enumerate(factors) if factor]
+            if not used:
+                continue
+            missing -= len(used)
+            if len(used) < len(factors):
+                rows, factors = rows[used], [factors[n] for n in used]
+            part = torch.from_numpy(np.array(factors)).to(rows.device) @ rows.reshape(len(rows), -1).double()
+            total = part if total is None else total + part
+        if missing or total is None:
+            lacking = sorted(weights.keys() - {node for nodes, _ in parts for node in nodes.tolist()})
+            raise RuntimeError(f"Route {self._route!r} has no vectors at nodes {lacking}. This is a bug.")
+        return total
+
+
+def _less(weights: Mapping[int, float], sealed: Mapping[int, float]) -> dict[int, float]:
+    return {node: weight - sealed.get(node, 0.0) for node, weight in weights.items()}
+
+
+def _without(part: Part, gone: Indices) -> Part:
+    """What is left of a part, a copy, so that its memory is given back; an empty one still tells the shape."""
+    nodes, rows = part
+    stays = ~np.isin(nodes, gone)
+    if stays.all():
+        return part
+    return nodes[stays], rows[torch.from_numpy(np.flatnonzero(stays)).to(rows.device)]

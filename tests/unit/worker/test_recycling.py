@@ -1,0 +1,78 @@
+"""When a worker has had its time, and that nothing is lost when it goes."""
+
+import asyncio
+
+import pytest
+from attributor.worker import recycling
+from attributor.worker.recycling import Lifespan, RecyclingPolicy, recycle
+from doubles import RecordingModel
+from unit.worker.memory_queue import MemoryQueue, until
+from unit.worker.test_loop import LONG, PROBLEM, HeldModel, impatient, working
+
+__all__ = ["impatient"]
+
+MB = 10**6
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(recycling, "LOOK_S", 0.01)
+
+
+def test_growth_is_counted_from_when_the_models_were_loaded():
+    lifespan = Lifespan(RecyclingPolicy(100 * MB, None))
+    assert lifespan.over(0, None) is None
+    assert lifespan.over(0, 900 * MB) is None
+    assert lifespan.over(5, 1000 * MB) is None
+    assert lifespan.over(5, 1001 * MB) == "it has grown by 101 MB"
+
+
+def test_jobs_are_counted():
+    lifespan = Lifespan(RecyclingPolicy(None, 3))
+    assert lifespan.over(2, 900 * MB) is None
+    assert lifespan.over(3, 900 * MB) == "it has ended 3 jobs"
+
+
+def test_without_bounds_it_lives_for_ever():
+    lifespan = Lifespan(RecyclingPolicy(None, None))
+    assert lifespan.over(10**9, 1) is None
+    assert lifespan.over(10**9, 10**15) is None
+
+
+async def test_a_worker_that_has_done_its_number_claims_no_more_and_ends():
+    queue = MemoryQueue()
+    queue.put("a", "b")
+    async with working(queue) as running:
+        looking = asyncio.create_task(recycle(running.worker, RecyclingPolicy(None, 2), lambda: None, running.stop))
+        assert await asyncio.wait_for(looking, 10)
+        await running.task
+        queue.put("c")
+        assert set(queue.outcomes) == {"a", "b"}
+        assert running.worker.jobs_ended == 2
+
+
+async def test_what_it_holds_is_finished_however_long_it_takes():
+    queue, model = MemoryQueue(), HeldModel(PROBLEM)
+    queue.put("long", spec=LONG)
+    memory = [100 * MB]
+    async with working(queue, model, drain_s=0.01) as running:
+        policy = RecyclingPolicy(10 * MB, None)
+        looking = asyncio.create_task(recycle(running.worker, policy, lambda: memory[0], running.stop))
+        await until(lambda: not running.worker.idle)
+        memory[0] += 11 * MB
+        await asyncio.sleep(0.2)
+        queue.put("late")
+        await asyncio.sleep(0.1)
+        assert not looking.done(), "the job is not done yet"
+        model.gate.set()
+        assert await asyncio.wait_for(looking, 10)
+        await running.task
+    assert set(queue.outcomes) == {"long"}, "nothing is claimed once it is to go"
+
+
+async def test_a_signal_ends_the_look_and_no_other_is_asked_for():
+    async with working(MemoryQueue(), RecordingModel(PROBLEM)) as running:
+        looking = asyncio.create_task(recycle(running.worker, RecyclingPolicy(None, 9), lambda: None, running.stop))
+        await asyncio.sleep(0.03)
+        running.stop.set()
+        assert await asyncio.wait_for(looking, 5) is False
