@@ -1,12 +1,13 @@
 # make demo    install, start the service, explain two real inputs, show the results
 # make test    install, then every check and every test
+# make soak    20,000 mixed jobs through the real service: does memory stay flat? some minutes
 # make check   format, lint, types, import contracts, and the fast tests
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format serve openapi train clean
+.PHONY: demo test check soak format serve openapi train clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/python docs/demo.py
@@ -32,6 +33,9 @@ format: $(VENV)/.dev
 
 serve: $(VENV)/.demo
 	@$(BIN)/attributor serve
+
+soak: $(VENV)/.dev
+	@$(BIN)/python benchmarks/soak.py
 
 openapi: $(VENV)/.dev
 	@$(BIN)/attributor openapi

@@ -140,10 +140,9 @@ def entries(module: nn.Module, shape: tuple[int, ...]) -> dict[str, Entry]:
     chosen = transformed(module, sample)
     name = " + ".join(chosen.applied) or "nothing"
     for narrow, row in ((False, f"chosen: {name}"), (True, "chosen, bfloat16")):
-        in_one = chosen.prefix is None
-        found[row] = (
-            whole(chosen.module, shape, narrow=narrow) if in_one else halves(chosen.prefix, sample, narrow=narrow)
-        )
+        prefix = chosen.narrow_prefix if narrow else chosen.prefix
+        made = chosen.narrow if narrow else chosen.module
+        found[row] = whole(made, shape, narrow=narrow) if prefix is None else halves(prefix, sample, narrow=narrow)
     return found
 
 

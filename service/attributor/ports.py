@@ -201,6 +201,7 @@ class RouteSpec:
 
     `layer`: the module whose output is attributed in place of the inputs. `observed`: modules whose output is compared,
     at every point, with that at the example; None: nothing is observed, not even the score on both scales.
+    `straight`: there is one curve, straight in the inputs, and of its vectors only sums are asked for.
     """
 
     example: Tensors
@@ -208,6 +209,7 @@ class RouteSpec:
     layer: Layer | None = None
     observed: tuple[str, ...] | None = None
     precision: Precision = Precision.FLOAT32
+    straight: bool = False
 
 
 @dataclass(frozen=True, slots=True)

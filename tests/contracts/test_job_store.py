@@ -57,6 +57,31 @@ async def test_spec_and_result_come_back_as_they_went_in(queue, jobs, make_spec,
     assert await jobs.spec("job_none") is None
 
 
+async def test_a_record_comes_with_its_result_once_there_is_one(queue, jobs, make_spec, answer):
+    job_id = (await queue.enqueue(make_spec())).job_id
+    assert await jobs.answered(job_id, tenant="default") == (await jobs.record(job_id, tenant="default"), None)
+    await _finish_one(queue, answer)
+    record, result = await jobs.answered(job_id, tenant="default")
+    assert record == await jobs.record(job_id, tenant="default")
+    assert record.state is JobState.SUCCEEDED
+    np.testing.assert_array_equal(result.outputs["logits"], answer.outputs["logits"])
+
+
+async def test_a_failure_comes_without_a_result(queue, jobs, make_spec):
+    job_id = (await queue.enqueue(make_spec())).job_id
+    await _finish_one(queue, Failure("model_error", "why"))
+    record, result = await jobs.answered(job_id, tenant="default")
+    assert (record.failure, result) == (Failure("model_error", "why"), None)
+
+
+async def test_an_answer_is_not_shown_to_another_tenant(queue, jobs, make_spec, answer):
+    job_id = (await queue.enqueue(make_spec(tenant="a"))).job_id
+    await _finish_one(queue, answer)
+    assert await jobs.answered(job_id, tenant="b") is None
+    assert await jobs.answered("job_none", tenant="a") is None
+    assert await jobs.answered(job_id, tenant="a") is not None
+
+
 async def test_a_large_result_is_kept_whole(queue, jobs, make_spec, answer):
     image = np.random.default_rng(0).normal(size=(8, 3, 224, 224)).astype(np.float32)
     await queue.enqueue(make_spec())
@@ -193,7 +218,7 @@ async def test_erasing_deletes_everything_of_a_finished_job(store, queue, jobs, 
     assert (await jobs.page(**EVERYTHING)).records == ()
     keys = await store.call("KEYS", f"{store.keys.prefix}*")
     left = {key.removeprefix(store.keys.prefix.encode()).split(b":")[0] for key in keys}
-    assert left == {b"counters", b"seq", b"ev", b"bell", b"claim"}
+    assert left == {b"counters", b"seq", b"ev", b"claim"}
     assert not (await queue.enqueue(make_spec(), idempotency_key="k")).replayed
     assert not await jobs.erase(job_id, tenant="default")
 

@@ -281,7 +281,9 @@ def test_what_a_model_takes_is_written_and_read_once():
 
 def test_models_that_declare_other_inputs_are_told_apart():
     shapes = [(n,) for n in range(600)]  # more than are kept
-    specs = [JobSpec(JobKind.PREDICTION, "m", "1", "d", (InputSpec("x", InputKind.TENSOR, s),), (), "f") for s in shapes]
+    specs = [
+        JobSpec(JobKind.PREDICTION, "m", "1", "d", (InputSpec("x", InputKind.TENSOR, s),), (), "f") for s in shapes
+    ]
     messages = [encode(spec) for spec in specs]
     assert [decode(message, JobSpec).declared[0].shape for message in messages] == shapes
 
@@ -311,7 +313,12 @@ def test_neighbours_of_one_shape_share_an_entry_of_the_header():
     arrays = {name: np.full(shape, i, np.float32) for i, (name, shape) in enumerate(SHAPES.items())}
     message = encode(PredictionResult(arrays))
     header, _ = _split(message)
-    assert [(entry["shape"], entry["count"]) for entry in header["tensors"]] == [([2], 2), ([], 2), ([0, 3], 1), ([2], 1)]
+    assert [(entry["shape"], entry["count"]) for entry in header["tensors"]] == [
+        ([2], 2),
+        ([], 2),
+        ([0, 3], 1),
+        ([2], 1),
+    ]
     read = decode_result(message)
     assert isinstance(read, PredictionResult)
     assert _plain(dict(read.outputs)) == _plain(arrays)

@@ -8,6 +8,7 @@ from attributor.api.mapping.specs import attribution_spec
 from attributor.api.readiness import Servable, read_aside, servable
 from attributor.api.schemas.bodies import AttributionBody
 from attributor.errors import InvalidRequest
+from attributor.jobs.content import content_key
 from attributor.jobs.job import JobSpec
 
 
@@ -23,7 +24,7 @@ class Asked:
     @property
     def content_key(self) -> str | None:
         """See JobQueue.enqueue."""
-        return None  # STORE-PENDING content_key(self.spec) if self.repeatable else None
+        return content_key(self.spec) if self.repeatable else None
 
 
 async def asked_for(deps: Deps, body: AttributionBody, tenant: str, *, repeated: bool = False) -> Asked:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from attributor.jobs.job import JobSpec
 from attributor.jobs.result import AttributionResult
 
-#: Seconds for which it is kept after it was last asked for. Ours: clients that read on ask again at once, and the answer
-#: of a large job takes memory.
+#: Seconds for which it is kept after it was last asked for. Ours: clients that read on ask again at once, and the
+#: answer of a large job takes memory.
 KEPT_S = 5.0
 
 Answer = tuple[AttributionResult, JobSpec]

@@ -35,7 +35,7 @@ _RECONNECT = f"retry: {RECONNECT_MS}\n\n".encode()
 async def wait_until_ended(
     deps: Deps, job_id: str, tenant: str, timeout_s: float, *, just_queued: bool = False
 ) -> tuple[JobRecord, JobResult | None] | None:
-    """The job once it has ended, with its result if it succeeded, or as it stands after `timeout_s`; None if it is gone.
+    """The job once it has ended, with its result if it succeeded, or as it stands after `timeout_s`; None: it is gone.
 
     `just_queued`: it can hardly have ended yet, so it is not looked at before that is told.
     """

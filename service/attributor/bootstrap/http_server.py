@@ -30,8 +30,8 @@ class Http(HttpToolsProtocol):
 
 
 class GatheringTransport:
-    """A transport that writes once in a turn of the event loop: a system call, and a client's waking up, for each answer
-    in place of two. What it does not have is that of the transport below."""
+    """A transport that writes once in a turn of the event loop: a system call for each answer in place of two, and a
+    client wakes up once. What it does not have is that of the transport below."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport

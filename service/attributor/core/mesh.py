@@ -60,22 +60,39 @@ class Fit:
         return np.abs(self.residual) <= self.noise
 
 
-def fit(alpha: Floats, score: Floats, slope: Floats) -> Fit:
+def fit(alpha: Floats, score: Floats, slope: Floats, sealed: NDArray[np.bool_] | None = None) -> Fit:
     """`fit_all` for one mesh: arrays of shape (n,)."""
-    return fit_all(alpha[None], score[None], slope[None]).of(0)
+    return fit_all(alpha[None], score[None], slope[None], None if sealed is None else sealed[None]).of(0)
 
 
-def fit_all(alpha: Floats, score: Floats, slope: Floats) -> Fit:
+def fit_all(alpha: Floats, score: Floats, slope: Floats, sealed: NDArray[np.bool_] | None = None) -> Fit:
     """Integrate slopes over meshes of ascending nodes, each from its path's start to its end.
 
     `alpha`, `score`, `slope`: shape (meshes, n), n >= 3. A NaN slope is allowed at either end, the same of all meshes:
-    the panel there is integrated by an open stencil, from its inner side.
+    the panel there is integrated by an open stencil, from its inner side. `sealed`, shape (meshes, panels): panels that
+    no stencil reaches into and that are in no weight; what is found there means nothing.
     """
+    rows, best, trapezoid, noise = _fitted(alpha, score, slope, sealed)
+    return Fit(rows.sum(axis=1), best, trapezoid, noise, indicator(best, trapezoid, noise))
+
+
+def panel_rows(alpha: Floats, score: Floats, slope: Floats, sealed: NDArray[np.bool_] | None = None) -> Floats:
+    """What `fit_all` adds up to the weights of one mesh: those of each panel's stencil, shape (panels, n)."""
+    return _fitted(alpha[None], score[None], slope[None], None if sealed is None else sealed[None])[0][0]
+
+
+def _fitted(
+    alpha: Floats, score: Floats, slope: Floats, sealed: NDArray[np.bool_] | None
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Of each panel's chosen stencil the weights, shape (meshes, panels, n), and the residual; the shortest one's
+    residual; the noise."""
     usable = np.isfinite(slope[0])
     shape = _shape(alpha.shape[1], usable.tobytes())
     tables = [_table_of(nodes, usable) for nodes in alpha]
     rows = _stacked([table.rows for table in tables])
     price = _stacked([table.price for table in tables])
+    if sealed is not None:
+        price = np.where(_reaches_into(sealed, shape), np.inf, price)
     rise = score[:, 1:] - score[:, :-1]
     # Where a score passes through zero, the numbers inside the net that cancel there are as large as elsewhere.
     noise = FLOAT_NOISE * (2 * np.abs(score).max(axis=1, keepdims=True) + np.abs(rise))
@@ -91,8 +108,16 @@ def fit_all(alpha: Floats, score: Floats, slope: Floats) -> Fit:
     chosen = shape.candidates[np.arange(place.shape[1]), place]
     mesh = np.arange(len(chosen))[:, None]
     best, trapezoid = residual[mesh, chosen], residual[:, shape.shortest]
-    weights = rows[mesh, chosen].sum(axis=1)
-    return Fit(weights, best, trapezoid, noise, indicator(best, trapezoid, noise))
+    of_panels = rows[mesh, chosen]
+    if sealed is not None:
+        of_panels[sealed] = 0.0
+    return of_panels, best, trapezoid, noise
+
+
+def _reaches_into(sealed: NDArray[np.bool_], shape: "_Shape") -> NDArray[np.bool_]:
+    """Which candidates have a sealed panel between their first and their last place, shape (meshes, candidates)."""
+    before = np.concatenate([np.zeros((len(sealed), 1), np.intp), sealed.cumsum(axis=1)], axis=1)
+    return np.asarray(before[:, shape.last] > before[:, shape.first])
 
 
 def _table_of(alpha: Floats, usable: NDArray[np.bool_]) -> "_Table":
@@ -120,12 +145,15 @@ class _Shape:
 
     `orders`: as `_stencils` has them; `panel`: the panel that each candidate integrates; `candidates`: those of each
     panel, shape (panels, most), filled up with the number of candidates; `shortest`: per panel, its shortest one.
+    `first`, `last`: the outermost of each candidate's nodes and its panel's ends.
     """
 
     orders: list[tuple[int, NDArray[np.intp], NDArray[np.intp]]]
     panel: NDArray[np.intp]
     candidates: NDArray[np.intp]
     shortest: NDArray[np.intp]
+    first: NDArray[np.intp]
+    last: NDArray[np.intp]
 
 
 @lru_cache(maxsize=1024)
@@ -135,7 +163,9 @@ def _shape(n: int, usable_bytes: bytes) -> _Shape:
     of_each = [np.flatnonzero(panel == number) for number in range(n - 1)]
     most = max(map(len, of_each))
     candidates = np.array([[*own, *[len(panel)] * (most - len(own))] for own in of_each], np.intp)
-    return _Shape(orders, panel, candidates, candidates[:, 0].copy())
+    first = np.minimum(np.concatenate([nodes[:, 0] for _, _, nodes in orders]), panel)
+    last = np.maximum(np.concatenate([nodes[:, -1] for _, _, nodes in orders]), panel + 1)
+    return _Shape(orders, panel, candidates, candidates[:, 0].copy(), first, last)
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,15 @@ def _along(
     explanation = work.explanation
     saturation = explanation.saturation
     observed = saturation.layers if saturation and not explanation.smoothing else None
-    route = work.open(f"{copy.word}path", copy.example, copy.targets, explanation.layer, observed)
+    plain = explanation.gamma or explanation.layer or explanation.interior_alphas or saturation
+    route = work.open(
+        f"{copy.word}path",
+        copy.example,
+        copy.targets,
+        explanation.layer,
+        observed,
+        straight=len(baselines) == 1 and not plain,
+    )
     placed = yield from place(work, copy, route, baselines)
     integral = yield from integrate(route, integrator(placed.curves))
     interior = yield from diagnostics.interior_gradients(work, copy, route, placed)

@@ -105,10 +105,14 @@ class Work:
         targets: tuple[Target, ...],
         layer: Layer | None = None,
         observed: tuple[str, ...] | None = None,
+        *,
+        straight: bool = False,
     ) -> Route:
         """A fresh route, closed with the work at the latest. Raises what the model raises."""
         route = Route(
-            f"{self.id}/{word}", self.model, RouteSpec(example, targets, layer, observed, self.explanation.precision)
+            f"{self.id}/{word}",
+            self.model,
+            RouteSpec(example, targets, layer, observed, self.explanation.precision, straight),
         )
         self.routes[route.id] = route
         return route.open()

@@ -1,8 +1,8 @@
 """Frozen values to JSON values, fast: per type, what must be done to which field is found out once for each
 combination of the fields' types, and reused.
 
-What orjson writes as it is (dataclasses of plain fields, enums, tuples, text) is passed through. Knows no message: arrays
-are put aside, and stand as their index.
+What orjson writes as it is (dataclasses of plain fields, enums, tuples, text) is passed through. Knows no message:
+arrays are put aside, and stand as their index.
 """
 
 import math

@@ -16,6 +16,7 @@ from torch import nn
 from attributor.errors import BundleError
 from attributor.jobs.model import Framework, ModelInfo, ModelReport, Readiness, Tensors
 from attributor.registry.catalog import Bundle
+from attributor.registry.cheaper import cheaper
 from attributor.registry.foreign import describe, shortened
 from attributor.registry.loader import LoadedBundle, load_bundle, unload
 from attributor.registry.proof.golden import check_golden, read_golden
@@ -27,6 +28,7 @@ from attributor.registry.residents import Resident
 from attributor.registry.sources import readers
 from attributor.runtimes.sizing import Measured, PassSizes
 from attributor.runtimes.torch_runtime import TorchModel
+from attributor.runtimes.transforms.choosing import Transformed
 
 #: The names of the checks of the golden example and of the reference set in a report.
 _GOLDEN_CHECK = "golden"
@@ -57,6 +59,7 @@ class _Findings:
     layers: dict[str, str] = field(default_factory=dict)
     memory_bytes: int = 0
     measured: Measured | None = None
+    transforms: tuple[str, ...] = ()
 
 
 def load_first(bundle: Bundle, place: Place) -> tuple[Resident | None, ModelReport]:
@@ -89,7 +92,8 @@ def load_again(bundle: Bundle, place: Place, report: ModelReport) -> Resident:
         references = read_references(bundle.folder, bundle.manifest)
         loaded = load_bundle(bundle, allow_torch_export=place.allow_torch_export)
         loaded.module.to(place.device)
-        model = _model(loaded, bundle.info, place, _measured(bundle.info, report))
+        cheap = cheaper(loaded.module, bundle.info, references, torch.device(place.device))
+        model = _model(loaded, bundle.info, place, _measured(bundle.info, report), cheap)
         return Resident(model, bundle.info, references, _memory_bytes(loaded, bundle))
     except BundleError as error:
         raise BundleError(shortened(error.detail), field=error.field) from error
@@ -132,8 +136,10 @@ def _proved(bundle: Bundle, place: Place, found: _Findings) -> Resident:
     found.checks.update(proof.checks)
     if proof.problem is not None:
         raise BundleError(proof.problem)
-    found.measured = _pace(loaded, info, references, place)
-    model = _model(loaded, info, place, found.measured)
+    cheap = cheaper(loaded.module, info, references, torch.device(place.device))
+    found.transforms = cheap.applied if cheap else ()
+    found.measured = _pace(cheap.module if cheap else loaded.module, info, references, place)
+    model = _model(loaded, info, place, found.measured, cheap)
     sources = readers(bundle.folder, bundle.manifest)  # also without an example: a broken tokenizer must not serve
     if (data := read_golden(bundle)) is not None:
         problem = check_golden(model, info, data, sources)
@@ -143,18 +149,20 @@ def _proved(bundle: Bundle, place: Place, found: _Findings) -> Resident:
     return Resident(model, info, references, found.memory_bytes)
 
 
-def _pace(loaded: LoadedBundle, info: ModelInfo, references: Tensors, place: Place) -> Measured:
+def _pace(module: nn.Module, info: ModelInfo, references: Tensors, place: Place) -> Measured:
     """Raises BundleError where not one point fits the device."""
     device = torch.device(place.device)
     try:
-        return measure_pace(loaded.module, info, references, device, pass_bounds(device, place.max_points))
+        return measure_pace(module, info, references, device, pass_bounds(device, place.max_points))
     except MemoryError as error:
         raise BundleError(f"One evaluation takes more memory than the device has left: {describe(error)}.") from error
 
 
-def _model(loaded: LoadedBundle, info: ModelInfo, place: Place, measured: Measured) -> TorchModel:
+def _model(
+    loaded: LoadedBundle, info: ModelInfo, place: Place, measured: Measured, cheap: Transformed | None
+) -> TorchModel:
     sizes = PassSizes(measured, pass_bounds(torch.device(place.device), place.max_points))
-    return TorchModel(loaded.module, info, place.device, sizes, loaded.paths)
+    return TorchModel(loaded.module, info, place.device, sizes, loaded.paths, cheap)
 
 
 def _memory_bytes(loaded: LoadedBundle, bundle: Bundle) -> int:
@@ -180,6 +188,7 @@ def _report(info: ModelInfo, reason: str | None, found: _Findings) -> ModelRepor
         layer_types=tuple(listed.values()),
         loaded=reason is None,
         memory_bytes=found.memory_bytes,
+        transforms=found.transforms,
         **_figures(found.measured),
     )
 

@@ -102,7 +102,9 @@ def _forward(batch: Batch) -> Forward:
     outputs, caught = space.run(points, held, names)
     along = {name: (points[name], derivatives[name]) for name in points}
     if layer is None:
-        return Forward(outputs, caught, tuple(along.values()), along)
+        pulled_back = {leaf.name for leaf in space.leaves if leaf.pulled_back}
+        attributed = {name: (point, None if name in pulled_back else change) for name, (point, change) in along.items()}
+        return Forward(outputs, caught, tuple(along.values()), attributed)
     return Forward(outputs, caught, tuple(along.values()), {layer.name: (_reached(caught, layer.name), None)})
 
 

@@ -19,7 +19,7 @@ from attributor.ports import Blur, CurveSpec, Registered
 from attributor.runtimes.curves import Bend, Curve, PathObject, blur_bend, registered_bend
 from attributor.runtimes.network import Network
 from attributor.runtimes.routes import EXAMPLE, OpenRoute, VertexKey
-from attributor.runtimes.space import Space, input_values, run_at_inputs
+from attributor.runtimes.space import PrefixSpace, Space, input_values, run_at_inputs
 
 Values = dict[str, Tensor]
 
@@ -75,12 +75,20 @@ class Placer:
         )
         for first in range(0, len(missing), most_rows):
             chunk = missing[first : first + most_rows]
-            layer = chunk[0][0].space.layer
-            if layer is None:
-                raise RuntimeError("A vertex of the inputs has no values. This is a bug.")
-            _, found = self.layer_outputs([(route, route.unfilled[slot]) for route, slot in chunk], layer)
-            for (route, slot), row in zip(chunk, found, strict=True):
-                route.fill(slot, {layer: row})
+            for (route, slot), values in zip(chunk, self._found(chunk), strict=True):
+                route.fill(slot, values)
+
+    def _found(self, missing: Sequence[tuple[OpenRoute, int]]) -> list[Values]:
+        """The values at reserved vertices of one space."""
+        places = [(route, route.unfilled[slot]) for route, slot in missing]
+        space = places[0][0].space
+        if isinstance(space, PrefixSpace):
+            found = space.found([inputs for _, inputs in places])
+            return [{name: rows[n] for name, rows in found.items()} for n in range(len(places))]
+        if space.layer is None:
+            raise RuntimeError("A vertex of the inputs has no values. This is a bug.")
+        _, rows = self.layer_outputs(places, space.layer)
+        return [{space.layer: row} for row in rows]
 
     def layer_outputs(self, places: Sequence[tuple[OpenRoute, Tensors]], layer: str) -> tuple[Tensor, Tensor]:
         """The network's outputs and the layer's at some inputs, by one pass; each route's unattributed inputs at its
@@ -138,7 +146,7 @@ class Placer:
         for key, end in zip(keys, ends, strict=True):
             if route.has(key):
                 continue
-            if route.space.layer is None:
+            if not route.space.found_later:
                 route.place(input_values(self._network, end), key, end)
             else:
                 route.reserve(key, end)

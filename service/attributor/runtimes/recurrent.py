@@ -16,9 +16,10 @@ def recurrent_parts(module: nn.Module) -> list[nn.RNNBase]:
 
 @contextmanager
 def differentiable(parts: Sequence[nn.RNNBase]) -> Iterator[None]:
-    """Within the context these modules can be differentiated, and compute as in eval mode.
+    """What these modules compute within the context can be differentiated, and is what they compute in eval mode.
 
-    They are in training mode with their dropout at zero; modules around them stay as they are.
+    Around the forward pass is enough. They are in training mode with their dropout at zero; modules around them stay as
+    they are.
     """
     before = [(part, part.training, part.dropout) for part in parts]
     try:

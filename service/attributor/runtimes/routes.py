@@ -29,8 +29,8 @@ _FLOAT_BYTES = 4
 
 def lane_of(spec: RouteSpec, lengths: Lengths) -> Hashable:
     """What routes must agree in to share a pass: the layer, what is attributed to it, the layers observed, how long the
-    examples are, and the precision."""
-    return spec.layer, spec.observed or (), lengths, spec.precision
+    examples are, the precision, and whether they are one straight path."""
+    return spec.layer, spec.observed or (), lengths, spec.precision, spec.straight
 
 
 def lengths_of(lane: Hashable) -> Lengths:
@@ -53,6 +53,8 @@ class OpenRoute:
         self.held = space.hold(spec.example)
         self.curves: list[Curve] = []
         self.has_plain = self.has_bends = False
+        #: Where a straight path begins.
+        self.origin: Tensors | None = None
         self._slots_of_curves: tuple[Indices, Indices] | None = None
         self.observations: list[Observation] = []
         #: Per observed layer, its output at the example, flat, float64.
@@ -103,6 +105,10 @@ class OpenRoute:
         """Its number."""
         self.curves.append(curve)
         self._slots_of_curves = None
+        if self.spec.straight:
+            if self.curves[1:] or curve.bends or curve.spec.plain or not curve.ends_at_example:
+                raise RuntimeError(f"Route {self.name!r} is not one straight path. This is a bug.")
+            self.origin = curve.spec.start
         self.has_plain |= curve.spec.plain
         self.has_bends |= bool(curve.bends)
         return len(self.curves) - 1

@@ -18,16 +18,18 @@ from attributor.runtimes.curves import Curve, straight
 from attributor.runtimes.guarding import require_fit
 from attributor.runtimes.network import Network
 from attributor.runtimes.slots import Form, Slots
+from attributor.runtimes.transforms.prefix import Prefix
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """A tensor that curves move. `name`: of the input or layer, under which it is attributed. `summed`: a token's
-    embedding, attributed as one."""
+    embedding, attributed as one. `pulled_back`: of a prefix; vectors are gradients, not products."""
 
     name: str
     shape: tuple[int, ...]
     summed: bool = False
+    pulled_back: bool = False
 
 
 class Space:
@@ -45,6 +47,17 @@ class Space:
         self._held_inputs = [spec for spec in network.inputs if layer is not None or spec.name not in moved]
         forms = {spec.name: Form(example[spec.name].shape, _dtype(spec)) for spec in self._held_inputs}
         self._held = Slots(forms, network.device)
+
+    @property
+    def found_later(self) -> bool:
+        """Whether vertices are found by a pass, when they are first needed."""
+        return self.layer is not None
+
+    def attributed(
+        self, sums: Mapping[str, NDArray[np.float64]], example: Tensors, origin: Tensors | None
+    ) -> Mapping[str, NDArray[np.float64]]:
+        """Attributions, from sums of vectors, of the path from `origin` to the example."""
+        return sums
 
     def hold(self, example: Tensors) -> int | None:
         """Places the inputs that stay at the example; their slot, None where all inputs move. ValueError by shape."""
@@ -99,6 +112,47 @@ class Space:
         if self.layer is not None:
             return self.network.run(held, leaves, names)
         return run_at_inputs(self.network, leaves, held, names)
+
+
+class PrefixSpace(Space):
+    """Curves in what an affine prefix of the module makes of its one attributed input. Vectors are gradients by it; the
+    weighted sum of them is pulled back to the input, and multiplied by gamma' there."""
+
+    def __init__(self, network: Network, prefix: Prefix, example: Tensors) -> None:
+        name = network.inputs[prefix.place].name
+        super().__init__(network, [Leaf(name, prefix.shape, pulled_back=True)], example)
+        self._prefix = prefix
+        self._name = name
+
+    @property
+    def found_later(self) -> bool:
+        """See Space."""
+        return True
+
+    def found(self, rows: Sequence[Tensors]) -> dict[str, Tensor]:
+        """The vertices at some inputs, shape (rows, *shape), by one pass of the prefix."""
+        spec = self.network.inputs[self._prefix.place]
+        with torch.no_grad():
+            return {
+                self._name: self._prefix(torch.stack([self.network.argument(spec, row[self._name]) for row in rows]))
+            }
+
+    def run(
+        self, leaves: Mapping[str, Tensor], held: Mapping[str, Tensor], names: Sequence[str] = ()
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """See Space; `names` are none, as layers are asked of the whole module."""
+        others = [held[spec.name] for spec in self.network.inputs if spec.name != self._name]
+        return self._prefix.outputs(leaves[self._name], others), {}
+
+    def attributed(
+        self, sums: Mapping[str, NDArray[np.float64]], example: Tensors, origin: Tensors | None
+    ) -> Mapping[str, NDArray[np.float64]]:
+        """See Space."""
+        if origin is None:
+            raise RuntimeError("A straight path has no curve. This is a bug.")
+        by_z = torch.from_numpy(sums[self._name]).float().to(self.network.device)
+        by_x = self._prefix.pull_back(by_z[None])[0].double().cpu().numpy()
+        return {self._name: by_x * (example[self._name].astype(np.float64) - origin[self._name])}
 
 
 def input_space(network: Network, example: Tensors) -> Space:

@@ -15,7 +15,7 @@ from torch import nn
 
 from attributor.core.integrator import Seal
 from attributor.errors import UnknownLayer, UnsupportedByModel
-from attributor.jobs.explanation import Quantity, Target
+from attributor.jobs.explanation import Target
 from attributor.jobs.fitting import WITHOUT_GRADIENTS
 from attributor.jobs.lengths import output_at
 from attributor.jobs.model import ModelInfo, Tensors
@@ -25,13 +25,14 @@ from attributor.runtimes.curves import PathObject
 from attributor.runtimes.cut import layer_is_cut
 from attributor.runtimes.guarding import require_example
 from attributor.runtimes.memory import give_back, in_halves, unless_full
-from attributor.runtimes.network import Lengths, Network
+from attributor.runtimes.network import Lengths
 from attributor.runtimes.passes import evaluate
 from attributor.runtimes.placing import Placer
 from attributor.runtimes.routes import OpenRoute, lane_of, lengths_of
 from attributor.runtimes.sizing import PassSizes, of_one_size
-from attributor.runtimes.space import Space, input_space, layer_space
+from attributor.runtimes.spaces import Spaces
 from attributor.runtimes.targets import check_target
+from attributor.runtimes.transforms.choosing import Transformed
 
 #: Points per pass. Within what was measured best on one CPU core for small nets: 200 to 800 (design.md, section 6).
 DEFAULT_MAX_POINTS = 256
@@ -60,15 +61,16 @@ class TorchModel:
         device: str = "cpu",
         sizes: PassSizes | int = DEFAULT_MAX_POINTS,
         paths: Mapping[str, PathObject] | None = None,
+        transformed: Transformed | None = None,
     ) -> None:
-        """`sizes`: of passes, as measured, or a number for all."""
+        """`sizes`: of passes, as measured, or a number for all. `transformed`: what passes run on, where no layer is
+        asked for."""
         self._output = info.output
         self._sizes = of_one_size(sizes) if isinstance(sizes, int) else sizes
-        self._network = Network(module, info, torch.device(device))
+        self._spaces = Spaces(module, info, torch.device(device), transformed)
+        self._network = self._spaces.plain
         self._placer = Placer(self._network, paths or {})
         self._routes: dict[str, OpenRoute] = {}
-        #: By layer (None: curves run in the inputs) and the lengths of examples.
-        self._spaces: dict[tuple[str | None, Lengths], Space] = {}
 
     @property
     def max_points(self) -> int:
@@ -99,7 +101,7 @@ class TorchModel:
             check_target(target, output)
         for observed in spec.observed or ():
             self._check_observed(observed, spec.example)
-        self._routes[route] = OpenRoute(route, spec, self._space(spec))
+        self._routes[route] = OpenRoute(route, spec, self._spaces.space(spec))
 
     def add_curve(self, route: str, spec: CurveSpec) -> int:
         """See GradientModel. Raises UnsupportedByModel for bends that cannot be; ValueError for another shape."""
@@ -132,7 +134,7 @@ class TorchModel:
 
     def _pass(self, points: Sequence[Points], lengths: Lengths) -> list[Evaluations]:
         batch = Batch(points, [self._route(each.route) for each in points])
-        if batch.space.layer is not None:
+        if batch.space.found_later:
             curves = [(route, curve) for n, route in enumerate(batch.routes) for curve in batch.curves(n)]
             self._placer.fill(curves, self._sizes.points(lengths))
         began_s = time.perf_counter()
@@ -173,7 +175,9 @@ class TorchModel:
         self, route: str, target: int, weights: Mapping[int, float], *, coarse: bool = False
     ) -> Mapping[str, NDArray[np.float64]]:
         """See GradientModel. Raises RuntimeError for a node of weight other than 0 evaluated without its gradient."""
-        return self._route(route).vectors.sums(target, weights, coarse=coarse)
+        opened = self._route(route)
+        sums = opened.vectors.sums(target, weights, coarse=coarse)
+        return opened.space.attributed(sums, opened.spec.example, opened.origin)
 
     def seal(self, route: str, seal: Seal) -> None:
         """See GradientModel."""
@@ -192,31 +196,14 @@ class TorchModel:
         closed = self._route(route)
         closed.release()
         del self._routes[route]
-        if closed.space.layer is None and not self._network.lengths(closed.spec.example):
-            return  # the one space that all routes come back to
-        if all(other.space is not closed.space for other in self._routes.values()):
-            self._spaces = {key: space for key, space in self._spaces.items() if space is not closed.space}
+        if closed.space.layer is not None or self._network.lengths(closed.spec.example):
+            self._spaces.keep_only({other.space for other in self._routes.values()})
 
     def _route(self, name: str) -> OpenRoute:
         opened = self._routes.get(name)
         if opened is None:
             raise RuntimeError(f"Route {name!r} is not open. This is a bug.")
         return opened
-
-    def _space(self, spec: RouteSpec) -> Space:
-        """Where the route's curves run; that of a layer, or of a length, goes with its last route."""
-        layer = None
-        if spec.layer is not None:
-            self._network.layer_shape(spec.layer.name, spec.example)
-            layer = spec.layer.name if spec.layer.quantity is Quantity.LAYER_IG else None
-        key = layer, self._network.lengths(spec.example)
-        if key not in self._spaces:
-            self._spaces[key] = (
-                input_space(self._network, spec.example)
-                if layer is None
-                else layer_space(self._network, layer, spec.example)
-            )
-        return self._spaces[key]
 
     def _check_observed(self, layer: str, example: Tensors) -> None:
         try:

@@ -76,7 +76,7 @@ class Vectors:
             known[node] = known.get(node, 0.0) + weight
 
     def _total(self, parts: Sequence[Part], weights: Mapping[int, float], total: Tensor | None) -> Tensor:
-        """`total` and the weighted sum of vectors, flat; part by part, so that no more than one pass's vectors are there
+        """`total` and the weighted sum of vectors, flat; part by part, so that one pass's vectors at most are there
         in float64."""
         missing = sum(weight != 0 for weight in weights.values())
         for nodes, rows in parts:

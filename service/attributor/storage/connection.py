@@ -91,17 +91,17 @@ class RedisStore:
             futures = wire.send(command, *followed)
             try:
                 reply = [await future for future in futures][-1]
-            except asyncio.CancelledError:
-                wire.close()  # its reply may still come, and would be taken for that of the next command
-                raise
             except (WireLost, exceptions.ResponseError):
                 if script is None:
                     raise
                 return await self.run(script, *arguments)
+            else:
+                self._resting.append(wire)
+                return reply
             finally:
                 self._blocking.discard(wire)
-            self._resting.append(wire)
-            return reply
+                if wire not in self._resting:
+                    wire.close()  # replies may still come, and would be taken for those of the next command
 
     async def close(self) -> None:
         """Close all connections."""

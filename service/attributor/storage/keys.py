@@ -22,10 +22,10 @@ NAMES: Mapping[str, str] = MappingProxyType(
         "claim": "claim:",  # <nonce>: list of the ids that one claim took, for its repetition
         "leases": "leases",  # zset of running ids by lease end, ms
         "partial": "partial:",  # <id>: hash of what a running job has so far, in messages
-        "flight": "flight:",  # <tenant>:<content key>: id of the job that is computed for all of that content
-        "followers": "followers:",  # <tenant>:<content key>: zset of ids that wait for that job's end, by rank
-        "answer": "answer:",  # <tenant>:<content key>: bytes of a result, for jobs that ask for the same
-        "answers": "answers",  # zset of <tenant>:<content key> of the answers kept by their expiry, ms
+        "flight": "flight:",  # <content key>: id of the job that is computed for all of that content
+        "followers": "followers:",  # <content key>: zset of ids that wait for that job's end, by rank
+        "answer": "answer:",  # <content key>: bytes of a result, for jobs that ask for the same
+        "answers": "answers",  # zset of <content key> of the answers kept by their expiry, ms
         "answers_bytes": "answers_bytes",  # what the answers kept take
         "deadlines": "deadlines",  # zset of the ids of queued jobs that have a deadline by it, ms
         "expiring": "expiring",  # zset of <tenant>:<id> by expiry, ms: index entries to prune

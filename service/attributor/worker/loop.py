@@ -130,20 +130,22 @@ class WorkerLoop:
         while not stop.is_set():
             self._freed.clear()  # before looking, so that a place freed meanwhile is not waited for
             engine, comparators = self._places()
-            if not engine and not (comparators and wait_s == 0.0):
-                await self._until_freed()
-                wait_s = 0.0
-                continue
             try:
-                claimed = await self._queue.claim(engine, comparisons=comparators, wait_s=wait_s)
+                claimed = (
+                    await self._queue.claim(engine, comparisons=comparators, wait_s=wait_s)
+                    if engine or comparators
+                    else []
+                )
             except StoreUnavailable as error:
                 log.warning("cannot claim: %s", error)
                 await asyncio.sleep(STORE_RETRY_S)
                 wait_s = 0.0
                 continue
             self._take(claimed)
+            if not claimed and not engine:
+                await self._until_freed()
             # What was not taken, though there was room, was not there: the bell tells of what comes later.
-            wait_s = 0.0 if len(claimed) >= engine else BELL_S
+            wait_s = BELL_S if len(claimed) < engine else 0.0
             if claimed and self._engine.busy:
                 await asyncio.sleep(CLAIM_PAUSE_S)
 

@@ -233,3 +233,29 @@ def test_what_rdkit_makes_of_a_molecule_adds_up():
     assert added(made["atoms"]) + added(made["bonds"]) + made["rest"] == total(shares(atoms, bonds))
     assert (len(made["atoms"]), len(made["bonds"])) == (13, 13)
     assert {bond["type"] for bond in made["bonds"]} == {"single", "double", "aromatic"}
+
+
+def test_columns_of_numbers_are_what_each_is_by_itself():
+    odd = ("per_cent %", 'quoted "%b"', "\u00e4\n", "}{")
+    table = InputSpec(
+        "x", InputKind.TABULAR, (4,), tuple(Feature(name, "%" if i else None) for i, name in enumerate(odd))
+    )
+    example = np.array([17.99, -0.0, 1e-30, 3e38], np.float32)
+    made = explained(table, example={"x": example})["x"]
+    values = shares(table)["x"].astype(np.float64).tolist()
+    assert made["columns"] == [
+        {"name": name, "unit": "%" if i else None, "value": float(str(example[i])), "attribution": values[i]}
+        for i, name in enumerate(odd)
+    ]
+    assert made["groups"] == []
+
+
+def test_groups_of_numbers_add_up():
+    table = InputSpec(
+        "x", InputKind.TABULAR, (3,), tuple(map(Feature, "abc")), groups={"ends": ("a", "c"), "b": ("b",)}
+    )
+    values = shares(table)["x"].tolist()
+    assert explained(table)["x"]["groups"] == [
+        {"name": "ends", "attribution": values[0] + values[2]},
+        {"name": "b", "attribution": values[1]},
+    ]

@@ -1,13 +1,17 @@
 """Which version a request gets, and what it is told where none can serve: on a real folder."""
 
+import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from attributor.api.readiness import servable
+from attributor.api.readiness import Servable, read_aside, servable
+from attributor.api.schemas.bodies import AttributionBody, PredictionBody
 from attributor.errors import ModelNotReady
-from attributor.jobs.model import ModelReport, Readiness
+from attributor.jobs.model import ModelReport, Readiness, Source, SourceKind
 from attributor.registry.catalog import FolderCatalog
 from bundles import write_bundle
+from unit.api.models import MODELS
 
 
 class Fleet:
@@ -59,3 +63,36 @@ async def test_a_declared_default_that_failed_is_told_alone_where_another_versio
 async def test_a_good_version_serves_whatever_the_others_are(folder):
     found = await servable(deps(folder, {"pear@1": None, "pear@2": "It mixes rows."}), "pear")
     assert found.info.ref == "pear@1"
+
+
+TENSOR = {"photo": {"shape": [1, 2, 2], "data": [0.0] * 4}, "record": {"age": 1, "smoker": 0}}
+
+
+@pytest.mark.parametrize(
+    ("body", "aside"),
+    [
+        (PredictionBody(inputs=[TENSOR]), False),
+        (PredictionBody(inputs=[TENSOR, TENSOR | {"photo": "iVBO"}]), True),
+        (AttributionBody(model="m", inputs=[TENSOR]), False),
+        (AttributionBody(model="m", inputs=[TENSOR], baseline="zero"), False),
+        (AttributionBody.model_validate({"model": "m", "inputs": [TENSOR], "baseline": {"photo": "iVBO"}}), True),
+        (AttributionBody.model_validate({"model": "m", "inputs": [TENSOR], "baseline": ["zero"]}), True),
+        (AttributionBody.model_validate({"model": "m", "inputs": [TENSOR], "path": "blur"}), True),
+    ],
+)
+async def test_pictures_are_read_aside_and_numbers_at_once(body, aside):
+    def where(read, *, tenant):
+        assert (read, tenant) == (body, "t")
+        return threading.current_thread()
+
+    model = Servable(MODELS["photo-and-record"], None, {})
+    found = await read_aside(model, where, body, tenant="t")
+    assert (found is not threading.current_thread()) == aside
+
+
+async def test_what_has_a_source_is_read_aside():
+    text = {"text": Source("text", SourceKind.TEXT, "tokenizer.json")}
+    model = Servable(replace(MODELS["photo-and-record"], sources=text), None, {})
+    body = PredictionBody(inputs=[{"text": "a"}])
+    found = await read_aside(model, lambda _: threading.current_thread(), body)
+    assert found is not threading.current_thread()

@@ -23,7 +23,7 @@ _IN_FIRST = frozenset(
         # weighted sums
         *("neg", "sum", "mean", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d"),
         *("upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d"),
-        *("div", "add", "sub", "mul", "mm", "bmm", "linear", "convolution"),
+        *("div", "add", "sub", "rsub", "mul", "mm", "bmm", "linear", "convolution"),
     )
 )
 #: Affine in their second argument, too (addmm(bias, mat1, mat2) in that only, with a constant bias).
@@ -93,7 +93,7 @@ def _is_affine(operation: Operation, tensor: Tensor) -> bool:
     name, args = operation.name, operation.args
     if name == "aten::_to_copy":
         return args[0] is tensor
-    if name in ("aten::div", "aten::mul", "aten::add") and operation.kwargs.get("rounding_mode"):
+    if operation.kwargs.get("rounding_mode"):
         return False  # floor and truncation
     if name in _IN_FIRST and args and args[0] is tensor:
         return True

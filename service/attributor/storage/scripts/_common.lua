@@ -114,8 +114,8 @@ local function settle(job, state, result, ...)
   end
 end
 
--- Jobs that ask for the same (equal field `content`: tenant, and digest of all that the answer depends on) share one
--- computation and its answer.
+-- Jobs that ask for the same (equal field `content`: the digest of all that the answer depends on, and of the tenant)
+-- share one computation and its answer.
 --   * The job named by `flight` is computed; those in `followers` are queued in no line and wait for its end.
 --   * Who comes with a better priority than the flight's job is computed and becomes the flight; an earlier one
 --     that still waits then follows it, one that runs goes on, and whichever ends first answers all.

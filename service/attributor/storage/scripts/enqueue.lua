@@ -22,7 +22,7 @@ if ARGV[5] ~= '' then
 end
 
 local now = now_ms()
-local content = ARGV[16] ~= '' and tenant .. ':' .. ARGV[16]
+local content = ARGV[16] ~= '' and ARGV[16]
 local result = false
 if content and tonumber(redis.call('ZSCORE', key('answers'), content) or '0') > now then
   result = redis.call('GET', key('answer', content))

@@ -1,0 +1,91 @@
+"""The shorter way reads what the framework reads, and leaves everything else to it."""
+
+import json
+
+import httpx
+import pytest
+from attributor.api.quick import plain_body, quick_route
+from attributor.api.schemas.bodies import AttributionBody
+from fastapi import FastAPI, Request, Response
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic_core import from_json
+
+PLAIN = {"model": "m", "inputs": [{"x": {"shape": [2], "data": [1, 2.5]}}], "tolerance": 0.05}
+JSON = {"content-type": "application/json"}
+
+
+def answered(way: str, body: AttributionBody) -> Response:
+    return Response(f"{way} {body!r}".encode(errors="backslashreplace"))  # lone surrogates have no UTF-8
+
+
+async def quickly(request: Request) -> Response | None:
+    body = await plain_body(request, AttributionBody)
+    return None if body is None else answered("quick", body)
+
+
+def app() -> FastAPI:
+    made = FastAPI()
+
+    async def usually(body: AttributionBody) -> Response:
+        return answered("usual", body)
+
+    made.router.add_api_route("/quick", usually, methods=["POST"], route_class_override=quick_route(quickly))
+    made.router.add_api_route("/usual", usually, methods=["POST"])
+    return made
+
+
+async def post(path: str, content: bytes, headers: dict[str, str]) -> httpx.Response:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app()), base_url="http://test") as client:
+        return await client.post(path, content=content, headers=headers)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"inputs": [{"x": [10**30, -0.0, 1e-320, None, True, "\u00e4"]}] * 3},
+        {"inputs": [{"x": float("nan"), "y": float("-inf")}]},
+        {"target": {"class": "benign"}, "baseline": ["zero", {"x": [0, 0]}], "visualizations": [{"kind": "bars"}]},
+    ],
+)
+async def test_a_plain_body_goes_the_quick_way_and_means_the_same(more):
+    content = json.dumps(PLAIN | more).encode()
+    quick, usual = [(await post(path, content, JSON)).text for path in ("/quick", "/usual")]
+    assert quick.startswith("quick ")
+    assert quick.removeprefix("quick") == usual.removeprefix("usual")
+
+
+@pytest.mark.parametrize(
+    ("content", "headers"),
+    [
+        (json.dumps(PLAIN).encode(), {"content-type": "application/json; charset=utf-8"}),
+        (json.dumps(PLAIN).encode(), {"content-type": "application/merge-patch+json"}),
+        (json.dumps(PLAIN).encode(), {}),
+        (json.dumps(PLAIN).encode(), {"content-type": "text/plain"}),
+        (json.dumps(PLAIN | {"tolerances": 1}).encode(), JSON),
+        (json.dumps(PLAIN | {"inputs": [{"x": "\ud800"}]}).encode(), JSON),
+        (b"\xef\xbb\xbf" + json.dumps(PLAIN).encode(), JSON),
+        (b'{"model": "m", "inputs": [' + b"[" * 500 + b"]" * 500 + b"]}", JSON),
+        (b'{"model": ', JSON),
+        (b"", JSON),
+        (b"\xff", JSON),
+    ],
+)
+async def test_anything_else_goes_the_frameworks_way(content, headers):
+    quick, usual = [await post(path, content, headers) for path in ("/quick", "/usual")]
+    assert (quick.status_code, quick.text) == (usual.status_code, usual.text)
+    assert not quick.text.startswith("quick")
+
+
+_documents = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(_documents)
+def test_the_two_parsers_read_the_same(document):
+    content = json.dumps(document, ensure_ascii=False).encode()
+    assert repr(from_json(content, cache_strings="keys")) == repr(json.loads(content))
