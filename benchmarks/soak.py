@@ -12,6 +12,7 @@ import asyncio
 import collections
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -119,6 +120,7 @@ def main() -> int:
     asked.add_argument("--jobs", type=int, default=20_000)
     asked.add_argument("--workers", type=int, default=1)
     given = asked.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the service is stopped then, too
     with tempfile.TemporaryDirectory() as folder:
         service = Service(Path(folder), given.workers)
         try:

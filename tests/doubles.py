@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from attributor.core.asks import Ask, Node
 from attributor.core.integrator import Seal
+from attributor.engine.active_job import ActiveJob, Pick
 from attributor.engine.engine import Engine
+from attributor.engine.steps import Integrating
 from attributor.errors import ModelNotReady, UnknownModel
 from attributor.jobs.explanation import Explanation, Target, Term, fixed_baseline
 from attributor.jobs.job import Failure, JobKind, JobSpec, Quadrature, RuleName
@@ -323,6 +325,18 @@ def alone(problem: Problem, spec: JobSpec) -> JobResult | Failure:
     engine = engine_on(RecordingModel(problem))
     engine.admit("alone", spec)
     return run_to_end(engine)["alone"]
+
+
+def absorb(job: ActiveJob, pick: Pick, told: Evaluations) -> None:
+    """Tell a job what a pass gave; after the last of a round, go on, each integrator told by itself."""
+    known = job.tell(pick, told)
+    if known is None:
+        return
+    task, wish = known
+    if isinstance(wish.wanted, Integrating):
+        assert wish.told is not None
+        wish.wanted.integrator.tell(wish.asks, wish.told.scores, wish.told.slopes)
+    job.settle(task, wish)
 
 
 def only(outcome: JobResult | Failure) -> PathResult:

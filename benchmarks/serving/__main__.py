@@ -7,6 +7,7 @@ figures that only show that all of it works.
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ _TRIED = {"mlp": 512, "digits": 256, "encoder": 8, "cnn224": 4}
 
 def main(arguments: Sequence[str]) -> None:
     options = _options(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server outlives this
     torch.set_num_threads(1)
     all_found = []
     with tempfile.TemporaryDirectory(prefix="serving-") as folder:
@@ -84,7 +86,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--no-cuda", action="store_true", help="leave the part on CUDA out")
     parser.add_argument("--quick", action="store_true", help="one round of 2 s (large nets 12 s) per cell")
     parser.add_argument("--seconds", type=float, default=6, help="measured per cell and round, of small nets")
-    parser.add_argument("--large-seconds", type=float, default=40, help="the same of large nets")
+    parser.add_argument("--large-seconds", type=float, default=25, help="the same of large nets")
     parser.add_argument("--rounds", type=int, default=2, help="how often each party has its turn in a cell")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of a peer: the cores")
     parser.add_argument("--peer-threads", type=int, default=1, help="threads of torch in each; 0: torch's own choice")

@@ -11,9 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 HTTP_OK = 200
-#: Answers that come in so short a time, as a share of the run, are one: servers that batch answer eight at once.
-_TOGETHER = 0.02
-#: With more answers than this, what is lost at the ends of the run does not matter.
+#: With more answers than this, what a window cuts off at its ends does not matter.
 _MANY = 200
 #: A run waits so many times its seconds for slow answers, at most.
 _PATIENCE = 5
@@ -95,7 +93,7 @@ async def _run(
     ends = await _drained(tasks, _PATIENCE * (pace.warm_s + pace.seconds))
     failures = loop.failures + [repr(end) for end in ends if isinstance(end, Exception)]
     run = Run(counted[first:], inputs_per_request, ended - warm, failures, len(loop.answers))
-    return _cut(run, counted[:first])
+    return _few(run, loop, clients, warm, ended)
 
 
 async def _until(loop: "_Loop", tasks: list[asyncio.Task[None]], began: float, seconds: float, answers: int) -> None:
@@ -116,20 +114,14 @@ async def _drained(tasks: list[asyncio.Task[None]], seconds: float) -> list[Base
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _cut(run: Run, earlier: list[Answer]) -> Run:
-    """With few answers: from the end of one to the end of another, and those that come together not torn apart."""
-    if not run.answers or len(run.answers) > _MANY:
+def _few(run: Run, loop: "_Loop", clients: int, warm: float, ended: float) -> Run:
+    """With few answers, counting them in a window is off by those that batches bring together. In a closed loop the
+    rate is clients / mean latency (Little 1961), so the seconds of the run are the sum of latencies by clients."""
+    if len(run.answers) > _MANY:
         return run
-    together = _TOGETHER * run.seconds
-    ends = sorted([*earlier, *run.answers], key=lambda answer: answer.ended_s)
-    start = max(0, len(earlier) - 1)
-    while start + 1 < len(ends) and ends[start + 1].ended_s - ends[start].ended_s < together:
-        start += 1
-    counted = ends[start + 1 :]
-    if not counted:
-        return run
-    seconds = counted[-1].ended_s - ends[start].ended_s
-    return replace(run, answers=counted, seconds=seconds)
+    begun = [answer for answer in loop.answers if warm <= answer.began_s < ended]
+    waited = sum(answer.ended_s - answer.began_s for answer in begun)
+    return replace(run, answers=begun, seconds=waited / clients)
 
 
 class _Loop:

@@ -1,4 +1,4 @@
-"""One real server for all contract tests; each test gets a namespace of its own, and both wire protocols."""
+"""One real server for all contract tests; each test gets a namespace of its own."""
 
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -30,10 +30,9 @@ def store_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server.stop()
 
 
-@pytest.fixture(params=[2, 3], ids=["resp2", "resp3"])
-async def store(store_url: str, request: pytest.FixtureRequest) -> AsyncIterator[RedisStore]:
-    namespace = f"test-{os.getpid()}-{next(_numbers)}"
-    async with RedisStore(f"{store_url}?protocol={request.param}", namespace=namespace) as store:
+@pytest.fixture
+async def store(store_url: str) -> AsyncIterator[RedisStore]:
+    async with RedisStore(store_url, namespace=f"test-{os.getpid()}-{next(_numbers)}") as store:
         yield store
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from contextlib import AsyncExitStack
 
 import pytest
 from attributor.errors import StoreUnavailable
@@ -60,6 +61,36 @@ async def test_a_change_wakes_all_subscribers_of_its_job_and_no_others(events, q
         await _next(a)
         await _next(b)
         assert await _is_quiet(other)
+
+
+async def test_who_waits_for_the_end_only_is_not_woken_before(events, queue, make_spec, answer):
+    job_id = (await queue.enqueue(make_spec())).job_id
+    async with events.subscribe(job_id, ends_only=True) as changes:
+        [claimed] = await queue.claim(1)
+        await queue.beat({claimed.lease: Progress(3, 0.1, 0)})
+        assert await _is_quiet(changes)
+        await queue.finish(claimed.lease, answer)
+        await _next(changes)
+
+
+async def test_who_comes_too_late_for_an_end_is_told_at_once(events, queue, make_spec, answer):
+    job_id = (await queue.enqueue(make_spec())).job_id
+    [claimed] = await queue.claim(1)
+    await queue.finish(claimed.lease, answer)
+    await _passed()
+    async with events.subscribe(job_id, ends_only=True) as changes:
+        await _next(changes)
+        assert await _is_quiet(changes)
+
+
+async def test_changes_of_one_call_reach_all_their_jobs(events, queue, make_spec, answer):
+    ids = [(await queue.enqueue(make_spec())).job_id for _ in range(5)]
+    leases = [claimed.lease for claimed in await queue.claim(5)]
+    async with AsyncExitStack() as stack:
+        changes = [await stack.enter_async_context(events.subscribe(each, ends_only=True)) for each in ids]
+        assert await queue.finish_all(dict.fromkeys(leases, answer)) == [True] * 5
+        for each in changes:
+            await _next(each)
 
 
 async def test_changes_that_pile_up_become_one(events, queue, make_spec):

@@ -165,6 +165,20 @@ async def test_a_finish_sent_twice_is_recorded_once_and_said_so(queue, jobs, mak
     assert (await _record(jobs, job_id)).revision == revision
 
 
+async def test_jobs_finished_together_are_judged_one_by_one(queue, impatient, jobs, make_spec, answer, counters):
+    ids = [(await queue.enqueue(make_spec())).job_id for _ in range(4)]
+    [late] = await impatient.claim(1)
+    await asyncio.sleep(0.003)
+    await queue.reap()
+    leases = [claimed.lease for claimed in await queue.claim(4)]
+    await queue.cancel(ids[2], tenant="default")
+    outcomes = {late.lease: answer, leases[1]: answer, leases[2]: answer, leases[3]: Failure("model_error", "x")}
+    assert await queue.finish_all(outcomes) == [False, True, True, True]
+    states = [(await _record(jobs, each)).state for each in ids]
+    assert states == [JobState.RUNNING, JobState.SUCCEEDED, JobState.CANCELLED, JobState.FAILED]
+    assert await counters() == {"queued": 0, "running": 1}
+
+
 async def test_a_failure_is_kept_in_the_record(queue, jobs, make_spec):
     job_id = (await queue.enqueue(make_spec())).job_id
     [claimed] = await queue.claim(1)

@@ -232,3 +232,16 @@ async def test_erasing_needs_the_right_tenant_and_a_finished_job(queue, jobs, ma
     assert not await jobs.erase(job_id, tenant="other")
     assert await jobs.result(job_id) is not None
     assert await jobs.erase(job_id, tenant="default")
+
+
+async def test_a_job_and_its_answer_are_read_as_one(queue, jobs, make_spec, answer):
+    job_id = (await queue.enqueue(make_spec())).job_id
+    record, result = await jobs.answered(job_id, tenant="default")
+    assert (record.state, result) == (JobState.QUEUED, None)
+    [claimed] = await queue.claim(1)
+    await queue.finish(claimed.lease, answer)
+    record, result = await jobs.answered(job_id, tenant="default")
+    assert record == await jobs.record(job_id, tenant="default")
+    np.testing.assert_array_equal(result.outputs["logits"], answer.outputs["logits"])
+    assert await jobs.answered(job_id, tenant="other") is None
+    assert await jobs.answered("job_none", tenant="default") is None

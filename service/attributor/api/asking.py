@@ -1,10 +1,10 @@
 """A body to the job that it asks for: held against limits, model and workers. Refuses; queues nothing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from attributor.api.dependencies import Deps
 from attributor.api.mapping.seeds import is_random
-from attributor.api.mapping.specs import attribution_spec
+from attributor.api.mapping.specs import attribution_spec, fingerprint
 from attributor.api.readiness import Servable, read_aside, servable
 from attributor.api.schemas.bodies import AttributionBody
 from attributor.errors import InvalidRequest
@@ -43,6 +43,7 @@ async def asked_for(deps: Deps, body: AttributionBody, tenant: str, *, repeated:
         layers=report.layers if report else None,
         comparators=report is None or report.comparators,
         sources=model.sources,
-        repeated=repeated,
     )
+    if repeated:
+        spec = replace(spec, fingerprint=fingerprint(body))
     return Asked(spec, model, body.seed is not None or not is_random(spec.explanation))

@@ -86,6 +86,10 @@ def require_sensible(body: AttributionBody, info: ModelInfo, *, comparators: boo
         )
 
 
+#: Methods whose answers are sums over points of a path, of which some can be computed again to see what rounding cost.
+ALONG_PATHS = frozenset({Method.INTEGRATED_GRADIENTS, Method.EXPECTED_GRADIENTS})
+
+
 def unfit(method: Method, info: ModelInfo, *, comparators: bool = True) -> str | None:
     """Why a model cannot be explained by a method; None if it can."""
     if method in COMPARATORS and not comparators:
@@ -131,10 +135,10 @@ def _require_consistent(body: AttributionBody) -> None:
 
 def _require_computed_by_torch(body: AttributionBody, info: ModelInfo) -> None:
     """Other numbers than float32 are of torch's own passes."""
-    if body.method in COMPARATORS:
-        own = ", ".join(method for method in Method if method not in COMPARATORS)
+    if body.method not in ALONG_PATHS:
         raise InvalidRequest(
-            f"{body.method} is computed in float32 by Captum; {body.precision} goes with {own}", field="precision"
+            f"{body.precision} goes with {' and '.join(sorted(ALONG_PATHS))}, whose answers can state what it costs",
+            field="precision",
         )
     if not info.gradients:
         raise UnsupportedByModel(

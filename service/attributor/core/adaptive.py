@@ -9,10 +9,13 @@ targets share the budget: panels compete by their indicators in shares of the er
 
 Where the attribution error has a tolerance too, it is asked for whenever completeness holds, and panels are split for
 it until it holds as well.
+
+Where not all vectors may be kept, the panels that are not wanted split are sealed to make room (`room.py`): they keep
+the weights that they have.
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate, chain
@@ -22,11 +25,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attributor.core import spectral
-from attributor.core.asks import Asks, Awaited, Curve, Floats, Known, checked, laid_out, one_node_each
-from attributor.core.choosing import for_completeness, for_vectors, why_stuck
+from attributor.core.asks import Asks, Awaited, Curve, Floats, Indices, Known, checked, laid_out, one_node_each
+from attributor.core.choosing import for_completeness, for_vectors, rationed, why_stuck, within_allowance
 from attributor.core.integrator import Check, Integral, Seal, StopReason, Tolerance, attributed
 from attributor.core.panels import CurvePanels, Panels, fit_together, side_by_side
 from attributor.core.placing import Scan, first_scan, look_together
+from attributor.core.room import sealed_for
 
 #: First nodes of a single curve at the loosest tolerance, 5 %. Odd numbers, so that the panels between them pair up and
 #: every other node makes a rule too. Ours: 7 leave half of the transformer's inputs above 5 %; ARCHITECTURE.md, 13.
@@ -45,6 +49,12 @@ FEWEST_FIRST_NODES = 2
 EXTENDED_SHARE = 0.5
 #: Of the panels, one in so many is split at once (two at least): later rounds know more.
 MOST_SPLITS_SHARE = 3
+#: Vectors that are left, of the most that may be kept, when panels are sealed; so many are the first ones at most, so
+#: that there is room to split before anything must be sealed. Ours: the next seal is then half of the bound away.
+SHARE_LEFT = 1 / 2
+#: Of the most that may be kept, the share that is left alone as long as the worst panels are split first. It is for
+#: finishing one part of the path after the other, where these are too many. Ours: a part takes some halvings.
+SHARE_IN_RESERVE = 1 / 8
 
 
 def fewest_evaluations(curves: Sequence[Curve]) -> int:
@@ -80,7 +90,21 @@ class AdaptiveIntegrator:
     integral's `attribution_errors` are those of the weights it holds, also when the budget is spent.
     """
 
-    def __init__(self, curves: Sequence[Curve], n_targets: int, tolerance: Tolerance, max_evaluations: int) -> None:
+    def __init__(
+        self,
+        curves: Sequence[Curve],
+        n_targets: int,
+        tolerance: Tolerance,
+        max_evaluations: int,
+        most_kept: int | None = None,
+        *,
+        seals: bool = True,
+    ) -> None:
+        """`most_kept`: nodes whose vectors may be kept at a time, None for any number; never taken to be less than the
+        fewest first nodes. `seals`: whether panels may be sealed for that; else it stops there, for want of memory.
+
+        Raises ValueError for a budget below `fewest_evaluations`.
+        """
         fewest = fewest_evaluations(curves)
         if max_evaluations < fewest:
             raise ValueError(
@@ -89,6 +113,11 @@ class AdaptiveIntegrator:
             )
         self._tolerance = tolerance
         self._max_evaluations = max_evaluations
+        self._most_kept = None if most_kept is None else max(most_kept, fewest)
+        self._seals = seals
+        self._reserve = 0 if most_kept is None or not seals else int(SHARE_IN_RESERVE * most_kept)
+        self._seal: Seal | None = None
+        self._n_dropped = 0
         self._targets = range(n_targets)
         self._shares = [curve.weight for curve in curves]
         #: Per curve, what was told at its ends: index, alpha and scores.
@@ -169,17 +198,21 @@ class AdaptiveIntegrator:
         if ending is not StopReason.TOLERANCE or all(fine):
             self._stop = ending
             return
-        chosen = for_vectors(self._panels(), ~np.array(fine))
+        panels = self._panels()
+        chosen = for_vectors(panels, ~np.array(fine))
         if not len(chosen):
-            self._stop = StopReason.RESOLUTION
+            self._stop = StopReason.MEMORY if panels.sealed.any() else StopReason.RESOLUTION
         elif self._evaluations >= self._max_evaluations:
             self._stop = StopReason.MAX_EVALUATIONS
         else:
-            self._split(chosen)
+            last = chosen[self._at_once() :][::-1]
+            if not self._split(chosen, lambda: (within_allowance(panels, last, self._limits), chosen)):
+                self._stop = StopReason.MEMORY
 
     def seal(self) -> Seal | None:
         """See Integrator."""
-        return None
+        seal, self._seal = self._seal, None
+        return seal
 
     def error(self) -> float | None:
         """Relative completeness error over the nodes known at the last round, the largest over the targets."""
@@ -244,7 +277,10 @@ class AdaptiveIntegrator:
             self._want(number, tuple(scan.wanted), gradient=False)
         if self._wanted:
             return
-        n = first_nodes(len(self._scans), self._tolerance, self._max_evaluations)
+        most = self._max_evaluations
+        if self._most_kept is not None:
+            most = min(most, int(SHARE_LEFT * self._most_kept))
+        n = first_nodes(len(self._scans), self._tolerance, most)
         nested = n * len(self._scans) < self._max_evaluations
         for number, (scan, share, ends) in enumerate(zip(self._scans, self._shares, self._ends, strict=True)):
             rule = spectral.rule(n, scan.placing, nested=nested)
@@ -288,8 +324,8 @@ class AdaptiveIntegrator:
             self._end(why_stuck(panels, ~np.array(self._met)))
         elif self._evaluations >= self._max_evaluations:
             self._end(StopReason.MAX_EVALUATIONS)
-        else:
-            self._split(chosen)
+        elif not self._split(chosen, lambda: rationed(panels, self._limits)):
+            self._end(StopReason.MEMORY)
 
     def _end(self, reason: StopReason) -> None:
         """Stop, or first have the attribution error told."""
@@ -312,27 +348,57 @@ class AdaptiveIntegrator:
             coarse_weights.append(coarse)
         return Check(tuple(weights), tuple(coarse_weights))
 
-    def _split(self, chosen: NDArray[np.intp]) -> None:
-        """Split panels, numbered over all curves and worst first, as far as the budget goes.
+    def _at_once(self) -> int:
+        """Panels that are split at once at most."""
+        return max(2, sum(len(curve.alpha) - 1 for curve in self._curves) // MOST_SPLITS_SHARE)
+
+    def _split(self, chosen: NDArray[np.intp], ration: Callable[[], tuple[Indices, Indices]]) -> bool:
+        """Split panels, numbered over all curves and worst first, as far as the budget goes; False if there is no room
+        for any, also after sealing. `ration`: the panels that may be sealed, those to be sealed first in front, and
+        those to be split instead, where there is little room even so.
 
         A curve that wants most of its panels split gets the next rule of one polynomial, if the budget has it.
         """
         firsts = [0, *accumulate(len(curve.alpha) - 1 for curve in self._curves)]
-        at_once = max(2, firsts[-1] // MOST_SPLITS_SHARE)
+        at_once, before = self._at_once(), self._evaluations
         for number, curve in enumerate(self._curves):
             own = (chosen >= firsts[number]) & (chosen < firsts[number + 1])
             panels = len(curve.alpha) - 1
-            spare = self._max_evaluations - self._evaluations
+            spare = min(self._max_evaluations - self._evaluations, self._room())
             if curve.extensible and np.count_nonzero(own) > EXTENDED_SHARE * panels and panels <= spare:
                 chosen = chosen[~own]
                 self._want(number, tuple(curve.extend()), gradient=True)
-        at_once = min(at_once, self._max_evaluations - self._evaluations)
+        at_once = min(at_once, self._max_evaluations - self._evaluations, len(chosen))
+        if at_once > self._room() - self._reserve:
+            chosen = self._make_room(chosen, at_once, *ration())
+            at_once = min(at_once, self._room())
         halved: dict[int, list[float]] = {}
         for panel in sorted(chosen[:at_once].tolist()):
             number = bisect_right(firsts, panel) - 1
             halved.setdefault(number, []).append(self._curves[number].halve(panel - firsts[number]))
         for number, middles in halved.items():
             self._want(number, tuple(middles), gradient=True)
+        return self._evaluations > before
+
+    def _room(self) -> int:
+        """Nodes that may be added before there are too many vectors."""
+        if self._most_kept is None:
+            return self._max_evaluations
+        return self._most_kept - (self._evaluations - self._n_dropped)
+
+    def _make_room(self, chosen: Indices, at_once: int, sealable: Indices, instead: Indices) -> Indices:
+        """Seal panels, the first of those that may be, until there is much room again; what is to be split now."""
+        if self._most_kept is None or not self._seals:
+            return chosen
+        needed = self._most_kept - int(SHARE_LEFT * self._most_kept) - self._room()
+        self._seal = sealed_for(self._curves, sealable, max(1, needed))
+        self._n_dropped += len(self._seal.dropped) if self._seal else 0
+        gone = np.concatenate([curve.final_panels for curve in self._curves])
+        left = chosen[~gone[chosen]]
+        if len(left) and at_once <= self._room() - self._reserve:
+            return left
+        few = instead[: max(1, self._room() // 2)] if len(instead) else left
+        return few[~gone[few]]
 
 
 def tell_together(rounds: Sequence[tuple[AdaptiveIntegrator, Asks, Floats, Floats]]) -> list[Exception | None]:
@@ -352,5 +418,8 @@ def tell_together(rounds: Sequence[tuple[AdaptiveIntegrator, Asks, Floats, Float
     look_together([scan for scans, _ in unseen for scan in scans])
     fit_together([curve for _, curves in unseen for curve in curves])
     for number in ready:
-        rounds[number][0].go_on()
+        try:
+            rounds[number][0].go_on()
+        except Exception as error:
+            raised[number] = error
     return raised

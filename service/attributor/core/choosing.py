@@ -38,12 +38,49 @@ def for_completeness(
     ]
     if not wanting:
         return np.empty(0, np.intp)
-    share = open_to_splits[wanting] / np.array([[max(limits[target], LEAST_LIMIT)] for target in wanting])
+    share = _shares(open_to_splits, limits)[wanting]
     order = _worst_first(share.max(axis=0))
     squares = share[:, order] ** 2
     left_over = squares.sum(axis=1, keepdims=True) - squares.cumsum(axis=1)
+    if panels.sealed.any():
+        left_over += (_shares(panels.sealed * _lasting(panels), limits)[wanting] ** 2).sum(axis=1, keepdims=True)
     enough = int(np.count_nonzero(left_over.max(axis=0) > UNSPLIT_SHARE**2)) + 1
     return order[:enough]
+
+
+def rationed(panels: Panels, limits: Sequence[float]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """When memory runs out: the panels that may be sealed, and those that have too much error for that. Each with the
+    least error for its width in front: split in this order, a part of the path after the other comes to an end."""
+    density = (_shares(_lasting(panels), limits) ** 2).max(axis=0) / panels.width[0]
+    order = np.argsort(density, kind="stable")
+    order = order[~panels.sealed[0, order]]
+    sealable = within_allowance(panels, order, limits)
+    return sealable, np.sort(order[len(sealable) :])
+
+
+def within_allowance(panels: Panels, order: NDArray[np.intp], limits: Sequence[float]) -> NDArray[np.intp]:
+    """As many panels of an order, from its front, as leave the rest of the path its share of the error allowed.
+
+    What is sealed cannot be mended, so all that is sealed may have no more of the limit (of its square: errors are
+    added as `together` does) than its share of the path; else panels that are still to be split had to make up for it.
+    """
+    squares = _shares(_lasting(panels), limits) ** 2
+    width = panels.width[0] / panels.width.sum()
+    gone = panels.sealed[0]
+    spent = squares[:, gone].sum(axis=1, keepdims=True) + squares[:, order].cumsum(axis=1)
+    allowed = UNSPLIT_SHARE**2 * (width[gone].sum() + width[order].cumsum())
+    too_much = (spent > allowed).any(axis=0)
+    return order[: int(too_much.argmax())] if too_much.any() else order
+
+
+def _shares(indicators: mesh.Floats, limits: Sequence[float]) -> mesh.Floats:
+    """Of the error that each target is allowed."""
+    return np.asarray(indicators / np.array([[max(limit, LEAST_LIMIT)] for limit in limits]))
+
+
+def _lasting(panels: Panels) -> mesh.Floats:
+    """The indicators of those panels that a split would make smaller, or would have made before they were sealed."""
+    return np.where(panels.at_rounding | panels.jumped | panels.narrow, 0.0, panels.indicator)
 
 
 def together(indicators: mesh.Floats) -> list[float]:
@@ -72,7 +109,7 @@ def for_vectors(panels: Panels, wrong: NDArray[np.bool_]) -> NDArray[np.intp]:
     total = size.sum(axis=1, keepdims=True)
     share = np.divide(size, total, out=np.zeros_like(size), where=total > 0).max(axis=0)
     width = panels.width[0] / panels.width.sum()
-    return _worst_first(np.where(panels.narrow[0], 0.0, share + width))
+    return _worst_first(np.where(panels.narrow[0] | panels.sealed[0], 0.0, share + width))
 
 
 def _worst_first(share: mesh.Floats) -> NDArray[np.intp]:
@@ -87,5 +124,7 @@ def why_stuck(panels: Panels, unmet: NDArray[np.bool_]) -> StopReason:
     """Why no split can bring the targets that are `unmet` within their limits."""
     if panels.jumped[unmet].any():
         return StopReason.DISCONTINUITY
+    if (panels.sealed & (_lasting(panels) > 0))[unmet].any():
+        return StopReason.MEMORY
     too_narrow = (panels.narrow & ~panels.at_rounding)[unmet].any()
     return StopReason.RESOLUTION if too_narrow else StopReason.FLOAT_NOISE

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from attributor.core.asks import Asks, Awaited, Curve, Floats, Known, checked, laid_out
+from attributor.core.asks import Ask, Asks, Awaited, Curve, Floats, Known, checked, laid_out
 from attributor.core.integrator import Check, Integral, Seal, StopReason, Tolerance, attributed
 from attributor.core.rules import Rule, every_other
 from attributor.errors import NonFiniteGradient
@@ -17,15 +17,25 @@ class FixedIntegrator:
     """A fixed rule on every curve, or one each, with the scores at the curves' ends so that the errors are known."""
 
     def __init__(
-        self, curves: Sequence[Curve], rule: Rule | Sequence[Rule], n_targets: int, tolerance: Tolerance
+        self,
+        curves: Sequence[Curve],
+        rule: Rule | Sequence[Rule],
+        n_targets: int,
+        tolerance: Tolerance,
+        most_kept: int | None = None,
     ) -> None:
+        """`most_kept`: nodes whose vectors may be kept at a time; None: all. The weights are known beforehand, so the
+        sums of each round but the last are taken at once."""
         self._curves = tuple(curves)
         self._rules = (rule,) * len(self._curves) if isinstance(rule, Rule) else tuple(rule)
         self._n_targets = n_targets
         self._tolerance = tolerance
-        self._wanted = laid_out(self._curves, tuple(rule.nodes for rule in self._rules))
-        nodes = self._wanted.arrays
+        asks = laid_out(self._curves, tuple(rule.nodes for rule in self._rules))
+        nodes = asks.arrays
+        self._rounds = _rounds(asks, most_kept)
         self._awaited = Awaited()
+        #: The rounds that were handed out and whose sums were not taken.
+        self._unsealed: list[Asks] = []
         #: In the order of the nodes' indexes, which is that of the asks: whose they are, and what was told of them.
         self._nodes = nodes
         self._scores = np.full((len(nodes.index), n_targets), np.nan)
@@ -47,9 +57,12 @@ class FixedIntegrator:
         return self._check is not None and (self._tolerance.attribution is None or self._errors is not None)
 
     def ask(self) -> Asks:
-        """All points, the first time."""
-        wanted, self._wanted = self._wanted, Asks()
+        """All points, the first time, or as many at a time as may be kept."""
+        if self._awaited or not self._rounds:
+            return Asks()
+        wanted = self._rounds.pop(0)
         self._awaited.add(wanted)
+        self._unsealed.append(wanted)
         return wanted
 
     def tell(self, asks: Asks, scores: Floats, slopes: Floats) -> None:
@@ -65,7 +78,7 @@ class FixedIntegrator:
             )
         self._scores[told.index] = scores[told.point]
         self._slopes[told.index] = np.where(self._of_rule[told.index, None], slopes, np.nan)
-        if not self._awaited and not self._wanted:
+        if not self._awaited and not self._rounds:
             self._sum_up()
 
     def check(self) -> Check | None:
@@ -78,7 +91,15 @@ class FixedIntegrator:
 
     def seal(self) -> Seal | None:
         """See Integrator."""
-        return None
+        if self._awaited or not self._rounds or not self._unsealed:
+            return None
+        told = [asks.arrays for asks in self._unsealed]
+        nodes = [index for each in told for index in each.index[each.wanted].tolist()]
+        self._unsealed.clear()
+        weights, coarse = self._weights()
+        of_rule = {index: weights[index] for index in nodes if index in weights}
+        of_coarse = None if coarse is None else {index: coarse[index] for index in nodes if index in coarse}
+        return Seal((of_rule,) * self._n_targets, (of_coarse,) * self._n_targets, tuple(nodes))
 
     def error(self) -> float | None:
         """None until every node was told: a part of a fixed rule says nothing."""
@@ -114,9 +135,7 @@ class FixedIntegrator:
         )
 
     def _sum_up(self) -> None:
-        weights = self._by_index([rule.weights for rule in self._rules])
-        coarse = [every_other(rule) for rule in self._rules]
-        coarse_weights = self._by_index([w for w in coarse if w]) if all(coarse) else None
+        weights, coarse_weights = self._weights()
         self._check = Check((weights,) * self._n_targets, (coarse_weights,) * self._n_targets)
         of_curve = self._nodes.curve[self._in_order]
         share = np.array([curve.weight for curve in self._curves])
@@ -131,6 +150,12 @@ class FixedIntegrator:
         summed = np.array(list(weights.values())) @ self._slopes[list(weights)]
         self._residuals = tuple((summed - gaps).tolist())
 
+    def _weights(self) -> tuple[Mapping[int, float], Mapping[int, float] | None]:
+        """Of the rule, and of the coarse one if there is one."""
+        coarse = [every_other(rule) for rule in self._rules]
+        coarse_weights = self._by_index([w for w in coarse if w]) if all(coarse) else None
+        return self._by_index([rule.weights for rule in self._rules]), coarse_weights
+
     def _by_index(self, weights: Sequence[Sequence[float]]) -> Mapping[int, float]:
         """A weight per node of each curve's rule, times the curve's share, by node index."""
         nodes = self._nodes
@@ -141,6 +166,22 @@ class FixedIntegrator:
             for number, (curve, rule, its) in enumerate(zip(self._curves, self._rules, weights, strict=True))
             for alpha, weight in zip(rule.nodes, its, strict=True)
         }
+
+
+def _rounds(asks: Asks, most_kept: int | None) -> list[Asks]:
+    """In their order, with so many vectors of each at most, but for a vertex that has more alone."""
+    if most_kept is None or np.count_nonzero(asks.arrays.wanted) <= most_kept:
+        return [asks]
+    rounds: list[list[Ask]] = [[]]
+    n_vectors = 0
+    for ask in asks:
+        own = len(ask.nodes) if ask.gradient else 0
+        if n_vectors and own and n_vectors + own > most_kept:
+            rounds.append([])
+            n_vectors = 0
+        n_vectors += own
+        rounds[-1].append(ask)
+    return [Asks(each) for each in rounds]
 
 
 def random_integrator(

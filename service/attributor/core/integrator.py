@@ -21,6 +21,7 @@ class StopReason(StrEnum):
     DISCONTINUITY = "discontinuity"
     FLOAT_NOISE = "float_noise"
     RESOLUTION = "resolution"
+    MEMORY = "memory"
 
 
 #: A score difference below this share of the score's variation along the path is a small one: the relative tolerance

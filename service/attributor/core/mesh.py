@@ -78,7 +78,8 @@ def fit_all(alpha: Floats, score: Floats, slope: Floats, sealed: NDArray[np.bool
 
 def panel_rows(alpha: Floats, score: Floats, slope: Floats, sealed: NDArray[np.bool_] | None = None) -> Floats:
     """What `fit_all` adds up to the weights of one mesh: those of each panel's stencil, shape (panels, n)."""
-    return _fitted(alpha[None], score[None], slope[None], None if sealed is None else sealed[None])[0][0]
+    rows, _, _, _ = _fitted(alpha[None], score[None], slope[None], None if sealed is None else sealed[None])
+    return np.asarray(rows[0])
 
 
 def _fitted(

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from attributor.core import mesh, spectral
+from attributor.core import mesh, sealed, spectral
 from attributor.core.asks import Indices
+from attributor.core.sealed import Sealed, coarse_weights, dropped, long_enough
 
 #: Splits without a shrinking residual after which a panel is taken to hold a jump of F (a kink halves it each time).
 JUMP_SPLITS = 6
@@ -27,8 +28,8 @@ class Panels(NamedTuple):
     """What is known of panels, shape (targets, panels); all but the flags times their curves' weights.
 
     `size`: the absolute residual of a panel's two ends alone, zero where it is no more than rounding or a jump.
-    `idle`: no split makes the indicator smaller: it is `at_rounding`, or `jumped`, or too `narrow` to be split.
-    `width`, in local alphas, and `narrow` are of shape (1, panels).
+    `idle`: no split makes the indicator smaller: it is `at_rounding`, or `jumped`, or too `narrow` to be split, or
+    there is none any more, as it is `sealed`. `width`, in local alphas, `narrow` and `sealed` are of shape (1, panels).
     """
 
     indicator: mesh.Floats
@@ -39,6 +40,16 @@ class Panels(NamedTuple):
     jumped: NDArray[np.bool_]
     width: mesh.Floats
     narrow: NDArray[np.bool_]
+    sealed: NDArray[np.bool_]
+
+
+class Final(NamedTuple):
+    """What sealing some panels of a curve makes final: per target, by node index, the weights that they add, in the
+    rule and in the coarse one; the nodes whose vectors are not needed any more."""
+
+    weights: list[dict[int, float]]
+    coarse_weights: list[dict[int, float]]
+    dropped: list[int]
 
 
 def side_by_side(parts: Sequence[Panels]) -> Panels:
@@ -55,6 +66,7 @@ class CurvePanels:
         self._weight = weight
         #: As long as the nodes are this one's.
         self._rule = rule
+        self._sealed: Sealed | None = None
         self._fits: list[mesh.Fit] = []
         self._panels: Panels | None = None
         #: Nodes told since the last fit: indexes and alphas (nodes,), scores and slopes (nodes, targets).
@@ -94,6 +106,8 @@ class CurvePanels:
         order = alpha.argsort(kind="stable")
         self.index, self.alpha = index[order], alpha[order]
         self.score, self.slope = score[order].T, slope[order].T
+        if self._sealed:
+            self._sealed.spread(self._parts, order)
 
     def fitted(self, fits: list[mesh.Fit], sums: Sequence[tuple[float, float, float]]) -> None:
         """Note the fits of all targets and the sums over their panels: of the residuals, of the indicators' squares,
@@ -109,6 +123,11 @@ class CurvePanels:
     def rule(self) -> spectral.Rule | None:
         """That of the one polynomial through all nodes, as long as they are its."""
         return self._rule
+
+    @property
+    def sealed(self) -> Sealed | None:
+        """What is final; None as long as nothing is."""
+        return self._sealed
 
     @property
     def panels(self) -> Panels:
@@ -128,16 +147,18 @@ class CurvePanels:
         at_rounding = _rows([fit.at_rounding for fit in self._fits])
         width = (self.alpha[1:] - self.alpha[:-1])[None]
         narrow = width <= NARROWEST_PANEL
+        final = self._sealed.panels[None] if self._sealed else np.zeros(width.shape, bool)
         self._parts = np.ones(width.shape[1], int)
         return Panels(
             indicator=self._weight * _rows([fit.indicator for fit in self._fits]),
             noise=self._weight * noise,
             size=self._weight * size * (above_rounding & ~jumped),
-            idle=at_rounding | jumped | narrow,
+            idle=at_rounding | jumped | narrow | final,
             at_rounding=at_rounding,
             jumped=jumped,
             width=self._weight * width,
             narrow=narrow,
+            sealed=final,
         )
 
     @property
@@ -159,16 +180,67 @@ class CurvePanels:
         self._parts[panel] = 2
         return self._middle(panel)
 
+    @property
+    def final_panels(self) -> NDArray[np.bool_]:
+        """Whether each panel is sealed."""
+        return np.zeros(len(self.alpha) - 1, bool) if self._sealed is None else self._sealed.panels
+
+    def sealable(self, panels: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Those of some panels, shape (panels,), that can be sealed now, all together."""
+        return long_enough(panels & ~self.final_panels & (self._parts == 1), self.slope[0])
+
+    def droppable(self, panels: NDArray[np.bool_]) -> int:
+        """How many vectors are not needed any more once these panels are sealed."""
+        before = self.final_panels
+        return int(np.count_nonzero(dropped(before | panels)) - np.count_nonzero(dropped(before)))
+
+    def seal(self, panels: NDArray[np.bool_]) -> Final:
+        """Make panels that are `sealable` final, with their weights in the last fit. Ends the polynomial; the others
+        are integrated anew, without a look at nodes beyond those of their runs."""
+        targets = range(len(self.slope))
+        known = self._sealed or Sealed(len(targets), len(self.alpha))
+        gone = ~dropped(known.panels)
+        weights = np.array([self._weight * self._rows_of(target)[panels].sum(axis=0) for target in targets])
+        each = zip(self.score, self.slope, strict=True)
+        coarse = np.array([self._weight * coarse_weights(self.alpha, *of_one, panels) for of_one in each])
+        known.add(panels, self._fits, weights, coarse)
+        gone &= dropped(known.panels)
+        self._sealed, self._rule = known, None
+        self.fit()
+        return Final(
+            [self._nonzero(of_target) for of_target in weights],
+            [self._nonzero(of_target) for of_target in coarse],
+            self.index[gone].tolist(),
+        )
+
+    def _rows_of(self, target: int) -> mesh.Floats:
+        """What the weights of the last fit are made of: those of each panel, shape (panels, nodes)."""
+        mesh_of = self.alpha, self.score[target], self.slope[target]
+        if self._rule is not None:
+            rows = spectral.panel_rows(self._rule, *mesh_of[1:], mesh.fit(*mesh_of))
+            if rows is not None:
+                return rows
+        return mesh.panel_rows(*mesh_of, None if self._sealed is None else self._sealed.panels)
+
+    def _nonzero(self, weights: mesh.Floats) -> dict[int, float]:
+        there = weights != 0
+        return dict(zip(self.index[there].tolist(), weights[there].tolist(), strict=True))
+
     def gap(self, target: int) -> float:
         """F(end) - F(start), times the curve's weight."""
         return self._weight * float(self.score[target, -1] - self.score[target, 0])
 
     def weights(self, target: int) -> dict[int, float]:
         """By node index, the curve's weight included."""
-        return self._by_index(target, slice(None), self._fits[target].weights)
+        final = None if self._sealed is None else self._sealed.weights[target]
+        return self._by_index(target, slice(None), self._fits[target].weights, final)
 
     def coarse_weights(self, target: int) -> dict[int, float] | None:
         """The same rule on every other node; None where that leaves too few."""
+        if self._sealed is not None:
+            mesh_of = self.alpha, self.score[target], self.slope[target]
+            weights = coarse_weights(*mesh_of, ~self._sealed.panels)
+            return self._by_index(target, slice(None), weights, self._sealed.coarse[target])
         halved = None if self._rule is None else self._rule.every_other
         if halved is not None:
             return self._by_index(target, slice(2, -1, 2), halved.weights)
@@ -191,10 +263,13 @@ class CurvePanels:
         stuck: NDArray[np.int_] = (self._stuck[:, parent] + (unshrunk & halved)) * (unshrunk | ~halved)
         return stuck
 
-    def _by_index(self, target: int, nodes: slice | Indices, weights: mesh.Floats) -> dict[int, float]:
+    def _by_index(
+        self, target: int, nodes: slice | Indices, weights: mesh.Floats, final: mesh.Floats | None = None
+    ) -> dict[int, float]:
         """Without the open ends: zero times a vector that is not finite would be NaN."""
         usable = np.isfinite(self.slope[target, nodes])
-        indexes, own = self.index[nodes][usable], (self._weight * weights)[usable]
+        of_all = self._weight * weights if final is None else final + self._weight * weights
+        indexes, own = self.index[nodes][usable], of_all[usable]
         return dict(zip(indexes.tolist(), own.tolist(), strict=True))
 
 
@@ -204,11 +279,11 @@ def fit_together(curves: Sequence[CurvePanels]) -> None:
     Curves with as many nodes, of as many jobs as there are, are computed together: each array operation costs more than
     the arithmetic of one curve.
     """
-    alike: dict[tuple[int, bytes, bool], list[tuple[CurvePanels, int]]] = {}
+    alike: dict[tuple[int, bytes, bool, bool], list[tuple[CurvePanels, int]]] = {}
     for curve in curves:
         curve.take_in()
         for target, slope in enumerate(curve.slope):
-            key = len(curve.alpha), np.isfinite(slope).tobytes(), curve.rule is not None
+            key = len(curve.alpha), np.isfinite(slope).tobytes(), curve.rule is not None, curve.sealed is not None
             alike.setdefault(key, []).append((curve, target))
     found: dict[tuple[int, int], tuple[mesh.Fit, tuple[float, float, float]]] = {}
     for rows in alike.values():
@@ -224,7 +299,8 @@ def _fit_alike(rows: list[tuple[CurvePanels, int]]) -> tuple[list[mesh.Fit], lis
     alpha = np.array([curve.alpha for curve, _ in rows])
     score = np.array([curve.score[target] for curve, target in rows])
     slope = np.array([curve.slope[target] for curve, target in rows])
-    fit = mesh.fit_all(alpha, score, slope)
+    finals = [(curve.sealed, target) for curve, target in rows if curve.sealed is not None]
+    fit = sealed.fit_all(finals, alpha, score, slope) if finals else mesh.fit_all(alpha, score, slope)
     rules = [curve.rule for curve, _ in rows if curve.rule is not None]
     if rules:
         fit = spectral.fit_all(rules, score, slope, fit)

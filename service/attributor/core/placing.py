@@ -20,10 +20,19 @@ Floats = NDArray[np.float64]
 #: one gradient or so at most, in the mean of a net, for four more forward passes; ARCHITECTURE.md, decision 13.
 SCANNED, MOST_SCANNED_CURVES = 5, 4
 FEWEST_SCANNED = 3
-#: A stretch with more than this share of the score's whole variation is halved, so often at most. Ours: without it the
+#: A stretch with more than this share of the score's whole variation is looked at again, once. Ours: without it the
 #: transformer's peaks, a fortieth of the path, stay unresolved.
 LARGEST_SHARE = 1 / 4
-MOST_HALVINGS = 2
+#: Scores inside such a stretch; of many curves, in its middle only. All at once, in place of two halvings: a forward
+#: pass more and a round less, which is what the answer of a small net waits for.
+CLOSER_LOOKS, FEWEST_CLOSER_LOOKS = 3, 1
+
+
+def closer_looks(n_scanned: int) -> int:
+    """Scores inside a stretch that is looked at again, where so many scores were the first."""
+    return CLOSER_LOOKS if n_scanned >= SCANNED else FEWEST_CLOSER_LOOKS
+
+
 #: Placings to choose from: centres in steps of 1/32, widths by powers of two, each set of nodes a table kept for all
 #: jobs. Ours: wider ones than 1/4 are hardly different from even nodes; the scan sees nothing narrower than 1/64.
 CENTRES = 33
@@ -76,7 +85,7 @@ class Scan:
         #: Ascending alphas, shape (scores,), and what was told there, shape (scores, targets).
         self.alpha: Floats = np.empty(0)
         self.scores: Floats = np.empty((0, 0))
-        self.halvings = 0
+        self.looked_closer = False
         self.wanted: list[float] = []
         self.placing = PLACINGS[0]
 
@@ -89,8 +98,8 @@ class Scan:
 
 
 def look_together(scans: Sequence[Scan]) -> None:
-    """Settle what is wanted of each, many at once: scores in the middle of stretches with too large a share of the
-    variation, or else gradients at the nodes of a placing."""
+    """Settle what is wanted of each, many at once: scores inside stretches with too large a share of the variation, or
+    else gradients at the nodes of a placing."""
     alike: dict[tuple[int, ...], list[Scan]] = {}
     for scan in scans:
         alike.setdefault(scan.scores.shape, []).append(scan)
@@ -109,10 +118,12 @@ def _look_alike(scans: list[Scan]) -> None:
     ready = []
     for number, (scan, any_large) in enumerate(zip(scans, large.any(axis=1).tolist(), strict=True)):
         scan.wanted = []
-        if any_large and scan.halvings < MOST_HALVINGS:
+        if any_large and not scan.looked_closer:
             at = large[number].nonzero()[0]
-            scan.wanted = ((scan.alpha[at] + scan.alpha[at + 1]) / 2).tolist()
-            scan.halvings += 1
+            width = scan.alpha[at + 1] - scan.alpha[at]
+            parts = closer_looks(len(scan.alpha)) + 1
+            scan.wanted = (scan.alpha[at, None] + width[:, None] * (np.arange(1, parts) / parts)).ravel().tolist()
+            scan.looked_closer = True
         else:
             ready.append(number)
     if ready:

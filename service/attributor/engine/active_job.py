@@ -130,8 +130,6 @@ class Task:
         """After a round, of an integral once its integrator knows: the portions of the next, or, after the last wish,
         those of what the procedure wants next. Raises whatever integrator and procedure raise."""
         if isinstance(wish.wanted, Integrating):
-            if seal := wish.wanted.integrator.seal():
-                wish.wanted.route.seal(seal)
             if asks := wish.wanted.asks():
                 wish.begin(asks)
                 return [self._portion(self._wishes.index(wish))]

@@ -70,6 +70,8 @@ def _result(question: Question, costs: Costs, outcome: Outcome, k: int, computin
         saturation=outcome.saturation if k == 0 else None,
         layer=outcome.layer,
         seed=explanation.seed,
+        precision=explanation.precision,
+        precision_error=outcome.precision_errors[k] if outcome.precision_errors else None,
     )
 
 

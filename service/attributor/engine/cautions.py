@@ -51,9 +51,14 @@ _STOPPED = {
     "n_steps or use the adaptive rule",
     StopReason.RESOLUTION: f"{_ABOVE}, and are left where float32 cannot tell points of the path apart; raise the "
     "tolerance",
+    StopReason.MEMORY: f"{_ABOVE}, and no more gradients may be kept at a time; raise the tolerance, ask for fewer "
+    "baselines, inputs or targets at once, or give the worker more memory for vectors",
     StopReason.DISCONTINUITY: f"{_ABOVE}: the score jumps on it, or changes too steeply to follow, where no gradient "
     "explains it",
 }
+
+#: What would bring the attribution error down, if not more evaluations.
+_REMEDIES = {StopReason.FIXED_RULE: "n_steps", StopReason.MEMORY: "the worker's memory for vectors"}
 
 
 def cautions(
@@ -106,7 +111,7 @@ def _why(question: Question, outcome: Outcome, k: int) -> str:
     integral, wanted = outcome.integration.integral, question.spec.quadrature.attribution_tolerance
     found = integral.attribution_errors[k] if integral.attribution_errors else None
     if wanted is not None and (found is None or found > wanted):
-        remedy = "n_steps" if integral.stop_reason is StopReason.FIXED_RULE else "max_evaluations"
+        remedy = _REMEDIES.get(integral.stop_reason, "max_evaluations")
         said = "is not known with so few nodes" if found is None else f"of {found:.3g} is above it"
         return f"attribution_tolerance is {wanted:g} and the attribution error {said}; raise {remedy} or the tolerance"
     return _STOPPED[integral.stop_reason]

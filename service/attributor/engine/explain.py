@@ -120,6 +120,7 @@ def _smoothed(
         if smoothing.form is SmoothForm.PLAIN
         else None,
         layer=outcomes[0].layer,
+        precision_errors=_largest_errors(outcomes),
         interior=_smoothed_interior(work, smoothing.form, outcomes),
     )
 
@@ -130,6 +131,12 @@ def _smoothed_interior(
     """Per target, the interior gradients of all copies taken together; None where none are asked for."""
     found = [outcome.interior for outcome in outcomes if outcome.interior]
     return tuple(smoothed_interior(work, form, each) for each in zip(*found, strict=True)) if found else None
+
+
+def _largest_errors(outcomes: Sequence[Outcome]) -> tuple[float, ...] | None:
+    """Per target, the largest error of low precision; None where there is none."""
+    errors = [outcome.precision_errors for outcome in outcomes if outcome.precision_errors]
+    return tuple(max(each) for each in zip(*errors, strict=True)) if errors else None
 
 
 def _common_lines(outcomes: Sequence[Outcome]) -> tuple[Line, ...]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -27,6 +27,7 @@ from attributor.engine.outcome import (
     total,
 )
 from attributor.engine.paths import Placed, baselines_of, place, walked
+from attributor.engine.precise import corrected, recomputed
 from attributor.engine.prediction import predicted_classes
 from attributor.engine.route import Route, Vectors
 from attributor.engine.steps import Steps, integrate
@@ -34,18 +35,54 @@ from attributor.engine.work import Work
 from attributor.jobs.explanation import Layer, Quantity
 from attributor.jobs.job import Quadrature, RuleName
 from attributor.jobs.result import LayerResult
+from attributor.ports import RouteSpec
 
 INFLUENCE = "influence is a mean gradient of the layer: it has no factor that would make it add up to the score"
 
 
-def integrator_for(quadrature: Quadrature, curves: Sequence[Curve], n_targets: int) -> Integrator:
+#: Nodes whose vectors are kept whatever room there is for them. Ours: two times the first nodes at 5 %; with fewer an
+#: integration could hardly begin, and what could never fit is refused before it gets here.
+FEWEST_KEPT = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The most nodes whose vectors may be kept at a time, and whether their sums may be taken in the meantime."""
+
+    nodes: int
+    seals: bool
+
+
+def integrator_for(
+    quadrature: Quadrature, curves: Sequence[Curve], n_targets: int, room: Room | None = None
+) -> Integrator:
     """The integrator that a request's quadrature names. Raises ValueError for counts that it cannot work with."""
     tolerance = tolerance_of(quadrature)
+    most_kept = room.nodes if room else None
     if quadrature.rule is RuleName.ADAPTIVE:
-        return AdaptiveIntegrator(curves, n_targets, tolerance, quadrature.max_evaluations)
+        seals = room is None or room.seals
+        return AdaptiveIntegrator(curves, n_targets, tolerance, quadrature.max_evaluations, most_kept, seals=seals)
     if quadrature.n_steps is None:
         raise ValueError("a fixed rule needs n_steps")
-    return FixedIntegrator(curves, FIXED_RULES[quadrature.rule](quadrature.n_steps), n_targets, tolerance)
+    rule = FIXED_RULES[quadrature.rule](quadrature.n_steps)
+    return FixedIntegrator(curves, rule, n_targets, tolerance, most_kept if room and room.seals else None)
+
+
+def _room(work: Work, route: Route, placed: Placed) -> Room:
+    """What an input's part of the memory holds on a route; noisy copies, which are under way together, share it.
+
+    Sums are taken of the whole answer only: not where the attributions of each baseline are wanted, and not where a
+    mean over a path gives its pieces other weights than the integral has.
+    """
+    explanation = work.explanation
+    copies = explanation.smoothing.samples if explanation.smoothing else 1
+    nodes = work.vector_bytes // max(1, copies * route.model.vector_bytes(route.id))
+    weights_change = _is_influence(explanation.layer) and len(placed.curves) > 1
+    return Room(max(FEWEST_KEPT, nodes), seals=len(placed.baselines) == 1 and not weights_change)
+
+
+def _is_influence(layer: Layer | None) -> bool:
+    return layer is not None and layer.quantity is Quantity.INFLUENCE
 
 
 def tolerance_of(quadrature: Quadrature) -> Tolerance:
@@ -58,11 +95,11 @@ def integrated_gradients(work: Work, copy: Copy) -> Steps[Outcome]:
     baselines = yield from baselines_of(work, copy)
     quadrature = work.question.spec.quadrature
 
-    def integrator(curves: Sequence[Curve]) -> Integrator:
+    def integrator(curves: Sequence[Curve], room: Room) -> Integrator:
         left = quadrature.max_evaluations
         if spent := walked(work, len(baselines)):  # gone, but the integration needs its first nodes
             left = max(left - spent, fewest_evaluations(curves))
-        return integrator_for(replace(quadrature, max_evaluations=left), curves, len(copy.targets))
+        return integrator_for(replace(quadrature, max_evaluations=left), curves, len(copy.targets), room)
 
     return (yield from _along(work, copy, baselines, integrator))
 
@@ -78,7 +115,8 @@ def expected_gradients(work: Work, copy: Copy) -> Steps[Outcome]:
     baselines = [by_spec[pick][n % len(by_spec[pick])] for n, pick in enumerate(picks)]
     alphas = rng.uniform(size=samples).tolist()
 
-    def integrator(curves: Sequence[Curve]) -> Integrator:
+    def integrator(curves: Sequence[Curve], room: Room) -> Integrator:
+        # However little room there is: each draw's attributions are wanted, for their deviation.
         return random_integrator(curves, alphas, len(copy.targets), tolerance_of(work.question.spec.quadrature))
 
     outcome = yield from _along(work, copy, baselines, integrator)
@@ -94,26 +132,25 @@ def expected_gradients(work: Work, copy: Copy) -> Steps[Outcome]:
 
 
 def _along(
-    work: Work, copy: Copy, baselines: list[NamedBaseline], integrator: Callable[[Sequence[Curve]], Integrator]
+    work: Work, copy: Copy, baselines: list[NamedBaseline], integrator: Callable[[Sequence[Curve], Room], Integrator]
 ) -> Steps[Outcome]:
     """Integrate on the paths from the baselines to the example, with the diagnostics that the request asks for."""
     explanation = work.explanation
     saturation = explanation.saturation
     observed = saturation.layers if saturation and not explanation.smoothing else None
-    plain = explanation.gamma or explanation.layer or explanation.interior_alphas or saturation
-    route = work.open(
-        f"{copy.word}path",
-        copy.example,
-        copy.targets,
-        explanation.layer,
-        observed,
-        straight=len(baselines) == 1 and not plain,
+    bare = not (explanation.gamma or explanation.layer or explanation.interior_alphas or saturation)
+    spec = RouteSpec(
+        copy.example, copy.targets, explanation.layer, observed, explanation.precision, bare and len(baselines) == 1
     )
+    route = work.open_as(f"{copy.word}path", spec)
     placed = yield from place(work, copy, route, baselines)
-    integral = yield from integrate(route, integrator(placed.curves))
+    integral = yield from integrate(route, integrator(placed.curves, _room(work, route, placed)))
+    precise = yield from recomputed(work, copy, route, placed, integral)
     interior = yield from diagnostics.interior_gradients(work, copy, route, placed)
     along = yield from diagnostics.saturation(work, route, placed, integral)
     outcome = _outcome(work, route, placed, integral)
+    if precise:
+        outcome = corrected(outcome, precise)
     route.close()
     return outcome if interior is None and along is None else replace(outcome, interior=interior, saturation=along)
 
@@ -121,7 +158,7 @@ def _along(
 def _outcome(work: Work, route: Route, placed: Placed, integral: Integral) -> Outcome:
     n_targets = len(integral.weights)
     layer = work.explanation.layer
-    influence = layer is not None and layer.quantity is Quantity.INFLUENCE
+    influence = _is_influence(layer)
     if influence:
         integral = _per_path(placed, integral)
     shares = [_shares(route, placed, integral, k) for k in range(n_targets)]

@@ -56,7 +56,8 @@ class Outcome:
 
     `incomplete`: why completeness is not promised, None where it is. `converged`: whether all integrations did, None
     without any. `standard_errors`: of sampled attributions;
-    `spreads`: standard deviations over the baselines, where there are several.
+    `spreads`: standard deviations over the baselines, where there are several. `precision_errors`: relative L1, of
+    answers from passes in bfloat16.
     """
 
     targets: tuple[Target, ...]
@@ -72,6 +73,7 @@ class Outcome:
     interior: tuple[InteriorGradients, ...] | None = None
     saturation: SaturationResult | None = None
     layer: LayerResult | None = None
+    precision_errors: tuple[float, ...] | None = None
 
     def baseline_score(self, target: int) -> float | None:
         """Mean of F(x') over the baselines; None without any."""

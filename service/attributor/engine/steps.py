@@ -26,6 +26,8 @@ class Integrating:
     def asks(self) -> Asks:
         """The evaluations that it wants now; none: its result is there. Raises its JobErrors."""
         while not self.integrator.done:
+            if seal := self.integrator.seal():
+                self.route.seal(seal)
             if asks := self.integrator.ask():
                 return asks
             check = self.integrator.check()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from attributor.engine.route import Route
-from attributor.jobs.explanation import Explanation, Layer, Target
+from attributor.jobs.explanation import Explanation, Target
 from attributor.jobs.job import JobSpec
 from attributor.jobs.model import ModelInfo, Tensors
 from attributor.jobs.result import Estimate
@@ -98,22 +98,13 @@ class Work:
         """The model's description."""
         return self.question.info
 
-    def open(
-        self,
-        word: str,
-        example: Tensors,
-        targets: tuple[Target, ...],
-        layer: Layer | None = None,
-        observed: tuple[str, ...] | None = None,
-        *,
-        straight: bool = False,
-    ) -> Route:
-        """A fresh route, closed with the work at the latest. Raises what the model raises."""
-        route = Route(
-            f"{self.id}/{word}",
-            self.model,
-            RouteSpec(example, targets, layer, observed, self.explanation.precision, straight),
-        )
+    def open(self, word: str, example: Tensors, targets: tuple[Target, ...]) -> Route:
+        """A fresh route in the inputs, closed with the work at the latest. Raises what the model raises."""
+        return self.open_as(word, RouteSpec(example, targets, precision=self.explanation.precision))
+
+    def open_as(self, word: str, spec: RouteSpec) -> Route:
+        """The same, of any kind."""
+        route = Route(f"{self.id}/{word}", self.model, spec)
         self.routes[route.id] = route
         return route.open()
 

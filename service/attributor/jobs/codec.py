@@ -24,8 +24,8 @@ from attributor.jobs.result import AttributionResult, JobResult, PartialResult, 
 
 #: Of the layout and the types in it. Ours: raised by one whenever an old reader would misread a new message, or the
 #: other way round. 2: explanations with methods, several targets, baselines made by the worker. 3: what was given in
-#: place of tensors, inputs of variable length, pictures normalised by channel. 4: deadlines, precision, parts of results; what
-#: repeats as texts, tensors of one shape under one entry.
+#: place of tensors, inputs of variable length, pictures normalised by channel. 4: deadlines, precision, parts of
+#: results; what repeats as texts, tensors of one shape under one entry.
 VERSION = 4
 
 #: Ours: three letters that no JSON, npy or compressed stream starts with.

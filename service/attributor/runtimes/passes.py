@@ -5,6 +5,7 @@ attributes to a layer. Knows open routes and their space; knows no jobs and no r
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from attributor.core.asks import Floats
 from attributor.errors import UnsupportedByModel
-from attributor.jobs.explanation import Quantity
+from attributor.jobs.explanation import Precision, Quantity
 from attributor.jobs.model import OutputSpec
 from attributor.ports import Evaluations
 from attributor.runtimes.batch import Batch, Numbers, spans
@@ -21,6 +22,7 @@ from attributor.runtimes.directional import directional
 from attributor.runtimes.layers import LAYER_FIELD
 from attributor.runtimes.observing import observe
 from attributor.runtimes.targets import target_scores, top_outputs
+from attributor.runtimes.transforms.precision import bfloat16
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,9 @@ def evaluate(batch: Batch, output: OutputSpec) -> list[Evaluations]:
     slopes = np.full((batch.n_nodes, batch.n_targets), np.nan)
     vectors: dict[tuple[int, str], Tensor] = {}
     with torch.set_grad_enabled(batch.gradients_wanted):
-        forward = _forward(batch)
-        outputs = forward.outputs.detach()
+        with _precision(batch):
+            forward = _forward(batch)
+        outputs = forward.outputs.detach().float()
         _resolve(batch, outputs, output)
         for target in range(batch.n_targets):
             portions = batch.portions_with(target)
@@ -70,6 +73,13 @@ def evaluate(batch: Batch, output: OutputSpec) -> list[Evaluations]:
     firsts = [route.targets[0] for route in batch.routes]
     counts = [after - first for first, after in zip(batch.rows_by_portion, batch.rows_by_portion[1:], strict=False)]
     return _by_portion(batch, scores, slopes, top_outputs(outputs, firsts, counts))
+
+
+def _precision(batch: Batch) -> AbstractContextManager[None]:
+    """bfloat16 for gradients alone: scores at a path's ends must be the true ones."""
+    if batch.precision is Precision.FLOAT32 or not batch.gradients_wanted:
+        return nullcontext()
+    return bfloat16(batch.space.network.device)
 
 
 def _by_portion(batch: Batch, scores: Floats, slopes: Floats, tops: np.ndarray) -> list[Evaluations]:
@@ -204,7 +214,7 @@ def _keep(batch: Batch, key: tuple[int, str], vectors: Tensor) -> None:
     for n, route in enumerate(batch.routes):
         if len(route.spec.targets) > target:
             own = vectors[batch.nodes_by_portion[n] : batch.nodes_by_portion[n + 1]]
-            route.vectors.keep(key, batch.indexes(n), own.clone())
+            route.vectors.keep(key, batch.indexes(n), route.trimmed(key[1], own).clone())
 
 
 def _taken(tensor: Tensor, numbers: Numbers) -> Tensor:

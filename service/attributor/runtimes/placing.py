@@ -18,8 +18,9 @@ from attributor.jobs.model import Tensors
 from attributor.ports import Blur, CurveSpec, Registered
 from attributor.runtimes.curves import Bend, Curve, PathObject, blur_bend, registered_bend
 from attributor.runtimes.network import Network
+from attributor.runtimes.padding import lengthened_bend
 from attributor.runtimes.routes import EXAMPLE, OpenRoute, VertexKey
-from attributor.runtimes.space import PrefixSpace, Space, input_values, run_at_inputs
+from attributor.runtimes.space import PrefixSpace, input_values, run_at_inputs
 
 Values = dict[str, Tensor]
 
@@ -47,7 +48,7 @@ class Placer:
         else:
             start_key, end_key = self._keys(route, spec.start, spec.end)
             start, end = route.slot(start_key), route.slot(end_key)
-            bends = self._registered(route.space, spec, start, end)
+            bends = self._registered(route, spec, start, end)
             curve = Curve(spec, start, end, start_key == EXAMPLE, end_key == EXAMPLE, bends)
         return route.add_curve(curve)
 
@@ -124,10 +125,10 @@ class Placer:
         for name, bend in bends.items():
             values[name] = bend(torch.zeros(1, device=self._network.device))[0][0]
         start = route.place(values)
-        registered = self._registered(route.space, spec, start, end)
+        registered = self._registered(route, spec, start, end)
         return Curve(spec, start, end, False, end_key == EXAMPLE, {**bends, **registered})
 
-    def _registered(self, space: Space, spec: CurveSpec, start: int, end: int) -> dict[str, Bend]:
+    def _registered(self, route: OpenRoute, spec: CurveSpec, start: int, end: int) -> dict[str, Bend]:
         bends = {}
         for name, bend in spec.bends.items():
             if not isinstance(bend, Registered):
@@ -137,7 +138,9 @@ class Placer:
                 raise UnsupportedByModel(
                     f"The model registers no path {bend.name!r}, only {sorted(self._paths)}.", field="path"
                 )
-            bends[name] = registered_bend(path, space.vertex(start, name), space.vertex(end, name))
+            registered = registered_bend(path, route.vertex(start, name), route.vertex(end, name))
+            positions = len(route.space.vertex(end, name))
+            bends[name] = lengthened_bend(registered, positions)
         return bends
 
     def _keys(self, route: OpenRoute, *ends: Tensors) -> list[VertexKey]:

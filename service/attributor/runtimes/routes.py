@@ -48,8 +48,11 @@ class OpenRoute:
         """Raises ValueError for an example of another shape."""
         self.name = name
         self.spec = spec
-        self.lane = lane_of(spec, space.network.lengths(spec.example))
+        self.lane = lane_of(spec, space.lengths)
         self.space = space
+        lengths = space.network.lengths(spec.example)
+        #: Of the example, where its space has room for more.
+        self.positions = lengths[0] if lengths != space.lengths else None
         self.held = space.hold(spec.example)
         self.curves: list[Curve] = []
         self.has_plain = self.has_bends = False
@@ -93,11 +96,13 @@ class OpenRoute:
         if layer is not None:
             size = prod(self.space.network.layer_shape(layer.name, self.spec.example))
         else:
-            size = sum(leaf.shape[0] if leaf.summed else prod(leaf.shape) for leaf in self.space.leaves)
+            size = sum((self.positions or leaf.shape[0]) if leaf.summed else prod(leaf.shape) for leaf in self.space.leaves)
         return size * len(self.spec.targets) * _FLOAT_BYTES
 
     def resolve(self, outputs: NDArray[np.float32], form: OutputSpec) -> None:
-        """Takes the outputs at the example, which decide what the targets are."""
+        """Takes the outputs at the example, which decide what the targets are; of a sequence, as far as it goes."""
+        if form.positions is not None:
+            outputs = outputs[: self.positions]
         self._outputs = outputs
         self._resolved = tuple(resolved_target(target, form, outputs) for target in self.spec.targets)
 
@@ -142,6 +147,8 @@ class OpenRoute:
 
     def place(self, values: Mapping[str, Tensor], key: VertexKey | None = None, arrays: Tensors | None = None) -> int:
         """Places a vertex; returns its slot. `arrays` are kept under `key`, as ids of what is gone come back."""
+        if self.positions is not None:
+            values = self.space.filled(values, self.positions)
         slot = self.space.vertices.add(values)
         self._slots.append(slot)
         if key is not None:
@@ -160,6 +167,15 @@ class OpenRoute:
         """Gives a reserved vertex its values."""
         self.space.vertices.put(slot, values)
         del self.unfilled[slot]
+
+    def vertex(self, slot: int, name: str) -> Tensor:
+        """A copy of one leaf of a vertex, as long as the example."""
+        found = self.space.vertex(slot, name)
+        return found[: self.positions] if name in self.space.variable else found
+
+    def trimmed(self, name: str, vectors: Tensor) -> Tensor:
+        """Vectors, shape (nodes, *shape), without the positions that the example does not have."""
+        return vectors[:, : self.positions] if name in self.space.variable else vectors
 
     def release(self) -> None:
         """Frees all slots."""

@@ -17,6 +17,7 @@ from attributor.jobs.model import InputKind, InputSpec, Tensors
 from attributor.runtimes.curves import Curve, straight
 from attributor.runtimes.guarding import require_fit
 from attributor.runtimes.network import Network
+from attributor.runtimes.padding import filling, lengthened
 from attributor.runtimes.slots import Form, Slots
 from attributor.runtimes.transforms.prefix import Prefix
 
@@ -35,18 +36,22 @@ class Leaf:
 class Space:
     """Vertices and held inputs in slots, and the network as a function of the leaves.
 
-    All tensors are of the shapes that `example` gives them: where lengths vary, each has a space of its own.
+    All tensors are of the shapes that `example` gives them: where lengths vary, each has a space of its own, or each
+    bucket of lengths (see `padding`), whose shorter examples are filled up.
     """
 
     def __init__(self, network: Network, leaves: Sequence[Leaf], example: Tensors, layer: str | None = None) -> None:
         self.network = network
         self.leaves = tuple(leaves)
         self.layer = layer
+        self.lengths = network.lengths(example)
+        #: Leaves that are as long as the example.
+        self.variable = frozenset(spec.name for spec in network.inputs if spec.variable and layer is None)
         self.vertices = Slots({leaf.name: Form(leaf.shape) for leaf in leaves}, network.device)
         moved = {leaf.name for leaf in leaves if network.embedding(leaf.name) is None}
         self._held_inputs = [spec for spec in network.inputs if layer is not None or spec.name not in moved]
-        forms = {spec.name: Form(example[spec.name].shape, _dtype(spec)) for spec in self._held_inputs}
-        self._held = Slots(forms, network.device)
+        self._held_forms = {spec.name: Form(example[spec.name].shape, _dtype(spec)) for spec in self._held_inputs}
+        self._held = Slots(self._held_forms, network.device)
 
     @property
     def found_later(self) -> bool:
@@ -63,8 +68,25 @@ class Space:
         """Places the inputs that stay at the example; their slot, None where all inputs move. ValueError by shape."""
         if not self._held_inputs:
             return None
-        network = self.network
-        return self._held.add({spec.name: network.argument(spec, example[spec.name]) for spec in self._held_inputs})
+        return self._held.add({spec.name: self._held_value(spec, example) for spec in self._held_inputs})
+
+    def _held_value(self, spec: InputSpec, example: Tensors) -> Tensor:
+        value = self.network.argument(spec, example[spec.name])
+        if not spec.variable:
+            return value
+        return lengthened(value, self._held_forms[spec.name].shape[0], filling(spec))
+
+    def filled(self, values: Mapping[str, Tensor], positions: int) -> dict[str, Tensor]:
+        """Leaves of an example of so many positions, as long as the space has them. ValueError for another length."""
+        found = {}
+        for leaf in self.leaves:
+            value = values[leaf.name]
+            if leaf.name in self.variable:
+                if len(value) != positions:
+                    raise ValueError(f"{leaf.name!r} must have {positions} positions. This is a bug.")
+                value = lengthened(value, leaf.shape[0])
+            found[leaf.name] = value
+        return found
 
     def release(self, held: int | None) -> None:
         """Frees a slot of `hold`."""

@@ -83,7 +83,7 @@ class TorchModel:
 
     def lane(self, spec: RouteSpec) -> Hashable:
         """See GradientModel."""
-        return lane_of(spec, self._network.lengths(spec.example))
+        return lane_of(spec, self._spaces.lengths(spec))
 
     def open(self, route: str, spec: RouteSpec) -> None:
         """See GradientModel. The first route with a layer runs the model, to find the shape of its output.

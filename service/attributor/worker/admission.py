@@ -17,6 +17,7 @@ from attributor.errors import StoreUnavailable
 from attributor.jobs.job import ClaimedJob, Failure, Lease
 from attributor.jobs.model import ModelReport, Readiness
 from attributor.ports import Clock, Fleet
+from attributor.worker.collector import settle_memory
 from attributor.worker.model_keeper import ModelKeeper
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ class Admission:
         self._waiting: dict[str, ClaimedJob] = {}
         self._unpublished: dict[str, ModelReport | None] = {}
         self._wake = asyncio.Event()
+        #: Whether models came or went since the collector was told.
+        self._unsettled = False
 
     @property
     def comparisons(self) -> int:
@@ -89,12 +92,16 @@ class Admission:
             self._settle_all()
             if due is None:
                 await self._publish()
+                if self._unsettled:
+                    self._unsettled = False
+                    await _unless(over, settle_memory)
                 await self._idle(over)
                 continue
             if (starting := self._keeper.starting(due)) is not None:
                 self._unpublished[due] = starting
                 await self._publish()
             self._note(await _unless(over, partial(self._keeper.attend, due)))
+            self._unsettled = True
             await self._publish()
 
     def _settle_all(self) -> None:

@@ -1,7 +1,6 @@
 """One worker process: signals, and the end that a hung pass forces."""
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -19,15 +18,6 @@ EXIT_HUNG = 70
 def end_hung() -> None:
     """End this process at once: a thread that hangs in a pass cannot be stopped in any other way."""
     os._exit(EXIT_HUNG)
-
-
-def settle_memory() -> None:
-    """Tell Python's collector that what is here now stays: models' modules are hundreds of thousands of objects, which it
-    would look at again and again (a fifth of the time of a small model's passes, measured). To be called whenever models
-    came or went: what was settled before and is garbage now, in cycles, is collected first."""
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()
 
 
 def run_until_signalled(work: Callable[[asyncio.Event], Awaitable[int]]) -> int:

@@ -75,7 +75,8 @@ keeps them |
 | `attribution_error` | how far single numbers may be off, relative: what a coarser rule on the same nodes changes |
 | `converged` | whether the errors along the path, added up without cancelling, are within the `tolerance` |
 | `stop_reason` | `tolerance`: within it; `fixed_rule`: all its nodes are used; `max_evaluations`: the budget is; \
-`discontinuity`: the score jumps; `float_noise`: the rest is the model's rounding; `resolution`: nodes would coincide |
+`discontinuity`: the score jumps; `float_noise`: the rest is the model's rounding; `resolution`: nodes would coincide; \
+`memory`: no more gradients may be kept at a time |
 | `evaluations`, `forwards`, `backwards` | points with a gradient; points with a score, those included; gradients, \
 one per point and target. All are of the input, for all of its targets together |
 | `nodes` | the points of the rule. `slope` is dF/dalpha there, the sum of weight times slope is `attribution_sum`, \

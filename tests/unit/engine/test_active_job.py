@@ -13,7 +13,7 @@ from attributor.engine.prediction import predict
 from attributor.jobs.explanation import Target, fixed_baseline
 from attributor.jobs.job import Quadrature, RuleName
 from attributor.jobs.result import PathResult
-from doubles import INPUT, RecordingModel, alone, assert_same_answer, fixed, job_spec, model_info, only
+from doubles import INPUT, RecordingModel, absorb, alone, assert_same_answer, fixed, job_spec, model_info, only
 from problems import named
 
 WAVE = named("x_x_sin")
@@ -43,7 +43,7 @@ def serve(model: RecordingModel, job: ActiveJob, most: int = 64) -> list[Pick]:
     """One pass over the points that have waited for longest; the job's next inputs are begun. What was in it."""
     picks = job.take(job.first_lane(), most)
     for pick, told in zip(picks, model.evaluate([pick.points for pick in picks]), strict=True):
-        job.tell(pick, told)
+        absorb(job, pick, told)
     begin_more(job)
     return picks
 
@@ -124,9 +124,9 @@ def test_what_is_wanted_next_waits_after_the_last_point_of_a_wish_in_whatever_or
     assert not job.lines
     evaluated = [model.evaluate([pick.points])[0] for pick in picks]
     for pick, told in [*zip(picks, evaluated, strict=True)][:0:-1]:
-        job.tell(pick, told)
+        absorb(job, pick, told)
         assert not job.lines
-    job.tell(picks[0], evaluated[0])
+    absorb(job, picks[0], evaluated[0])
     assert job.lines
 
 
@@ -172,7 +172,7 @@ def test_portions_of_several_inputs_share_a_pass_and_each_goes_on_by_itself():
     (rest,) = job.take(job.first_lane(), 6)
     assert (rest.portion.task.work.id, rest.first, len(rest.points.asks)) == ("a/1", 2, 2)
     (told,) = model.evaluate([rest.points])
-    job.tell(rest, told)
+    absorb(job, rest, told)
     serve_all(model, job)
     for task, x in zip(job.tasks, (5.0, 4.0), strict=True):
         assert_same_answer(task.answer[0], only(alone(WAVE, job_spec(WAVE, [x], quadrature=fixed(4)))))

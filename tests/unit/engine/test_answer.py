@@ -5,7 +5,7 @@ from attributor.engine.explain import explain
 from attributor.errors import NonFiniteGradient
 from attributor.jobs.job import Quadrature, RuleName
 from attributor.jobs.result import PathResult
-from doubles import INPUT, RecordingModel, fixed, job_spec, model_info
+from doubles import INPUT, RecordingModel, absorb, fixed, job_spec, model_info
 from problems import Problem, named
 
 DEFAULT = Quadrature()
@@ -20,7 +20,7 @@ def answer(problem: Problem, quadrature: Quadrature = DEFAULT, **settings) -> Pa
     while (lane := job.first_lane()) is not None:
         picks = job.take(lane, model.max_points)
         for pick, told in zip(picks, model.evaluate([pick.points for pick in picks]), strict=True):
-            job.tell(pick, told)
+            absorb(job, pick, told)
     (result,) = task.answer
     return result
 

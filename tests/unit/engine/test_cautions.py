@@ -97,6 +97,7 @@ def test_a_good_answer_has_no_warning():
         (StopReason.FIXED_RULE, "raise n_steps"),
         (StopReason.DISCONTINUITY, "jumps"),
         (StopReason.RESOLUTION, "float32 cannot tell"),
+        (StopReason.MEMORY, "more memory for vectors"),
     ],
 )
 def test_an_answer_that_did_not_converge_says_why(reason, advice):

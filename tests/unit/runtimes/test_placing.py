@@ -58,7 +58,7 @@ def test_a_vertex_where_curves_meet_is_placed_once():
     model = TorchModel(Skipping(skip=False), vector_info(3))
     example, middle, baseline = ({"x": row(*values)} for values in ((1, 2, 3), (1, 0, 0), (0, 0, 0)))
     model.open("p", RouteSpec(example, (LOGIT,)))
-    vertices = model._spaces[None, ()].vertices
+    vertices = model._routes["p"].space.vertices
     taken = len(vertices)
     assert model.add_curve("p", CurveSpec(baseline, middle)) == 0
     # An equal example in another array is the example.

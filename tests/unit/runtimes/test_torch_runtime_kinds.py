@@ -28,10 +28,10 @@ def test_lanes_and_spaces_are_of_one_length_and_go_with_their_last_route():
     for number, spec in enumerate(specs):
         model.open(str(number), spec)
     model.open("layer", replace(specs[0], layer=Layer("layer")))
-    assert [lengths for _, lengths in model._spaces] == [(2, 2), (3, 3), (2, 2)]
+    assert [lengths for *_, lengths in model._spaces._known] == [(2, 2), (3, 3), (2, 2)]
     for name in ("0", "layer", "2", "1"):
         model.close(name)
-    assert model._spaces == {}
+    assert model._spaces._known == {}
 
 
 class Shifted(nn.Module):

@@ -1,13 +1,13 @@
 """A queue in memory, which can be away: a JobQueue and a Fleet for the tests of the worker."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from attributor.errors import StoreUnavailable
-from attributor.jobs.job import ClaimedJob, Failure, JobSpec, Lease
+from attributor.jobs.job import ClaimedJob, Failure, JobSpec, Lease, Progress
 from attributor.jobs.model import ModelReport
 from attributor.jobs.result import PartialResult
 from attributor.ports import Beat
@@ -32,10 +32,12 @@ class MemoryQueue:
     away: bool = False
     beats: int = 0
     renewed: Counter[str] = field(default_factory=Counter)
+    progress: dict[str, list[Progress]] = field(default_factory=lambda: defaultdict(list))
     most_held: int = 0
     reports: dict[str, ModelReport] = field(default_factory=dict)
     told: list[ModelReport] = field(default_factory=list)
     claims: int = 0
+    waited_s: float = 0.0
 
     def put(self, *ids: str, spec: JobSpec = SPEC) -> None:
         self.waiting += [(job_id, spec) for job_id in ids]
@@ -57,7 +59,10 @@ class MemoryQueue:
         taken = ours + [each for each in self.waiting if each[1].is_comparison][:comparisons]
         self.waiting = [each for each in self.waiting if each not in taken]
         self.claims += len(taken)
-        claimed = [ClaimedJob(Lease(i, f"token {self.claims} {n}"), spec, 0, 0) for n, (i, spec) in enumerate(taken)]
+        claimed = [
+            ClaimedJob(Lease(i, f"token {self.claims} {n}"), spec, 0, self.waited_s)
+            for n, (i, spec) in enumerate(taken)
+        ]
         self.leases |= {job.lease.job_id: job.lease for job in claimed}
         self.most_held = max(self.most_held, len(self.leases))
         return claimed
@@ -66,6 +71,9 @@ class MemoryQueue:
         self._answers()
         self.beats += 1
         self.renewed += Counter(lease.job_id for lease in progress)
+        for lease, now in progress.items():
+            if now is not None:
+                self.progress[lease.job_id].append(now)
         asked = {lease.job_id for lease in progress}
         lost = {lease.job_id for lease in progress if lease != self.leases.get(lease.job_id)}
         return Beat(frozenset(lost | (self.stop & asked)), frozenset(self.watched & asked))

@@ -62,11 +62,10 @@ def attribution_spec(
     layers: Collection[str] | None = None,
     comparators: bool = True,
     sources: Mapping[str, SourceReader] = NO_SOURCES,
-    repeated: bool = True,
 ) -> JobSpec:
     """The job that a request asks for. `layers`: the model's, None while no worker has told. `comparators`: whether the
-    worker can run their methods. `sources`: the readers of the model's sources. `repeated`: whether the request may be
-    sent again under an idempotency key; the fingerprint is left empty where it will not.
+    worker can run their methods. `sources`: the readers of the model's sources. The fingerprint is left empty: it takes
+    as long as all the rest, and only requests that may be sent again need one.
 
     Raises RequestErrors that name the field.
     """
@@ -85,7 +84,7 @@ def attribution_spec(
         declared=info.inputs,
         inputs=inputs,
         given=given,
-        fingerprint=fingerprint(body) if repeated else "",
+        fingerprint="",
         explanation=explanation,
         quadrature=_quadrature(body),
         visualizations=tuple(_visualization(v, i, info) for i, v in enumerate(body.visualizations)),

@@ -72,7 +72,7 @@ async def create_attribution(
     ] = None,
 ) -> Response:
     """Queue one job that explains every input of the body."""
-    return await _created(body, request, deps, tenant, ", ".join(prefer or ()), idempotency_key)
+    return await _created(body, request, deps, tenant, ", ".join(prefer or ()), idempotency_key or "")
 
 
 async def _quickly_created(request: Request) -> Response | None:
@@ -86,9 +86,11 @@ async def _quickly_created(request: Request) -> Response | None:
 async def _created(
     body: AttributionBody, request: Request, deps: Deps, tenant: str, prefer: str | None, idempotency_key: str | None
 ) -> Response:
+    """`idempotency_key` None: of a plain body, which needs no fingerprint. (Making one also finds what is nested too
+    deeply, and no plain body is.)"""
     media_type = negotiate(combined(request.headers, "accept"), JOB_MEDIA_TYPES)  # refused before anything is queued
     wait_s = wanted_wait_s(prefer, deps.limits.max_wait_s)
-    asked = await asked_for(deps, body, tenant, repeated=bool(idempotency_key))
+    asked = await asked_for(deps, body, tenant, repeated=idempotency_key is not None)
     _require_representable(asked.spec, media_type)
     enqueued = await deps.queue.enqueue(
         asked.spec, idempotency_key=idempotency_key or None, content_key=asked.content_key

@@ -12,6 +12,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from attributor.runtimes.padding import Buckets
 from attributor.runtimes.transforms.attention import fuse_attention
 from attributor.runtimes.transforms.folding import fold_norms
 from attributor.runtimes.transforms.memory_format import channels_last
@@ -33,11 +34,12 @@ FOLDED_NORMS = "folded_norms"
 CHANNELS_LAST = "channels_last"
 FUSED_ATTENTION = "fused_attention"
 AFFINE_PREFIX = "affine_prefix"
+LENGTH_BUCKETS = "length_buckets"
 
 #: Places of the largest map that a convolution is given, from which channels-last pays. Measured (one core with
-#: AVX-512): a small CNN on 8x8 0.96 to 1.06 times as fast, inception blocks on 32x32 2.2, GoogLeNet at 64x64 1.3, a
-#: ResNet-18 at 224x224 1.1.
-_LEAST_PLACES = 16 * 16
+#: AVX-512, times as fast): a small CNN on 8x8 0.96 to 1.06, on 12x12, 16x16 and 28x28 1.2; depthwise convolutions on
+#: 16x16 and 48x48 1.2; inception blocks on 32x32 2.2; GoogLeNet at 224x224 1.35; a ResNet-18 there 1.04 to 1.13.
+_LEAST_PLACES = 12 * 12
 
 #: Numbers of rows on which the prefix's chain must be the same.
 _TRACED_BATCHES = (2, 3)
@@ -60,7 +62,8 @@ class Transformed:
 
     `narrow`, `narrow_prefix`: the same for passes in bfloat16. `applied`: names of transforms in the order of
     application. `differences`: of each, as proven against the plain module. `refused`: of what was tried and not used,
-    why. Layers are asked of the plain module alone.
+    why. `buckets`: up to which lengths examples are filled, in the passes of both; found elsewhere (`padding`). Layers
+    are asked of the plain module alone.
     """
 
     module: nn.Module
@@ -70,6 +73,7 @@ class Transformed:
     applied: tuple[str, ...] = ()
     differences: Mapping[str, Difference] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
+    buckets: Buckets | None = None
 
 
 def transformed(module: nn.Module, sample: Sample, bounds: Bounds | None = None) -> Transformed:

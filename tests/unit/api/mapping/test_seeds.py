@@ -18,7 +18,6 @@ def test_where_chance_has_a_part_every_request_without_a_seed_gets_one_of_its_ow
     one, other = (spec(**fields) for _ in range(2))
     assert is_random(one.explanation)
     assert one.explanation.seed != other.explanation.seed
-    assert one.fingerprint == other.fingerprint, "a retry with the same key is the same request"
 
 
 @pytest.mark.parametrize("fields", RANDOM)

@@ -30,7 +30,7 @@ def verdict(folder, **changes) -> str | None:
     bundle = open_bundle(folder)
     document = orjson.loads((folder / GOLDEN).read_bytes()) | changes
     return check_golden(
-        TorchModel(load_module(bundle), bundle.info, max_points=100), bundle.info, orjson.dumps(document), {}
+        TorchModel(load_module(bundle), bundle.info, sizes=100), bundle.info, orjson.dumps(document), {}
     )
 
 

@@ -1,0 +1,261 @@
+"""Whether a gradient graph in onnxruntime beats our torch passes on a CPU: scores and the gradient by the input.
+
+The graph is traced from forward and `autograd.grad` (make_fx), exported by torch.export and torch.onnx, with free rows;
+the target is a weight per class, so that one graph serves all of them. "torch, plain" is the bare module; "torch,
+chosen" what attributor.runtimes.transforms makes of it; graphs are made of the module with its norms folded, whole and
+behind the affine prefix. All compute probabilities of classes and the gradient of the weighted one. One process, one
+thread; processor time, interleaved, medians; each at its best batch. Seeded weights. Figures are kept in RESULTS.md.
+Run: .venv/bin/python -m benchmarks.gradient_graphs [net ...] [--repeats N] (needs onnxscript, of the extra `dev`)
+"""
+
+import argparse
+import io
+import logging
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from attributor.runtimes.transforms.choosing import transformed
+from attributor.runtimes.transforms.folding import fold_norms
+from attributor.runtimes.transforms.prefix import Bounds, Prefix, find_cut
+from attributor.runtimes.transforms.proving import Sample
+from torch import Tensor, nn
+from torch._decomp import core_aten_decompositions
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from benchmarks.quadrature_nets.nets import digits_cnn
+from benchmarks.residual_net import ResNet18
+from benchmarks.transforms import Encoder, Net, some, with_statistics
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from onnx_nets import ResidualCnn
+
+NETS = {
+    "digits": Net(digits_cnn, (1, 8, 8), (1, 8, 100, 400)),
+    "cnn64": Net(lambda: ResidualCnn(32), (3, 64, 64), (1, 8, 32)),
+    "resnet": Net(ResNet18, (3, 224, 224), (1, 8, 16)),
+    "encoder": Net(Encoder, (64, 384), (1, 4, 8, 16)),
+}
+
+OPSET = 20
+#: Rows of the traced example. A number that is no size of a net: equal sizes are taken for the same one and frozen.
+TRACED_ROWS = 11
+COMPARED_ROWS = 4
+aten = torch.ops.aten
+
+#: Points and weights per class -> probabilities and gradients by the points.
+Pass = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of the table. `enter` maps x to what the pass takes, `leave` its gradients to those by x."""
+
+    run: Pass
+    enter: Callable[[Tensor], Tensor] = lambda x: x
+    leave: Callable[[Tensor], Tensor] = lambda gradient: gradient
+    build_s: float | None = None
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("nets", nargs="*", default=list(NETS))
+    arguments.add_argument("--repeats", type=int, default=7)
+    given = arguments.parse_args()
+    print("| net | passes | ms per point by batch | best | times plain | times chosen | difference | build, s |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name in given.nets:
+        measure(name, NETS[name], given.repeats)
+
+
+def measure(name: str, net: Net, repeats: int) -> None:
+    """Prints the rows of one net."""
+    torch.manual_seed(0)
+    module = with_statistics(net.build(), net.shape).eval().requires_grad_(False)
+    rows = entries(module, net.shape)
+    seconds = {row: {batch: 0.0 for batch in net.batches} for row in rows}
+    for batch in net.batches:
+        for row, taken in interleaved(module, rows, some(net.shape, batch), repeats).items():
+            seconds[row][batch] = taken / batch
+    _, expected = gradients(module, rows["torch, plain"], some(net.shape, COMPARED_ROWS))
+    best = {row: min(taken.values()) for row, taken in seconds.items()}
+    chosen = next(taken for row, taken in best.items() if row.startswith("torch, chosen"))
+    for row, entry in rows.items():
+        _, found = gradients(module, entry, some(net.shape, COMPARED_ROWS))
+        apart = float((found - expected).norm() / expected.norm())
+        by_batch = ", ".join(f"{batch}: {taken * 1e3:.3g}" for batch, taken in seconds[row].items())
+        at = min(net.batches, key=lambda batch: seconds[row][batch])
+        ratios = f"{best['torch, plain'] / best[row]:.2f} | {chosen / best[row]:.2f}"
+        built = "" if entry.build_s is None else f"{entry.build_s:.0f}"
+        print(f"| {name} | {row} | {by_batch} | {at} | {ratios} | {apart:.0e} | {built} |", flush=True)
+
+
+def entries(module: nn.Module, shape: tuple[int, ...]) -> dict[str, Entry]:
+    """By name. Graphs take the module as the exact transforms leave it, without those of torch's own kernels."""
+    sample = Sample((some(shape, 1),), (0,))
+    found = {"torch, plain": Entry(by_torch(module))}
+    chosen = transformed(module, sample)
+    name = f"torch, chosen: {' + '.join(chosen.applied) or 'nothing'}"
+    found[name] = behind(chosen.prefix, by_torch) if chosen.prefix else Entry(by_torch(chosen.module))
+    folded, _ = fold_norms(module, sample.rows(2))
+    found["graph"] = built(folded, shape, n_classes_of(module, shape))
+    if chosen.prefix is not None and (cut := find_cut(folded, [sample.rows(2)], 0, Bounds())) is not None:
+        prefix = Prefix(folded, cut, channels_last=False)
+        inner = built(prefix.outputs, cut.shape, n_classes_of(module, shape))
+        found["graph behind the prefix"] = behind(prefix, lambda _: inner.run, inner.build_s)
+    return found
+
+
+def behind(prefix: Prefix, make: Callable[[Callable[[Tensor], Tensor]], Pass], build_s: float | None = None) -> Entry:
+    """Passes over z."""
+
+    def enter(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return prefix(x)
+
+    return Entry(make(prefix.outputs), enter, prefix.pull_back, build_s)
+
+
+def by_torch(call: Callable[[Tensor], Tensor]) -> Pass:
+    def run(points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        leaf = points.detach().requires_grad_()
+        scores = call(leaf).softmax(1)
+        (gradient,) = torch.autograd.grad((scores * weights).sum(), leaf)
+        return scores.detach(), gradient
+
+    return run
+
+
+def built(call: Callable[[Tensor], Tensor], shape: tuple[int, ...], n_classes: int) -> Entry:
+    """The same pass as one graph in onnxruntime."""
+    began = time.perf_counter()
+    session = in_onnxruntime(as_onnx(by_torch(call), some(shape, TRACED_ROWS), torch.rand(TRACED_ROWS, n_classes)))
+    return Entry(session, build_s=time.perf_counter() - began)
+
+
+def as_onnx(function: Pass, points: Tensor, weights: Tensor) -> bytes:
+    """The serialized graph of a pass, with free rows."""
+    rules: dict[Any, Any] = {**core_aten_decompositions(), **DECOMPOSITIONS}
+    with sdpa_kernel(SDPBackend.MATH):
+        traced = make_fx(function, rules, tracing_mode="symbolic", _allow_non_fake_inputs=True)(points, weights)
+    rows = torch.export.Dim("rows", min=1, max=2**16)
+    exported = torch.export.export(traced, (points, weights), dynamic_shapes=({0: rows}, {0: rows}), strict=False)
+    program = torch.onnx.export(
+        exported, input_names=["points", "weights"], output_names=["scores", "gradient"], opset_version=OPSET,
+        dynamo=True, optimize=True, verbose=False,
+    )  # fmt: skip
+    file = io.BytesIO()
+    program.save(file)
+    return file.getvalue()
+
+
+def in_onnxruntime(graph: bytes) -> Pass:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+    def run(points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        scores, gradient = session.run(None, {"points": points.numpy(), "weights": weights.numpy()})
+        return torch.from_numpy(scores), torch.from_numpy(gradient)
+
+    return run
+
+
+def convolution_backward(  # noqa: PLR0913 - the operator's own arguments
+    gradient: Tensor, x: Tensor, weight: Tensor, bias_sizes: Any, stride: list[int], padding: list[int],
+    dilation: list[int], transposed: bool, output_padding: list[int], groups: int, output_mask: list[bool],
+) -> tuple[Tensor | None, None, None]:  # fmt: skip
+    """By the input alone, in two dimensions, as plain convolutions, which onnxruntime runs several times as fast as
+    transposed ones: with the flipped kernel; for a stride of s, one for each of the s * s phases of the input.
+    """
+    if transposed or groups != 1 or set(dilation) != {1} or output_mask[1:] != [False, False] or len(stride) != 2:
+        return NotImplemented
+    if len(set(stride)) > 1:
+        return NotImplemented
+    kernel = weight.transpose(0, 1)
+    step, heights = stride[0], x.shape[2:]
+    if step == 1:
+        border = [size - 1 - pad for size, pad in zip(kernel.shape[2:], padding, strict=True)]
+        return functional.conv2d(gradient, kernel.flip(2, 3), padding=border), None, None
+    # Rows j of the padded input with j = q * step + r get sum over i of g[q - i] * kernel[i * step + r].
+    counts = [-(-(size + pad) // step) for size, pad in zip(heights, padding, strict=True)]
+    lines = []
+    for down in range(step):
+        phases = [_phase(gradient, kernel[:, :, down::step, right::step], counts) for right in range(step)]
+        lines.append(torch.stack(phases, dim=-1).flatten(-2))
+    whole = torch.stack(lines, dim=-2).flatten(-3, -2)
+    return whole[:, :, padding[0] : padding[0] + heights[0], padding[1] : padding[1] + heights[1]], None, None
+
+
+def _phase(gradient: Tensor, kernel: Tensor, counts: list[int]) -> Tensor:
+    """The rows and columns q of one phase, so many of them."""
+    if 0 in kernel.shape:
+        return gradient.new_zeros(len(gradient), kernel.shape[0], *counts)
+    high, wide = kernel.shape[2:]
+    below = [count - size for count, size in zip(counts, gradient.shape[2:], strict=True)]
+    padded = functional.pad(gradient, (wide - 1, below[1], high - 1, below[0]))
+    return functional.conv2d(padded, kernel.flip(2, 3))
+
+
+def max_pool_backward(  # noqa: PLR0913 - the operator's own arguments
+    gradient: Tensor, x: Tensor, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int],
+    ceil_mode: bool, indices: Tensor,
+) -> Tensor:  # fmt: skip
+    zeros = torch.zeros_like(x).flatten(2)
+    return zeros.scatter_add(2, indices.flatten(2), gradient.flatten(2)).view_as(x)
+
+
+DECOMPOSITIONS: dict[Any, Any] = {
+    aten.convolution_backward.default: convolution_backward,
+    aten.max_pool2d_with_indices_backward.default: max_pool_backward,
+}
+
+
+def n_classes_of(module: nn.Module, shape: tuple[int, ...]) -> int:
+    with torch.no_grad():
+        return int(module(some(shape, 1)).shape[1])
+
+
+def gradients(module: nn.Module, entry: Entry, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Probabilities of rows of x, and the gradients by x of those of class 1."""
+    weights = one_hot(module, x)
+    scores, gradient = entry.run(entry.enter(x), weights)
+    return scores, entry.leave(gradient)
+
+
+def one_hot(module: nn.Module, x: Tensor) -> Tensor:
+    weights = torch.zeros(len(x), n_classes_of(module, tuple(x.shape[1:])))
+    weights[:, 1] = 1
+    return weights
+
+
+def interleaved(module: nn.Module, rows: dict[str, Entry], x: Tensor, repeats: int) -> dict[str, float]:
+    """Median processor seconds of a pass of each."""
+    weights = one_hot(module, x)
+    points = {row: entry.enter(x) for row, entry in rows.items()}
+    taken: dict[str, list[float]] = {row: [] for row in rows}
+    for repeat in range(repeats + 1):
+        for row, entry in rows.items():
+            began = time.process_time()
+            entry.run(points[row], weights)
+            if repeat:
+                taken[row].append(time.process_time() - began)
+    return {row: statistics.median(each) for row, each in taken.items()}
+
+
+if __name__ == "__main__":
+    main()
