@@ -24,12 +24,15 @@ import numpy as np
 import onnxruntime
 import torch
 from attributor.runtimes.transforms.choosing import transformed
+from attributor.runtimes.transforms.copying import replaced_copy
 from attributor.runtimes.transforms.folding import fold_norms
 from attributor.runtimes.transforms.prefix import Bounds, Prefix, find_cut
 from attributor.runtimes.transforms.proving import Sample
 from torch import Tensor, nn
 from torch._decomp import core_aten_decompositions
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -115,7 +118,10 @@ def entries(module: nn.Module, shape: tuple[int, ...]) -> dict[str, Entry]:
     found["graph"] = built(folded, shape, n_classes_of(module, shape))
     if chosen.prefix is not None and (cut := find_cut(folded, [sample.rows(2)], 0, Bounds())) is not None:
         prefix = Prefix(folded, cut, channels_last=False)
-        inner = built(prefix.outputs, cut.shape, n_classes_of(module, shape))
+        # Prefix.outputs asks z for its length, which tracing would take for a constant. These nets' prefixes are chains.
+        chain = [cut.last, *(part for part, _ in cut.skipped)]
+        rest = replaced_copy(folded, {part: nn.Identity() for part in chain})
+        inner = built(rest, cut.shape, n_classes_of(module, shape))
         found["graph behind the prefix"] = behind(prefix, lambda _: inner.run, inner.build_s)
     return found
 
@@ -150,8 +156,9 @@ def built(call: Callable[[Tensor], Tensor], shape: tuple[int, ...], n_classes: i
 def as_onnx(function: Pass, points: Tensor, weights: Tensor) -> bytes:
     """The serialized graph of a pass, with free rows."""
     rules: dict[Any, Any] = {**core_aten_decompositions(), **DECOMPOSITIONS}
+    mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
     with sdpa_kernel(SDPBackend.MATH):
-        traced = make_fx(function, rules, tracing_mode="symbolic", _allow_non_fake_inputs=True)(points, weights)
+        traced = make_fx(function, rules, tracing_mode="fake")(*(_free_rows(mode, each) for each in (points, weights)))
     rows = torch.export.Dim("rows", min=1, max=2**16)
     exported = torch.export.export(traced, (points, weights), dynamic_shapes=({0: rows}, {0: rows}), strict=False)
     program = torch.onnx.export(
@@ -161,6 +168,12 @@ def as_onnx(function: Pass, points: Tensor, weights: Tensor) -> bytes:
     file = io.BytesIO()
     program.save(file)
     return file.getvalue()
+
+
+def _free_rows(mode: FakeTensorMode, tensor: Tensor) -> Tensor:
+    """Stands for a tensor of any number of rows; other sizes are numbers, or the graph would compute with them."""
+    sizes = [DimDynamic.DYNAMIC] + [DimDynamic.STATIC] * (tensor.dim() - 1)
+    return mode.from_tensor(tensor, symbolic_context=StatelessSymbolicContext(dynamic_sizes=sizes))
 
 
 def in_onnxruntime(graph: bytes) -> Pass:
@@ -204,7 +217,7 @@ def convolution_backward(  # noqa: PLR0913 - the operator's own arguments
 def _phase(gradient: Tensor, kernel: Tensor, counts: list[int]) -> Tensor:
     """The rows and columns q of one phase, so many of them."""
     if 0 in kernel.shape:
-        return gradient.new_zeros(len(gradient), kernel.shape[0], *counts)
+        return gradient.new_zeros(gradient.shape[0], kernel.shape[0], *counts)
     high, wide = kernel.shape[2:]
     below = [count - size for count, size in zip(counts, gradient.shape[2:], strict=True)]
     padded = functional.pad(gradient, (wide - 1, below[1], high - 1, below[0]))

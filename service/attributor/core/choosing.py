@@ -49,13 +49,15 @@ def for_completeness(
 
 
 def rationed(panels: Panels, limits: Sequence[float]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """When memory runs out: the panels that may be sealed, and those that have too much error for that. Each with the
-    least error for its width in front: split in this order, a part of the path after the other comes to an end."""
+    """When memory runs out: the panels that may be sealed, those with the least error for their width in front; and
+    those that have too much for that, along the path: split in this order, one part of it after the other is done."""
     density = (_shares(_lasting(panels), limits) ** 2).max(axis=0) / panels.width[0]
     order = np.argsort(density, kind="stable")
     order = order[~panels.sealed[0, order]]
-    sealable = within_allowance(panels, order, limits)
-    return sealable, np.sort(order[len(sealable) :])
+    # One that has no more than its own share is fine by itself, whatever was sealed with too much.
+    n_fine = int(np.count_nonzero(density[order] * panels.width.sum() <= UNSPLIT_SHARE**2))
+    n_fine = max(n_fine, len(within_allowance(panels, order, limits)))
+    return order[:n_fine], np.sort(order[n_fine:])
 
 
 def within_allowance(panels: Panels, order: NDArray[np.intp], limits: Sequence[float]) -> NDArray[np.intp]:
@@ -69,8 +71,8 @@ def within_allowance(panels: Panels, order: NDArray[np.intp], limits: Sequence[f
     gone = panels.sealed[0]
     spent = squares[:, gone].sum(axis=1, keepdims=True) + squares[:, order].cumsum(axis=1)
     allowed = UNSPLIT_SHARE**2 * (width[gone].sum() + width[order].cumsum())
-    too_much = (spent > allowed).any(axis=0)
-    return order[: int(too_much.argmax())] if too_much.any() else order
+    fine = np.flatnonzero((spent <= allowed).all(axis=0))
+    return order[: int(fine[-1]) + 1] if len(fine) else order[:0]
 
 
 def _shares(indicators: mesh.Floats, limits: Sequence[float]) -> mesh.Floats:

@@ -199,8 +199,9 @@ def _through_runtime(
     try:
         model.add_curve(GOLDEN, CurveSpec(baseline, route.example))
         (at_ends,) = model.evaluate([Points(GOLDEN, ends)])
-        for first in range(0, n_nodes, model.max_points):
-            model.evaluate([Points(GOLDEN, Asks(inner[first : first + model.max_points]))])
+        size = model.max_points  # which follows what passes take, and would leave out or repeat nodes
+        for first in range(0, n_nodes, size):
+            model.evaluate([Points(GOLDEN, Asks(inner[first : first + size]))])
         attributions = model.attributions(GOLDEN, 0, dict(enumerate(weights.tolist())))
     finally:
         model.close(GOLDEN)
