@@ -11,6 +11,7 @@ Run: .venv/bin/python -m benchmarks.gradient_graphs [net ...] [--repeats N] (nee
 import argparse
 import io
 import logging
+import math
 import statistics
 import sys
 import time
@@ -20,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime
 import torch
 from attributor.runtimes.transforms.choosing import transformed
@@ -90,7 +90,7 @@ def measure(name: str, net: Net, repeats: int) -> None:
     torch.manual_seed(0)
     module = with_statistics(net.build(), net.shape).eval().requires_grad_(False)
     rows = entries(module, net.shape)
-    seconds = {row: {batch: 0.0 for batch in net.batches} for row in rows}
+    seconds = {row: dict.fromkeys(net.batches, 0.0) for row in rows}
     for batch in net.batches:
         for row, taken in interleaved(module, rows, some(net.shape, batch), repeats).items():
             seconds[row][batch] = taken / batch
@@ -118,12 +118,19 @@ def entries(module: nn.Module, shape: tuple[int, ...]) -> dict[str, Entry]:
     found["graph"] = built(folded, shape, n_classes_of(module, shape))
     if chosen.prefix is not None and (cut := find_cut(folded, [sample.rows(2)], 0, Bounds())) is not None:
         prefix = Prefix(folded, cut, channels_last=False)
-        # Prefix.outputs asks z for its length, which tracing would take for a constant. These nets' prefixes are chains.
+        # Prefix.outputs asks z for its length: a constant to a trace. The prefixes of these nets are plain chains.
         chain = [cut.last, *(part for part, _ in cut.skipped)]
-        rest = replaced_copy(folded, {part: nn.Identity() for part in chain})
+        rest = replaced_copy(folded, {part: Copied() for part in chain})
         inner = built(rest, cut.shape, n_classes_of(module, shape))
         found["graph behind the prefix"] = behind(prefix, lambda _: inner.run, inner.build_s)
     return found
+
+
+class Copied(nn.Module):
+    """In the place of a layer whose work is in z; a copy, for what goes on in place. onnxruntime leaves it out."""
+
+    def forward(self, tensor: Tensor) -> Tensor:
+        return tensor.clone()
 
 
 def behind(prefix: Prefix, make: Callable[[Callable[[Tensor], Tensor]], Pass], build_s: float | None = None) -> Entry:
@@ -200,36 +207,76 @@ def convolution_backward(  # noqa: PLR0913 - the operator's own arguments
     if len(set(stride)) > 1:
         return NotImplemented
     kernel = weight.transpose(0, 1)
-    step, heights = stride[0], x.shape[2:]
+    step, sizes = stride[0], list(x.shape[2:])
     if step == 1:
         border = [size - 1 - pad for size, pad in zip(kernel.shape[2:], padding, strict=True)]
         return functional.conv2d(gradient, kernel.flip(2, 3), padding=border), None, None
-    # Rows j of the padded input with j = q * step + r get sum over i of g[q - i] * kernel[i * step + r].
-    counts = [-(-(size + pad) // step) for size, pad in zip(heights, padding, strict=True)]
-    lines = []
-    for down in range(step):
-        phases = [_phase(gradient, kernel[:, :, down::step, right::step], counts) for right in range(step)]
-        lines.append(torch.stack(phases, dim=-1).flatten(-2))
-    whole = torch.stack(lines, dim=-2).flatten(-3, -2)
-    return whole[:, :, padding[0] : padding[0] + heights[0], padding[1] : padding[1] + heights[1]], None, None
+    if any(size % step for size in sizes):
+        return NotImplemented
+    of = (sizes, padding)
+    parts = [[_phase(gradient, kernel, step, (down, right), of) for right in range(step)] for down in range(step)]
+    return _woven(parts), None, None
 
 
-def _phase(gradient: Tensor, kernel: Tensor, counts: list[int]) -> Tensor:
-    """The rows and columns q of one phase, so many of them."""
-    if 0 in kernel.shape:
-        return gradient.new_zeros(gradient.shape[0], kernel.shape[0], *counts)
-    high, wide = kernel.shape[2:]
-    below = [count - size for count, size in zip(counts, gradient.shape[2:], strict=True)]
-    padded = functional.pad(gradient, (wide - 1, below[1], high - 1, below[0]))
-    return functional.conv2d(padded, kernel.flip(2, 3))
+def _phase(
+    gradient: Tensor, kernel: Tensor, step: int, place: tuple[int, int], of: tuple[list[int], list[int]]
+) -> Tensor:
+    """Rows and columns i of the input's gradient for which i % step is the place; `of`: sizes and padding.
+
+    i + padding = q * step + r: the sum over j of gradient[q - j] * kernel[j * step + r], for a range of q.
+    """
+    sizes, padding = of
+    residues = [(first + pad) % step for first, pad in zip(place, padding, strict=True)]
+    starts = [(first + pad) // step for first, pad in zip(place, padding, strict=True)]
+    part = kernel[:, :, residues[0] :: step, residues[1] :: step]
+    down, right = (slice(start, start + size // step) for start, size in zip(starts, sizes, strict=True))
+    if 0 in part.shape:
+        return (gradient[:, :1] * 0).expand(-1, kernel.shape[0], -1, -1)
+    return functional.conv2d(gradient, part.flip(2, 3), padding=[size - 1 for size in part.shape[2:]])[
+        :, :, down, right
+    ]
 
 
 def max_pool_backward(  # noqa: PLR0913 - the operator's own arguments
     gradient: Tensor, x: Tensor, kernel: list[int], stride: list[int], padding: list[int], dilation: list[int],
     ceil_mode: bool, indices: Tensor,
 ) -> Tensor:  # fmt: skip
-    zeros = torch.zeros_like(x).flatten(2)
-    return zeros.scatter_add(2, indices.flatten(2), gradient.flatten(2)).view_as(x)
+    """By comparison with the maximum, the first place of equal ones: onnxruntime's pooling with indices is slow."""
+    step = (stride or kernel)[0]
+    if ceil_mode or set(dilation) != {1} or len(kernel) != 2 or len(set(stride or kernel)) > 1:
+        return NotImplemented
+    (high, wide), (above, left) = kernel, padding
+    maxima = functional.max_pool2d(x, kernel, stride, padding)
+    padded = _bordered(x, (above, above), (left, left), -math.inf)
+    rows, columns = maxima.shape[2:]
+    n_down, n_right = (-(-size // step) for size in padded.shape[2:])
+    shares: dict[tuple[int, int], Tensor] = {}
+    rest = gradient
+    for i in range(high):
+        for j in range(wide):
+            seen = padded[:, :, i : i + step * (rows - 1) + 1 : step, j : j + step * (columns - 1) + 1 : step]
+            hit = seen == maxima
+            share, rest = torch.where(hit, rest, 0.0), torch.where(hit, 0.0, rest)
+            (down, top), (right, start) = divmod(i, step)[::-1], divmod(j, step)[::-1]
+            share = _bordered(share, (top, n_down - rows - top), (start, n_right - columns - start), 0.0)
+            shares[down, right] = shares[down, right] + share if (down, right) in shares else share
+    none = torch.zeros_like(next(iter(shares.values())))
+    whole = _woven([[shares.get((i, j), none) for j in range(step)] for i in range(step)])
+    return whole[:, :, above : above + x.shape[2], left : left + x.shape[3]]
+
+
+def _bordered(maps: Tensor, rows: tuple[int, int], columns: tuple[int, int], value: float) -> Tensor:
+    """Padded, without `functional.pad`, whose traces freeze the number of rows (torch 2.13)."""
+    for axis, (before, after) in ((2, rows), (3, columns)):
+        parts = [torch.full_like(maps.narrow(axis, 0, size), value) for size in (before, after)]
+        maps = torch.cat([parts[0]] * bool(before) + [maps] + [parts[1]] * bool(after), axis)
+    return maps
+
+
+def _woven(phases: list[list[Tensor]]) -> Tensor:
+    """Maps whose every s-th row and column are one of s * s given ones."""
+    lines = [torch.stack(line, dim=-1).flatten(-2) for line in phases]
+    return torch.stack(lines, dim=-2).flatten(-3, -2)
 
 
 DECOMPOSITIONS: dict[Any, Any] = {

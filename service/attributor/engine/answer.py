@@ -1,6 +1,7 @@
 """From what was found to the answer in words: sums, completeness, attribution error, labels, warnings."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from math import isnan
 from typing import Any
 
@@ -92,16 +93,20 @@ def _rule(question: Question, outcome: Outcome) -> str | None:
 def resolved_target(outcome: Outcome, k: int, info: ModelInfo) -> ResolvedTarget:
     """A target with the names of its outputs."""
     target = outcome.targets[k]
-    labels = tuple(info.output.labels[term.index] for term in target.terms)
     (first, *others) = target.terms
-    single = not others and first.weight == 1.0
+    predicted = not others and first.weight == 1.0 and first.index == outcome.predicted[k]
+    return _named(target, tuple([info.output.labels[term.index] for term in target.terms]), predicted=predicted)
+
+
+@lru_cache(maxsize=1024)  # The same object for all answers of a class: the codec writes it once.
+def _named(target: Target, labels: tuple[str, ...], *, predicted: bool) -> ResolvedTarget:
     return ResolvedTarget(
         terms=target.terms,
         labels=labels,
         label=_label(target, labels),
         position=target.position,
         scale=target.scale,
-        predicted=single and first.index == outcome.predicted[k],
+        predicted=predicted,
     )
 
 

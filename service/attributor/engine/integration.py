@@ -162,8 +162,9 @@ def _outcome(work: Work, route: Route, placed: Placed, integral: Integral) -> Ou
     if influence:
         integral = _per_path(placed, integral)
     shares = [_shares(route, placed, integral, k) for k in range(n_targets)]
-    for line in (line for each in shares for line in each):
-        require_representable(line)  # before anything is made of values that are not finite
+    if len(placed.baselines) > 1:
+        for line in (line for each in shares for line in each):
+            require_representable(line)  # before means are taken of values that are not finite
     attributions = tuple(mean(each) for each in shares)
     several = len(placed.baselines) > 1
     spreads = tuple(deviation(each) for each in shares) if several else None

@@ -77,7 +77,7 @@ class Outcome:
 
     def baseline_score(self, target: int) -> float | None:
         """Mean of F(x') over the baselines; None without any."""
-        return float(np.mean([line.scores[target] for line in self.lines])) if self.lines else None
+        return sum(line.scores[target] for line in self.lines) / len(self.lines) if self.lines else None
 
 
 def mean(vectors: Sequence[Vectors]) -> Vectors:

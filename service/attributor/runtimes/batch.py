@@ -38,6 +38,8 @@ class Batch:
             raise RuntimeError("Points with and without gradients are in one pass. This is a bug.")
         self.space, self.layer, self.observed = first.space, first.spec.layer, first.spec.observed or ()
         self.precision = first.spec.precision
+        #: Of the longest example, where lengths vary.
+        self.positions = None if first.positions is None else max(route.positions or 0 for route in routes)
         self._arrays = [each.asks.arrays for each in points]
         self.points_by_portion = _offsets([len(each.asks) for each in points])
         self.nodes_by_portion = _offsets([len(arrays.index) for arrays in self._arrays])

@@ -103,6 +103,8 @@ class Network:
         """An input as the module takes it, without the batch axis; in place of no token, the first."""
         if spec.kind is InputKind.TOKENS:
             return torch.tensor(values, dtype=torch.int64, device=self.device).clamp(min=0)
+        if values.dtype == np.float32 and values.flags.writeable and self.device.type == "cpu":
+            return torch.from_numpy(values)  # whoever keeps it copies it
         return torch.tensor(values, dtype=torch.float32, device=self.device)
 
     def layer_shape(self, layer: str, example: Tensors) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Examples of several lengths in one pass: filled up to a common length, where a model was shown not to see the filling.
+"""Examples of several lengths in one pass: filled up to a common length, where a model is shown not to see that.
 
 Knows declarations, tensors and one module; knows no paths, targets or batches. What is filled: ids with the padding id
 (0 where none is declared), everything else with zeros: masks, segments, embeddings. Nothing moves there along a path.
@@ -166,8 +166,9 @@ class _Proof:
             expected = {row: answer for of_one in rows.values() for row, answer in self._answers(of_one)}
             every = [*expected]
             shorter = [row for row in every if row.positions < room]
-            for company in (every, shorter, shorter[-1:]):
-                for row, answer in self._answers(company, room):
+            longest = max(row.positions for row in shorter)  # a pass over these has room for no more
+            for company, positions in ((every, room), (shorter, room), (shorter, longest), (shorter[-1:], room)):
+                for row, answer in self._answers(company, positions):
                     found = _worse(found, _difference(expected[row], answer))
         return found
 

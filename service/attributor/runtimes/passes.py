@@ -97,10 +97,13 @@ def _by_portion(batch: Batch, scores: Floats, slopes: Floats, tops: np.ndarray) 
 
 def _forward(batch: Batch) -> Forward:
     space = batch.space
-    points, derivatives = space.points(batch.vertices, batch.alphas, batch.bent)
+    found = (
+        *space.points(batch.vertices, batch.alphas, batch.bent),
+        space.held_at([route.held for route in batch.routes], batch.rows_by_portion),
+    )
+    points, derivatives, held = (space.trimmed(each, batch.positions) for each in found)
     # Where curves meet, all nodes are at the place of the first.
     points = {name: _taken(point, batch.node_of_row) for name, point in points.items()}
-    held = space.held_at([route.held for route in batch.routes], batch.rows_by_portion)
     if not batch.gradients_wanted:
         return Forward(*space.run(points, held, batch.observed))
     layer = None if space.layer is not None else batch.layer
@@ -214,7 +217,9 @@ def _keep(batch: Batch, key: tuple[int, str], vectors: Tensor) -> None:
     for n, route in enumerate(batch.routes):
         if len(route.spec.targets) > target:
             own = vectors[batch.nodes_by_portion[n] : batch.nodes_by_portion[n + 1]]
-            route.vectors.keep(key, batch.indexes(n), route.trimmed(key[1], own).clone())
+            if batch.layer is None:
+                own = batch.space.trimmed({key[1]: own}, route.positions)[key[1]]
+            route.vectors.keep(key, batch.indexes(n), own.clone())
 
 
 def _taken(tensor: Tensor, numbers: Numbers) -> Tensor:

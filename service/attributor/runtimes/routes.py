@@ -50,9 +50,8 @@ class OpenRoute:
         self.spec = spec
         self.lane = lane_of(spec, space.lengths)
         self.space = space
-        lengths = space.network.lengths(spec.example)
-        #: Of the example, where its space has room for more.
-        self.positions = lengths[0] if lengths != space.lengths else None
+        #: Of the example, where lengths vary; all inputs that vary have equally many.
+        self.positions = next(iter(space.network.lengths(spec.example)), None)
         self.held = space.hold(spec.example)
         self.curves: list[Curve] = []
         self.has_plain = self.has_bends = False
@@ -96,7 +95,8 @@ class OpenRoute:
         if layer is not None:
             size = prod(self.space.network.layer_shape(layer.name, self.spec.example))
         else:
-            size = sum((self.positions or leaf.shape[0]) if leaf.summed else prod(leaf.shape) for leaf in self.space.leaves)
+            leaves = self.space.leaves
+            size = sum((self.positions or leaf.shape[0]) if leaf.summed else prod(leaf.shape) for leaf in leaves)
         return size * len(self.spec.targets) * _FLOAT_BYTES
 
     def resolve(self, outputs: NDArray[np.float32], form: OutputSpec) -> None:
@@ -147,9 +147,7 @@ class OpenRoute:
 
     def place(self, values: Mapping[str, Tensor], key: VertexKey | None = None, arrays: Tensors | None = None) -> int:
         """Places a vertex; returns its slot. `arrays` are kept under `key`, as ids of what is gone come back."""
-        if self.positions is not None:
-            values = self.space.filled(values, self.positions)
-        slot = self.space.vertices.add(values)
+        slot = self.space.vertices.add(self.space.filled(values, self.positions))
         self._slots.append(slot)
         if key is not None:
             self._vertices[key] = (slot, arrays or {})
@@ -170,12 +168,7 @@ class OpenRoute:
 
     def vertex(self, slot: int, name: str) -> Tensor:
         """A copy of one leaf of a vertex, as long as the example."""
-        found = self.space.vertex(slot, name)
-        return found[: self.positions] if name in self.space.variable else found
-
-    def trimmed(self, name: str, vectors: Tensor) -> Tensor:
-        """Vectors, shape (nodes, *shape), without the positions that the example does not have."""
-        return vectors[:, : self.positions] if name in self.space.variable else vectors
+        return self.space.trimmed({name: self.space.vertex(slot, name)[None]}, self.positions)[name][0]
 
     def release(self) -> None:
         """Frees all slots."""

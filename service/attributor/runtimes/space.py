@@ -45,8 +45,7 @@ class Space:
         self.leaves = tuple(leaves)
         self.layer = layer
         self.lengths = network.lengths(example)
-        #: Leaves that are as long as the example.
-        self.variable = frozenset(spec.name for spec in network.inputs if spec.variable and layer is None)
+        self._variable = frozenset(spec.name for spec in network.inputs if spec.variable and layer is None)
         self.vertices = Slots({leaf.name: Form(leaf.shape) for leaf in leaves}, network.device)
         moved = {leaf.name for leaf in leaves if network.embedding(leaf.name) is None}
         self._held_inputs = [spec for spec in network.inputs if layer is not None or spec.name not in moved]
@@ -76,17 +75,23 @@ class Space:
             return value
         return lengthened(value, self._held_forms[spec.name].shape[0], filling(spec))
 
-    def filled(self, values: Mapping[str, Tensor], positions: int) -> dict[str, Tensor]:
-        """Leaves of an example of so many positions, as long as the space has them. ValueError for another length."""
+    def filled(self, values: Mapping[str, Tensor], positions: int | None) -> dict[str, Tensor]:
+        """Leaves at an example of so many positions, as long as the space has them. ValueError for another length."""
         found = {}
         for leaf in self.leaves:
             value = values[leaf.name]
-            if leaf.name in self.variable:
+            if leaf.name in self._variable:
                 if len(value) != positions:
                     raise ValueError(f"{leaf.name!r} must have {positions} positions. This is a bug.")
                 value = lengthened(value, leaf.shape[0])
             found[leaf.name] = value
         return found
+
+    def trimmed(self, tensors: Mapping[str, Tensor], positions: int | None) -> dict[str, Tensor]:
+        """Tensors by input, rows first, without what comes after so many positions."""
+        if not self._variable:
+            return dict(tensors)
+        return {name: each[:, :positions] if name in self._variable else each for name, each in tensors.items()}
 
     def release(self, held: int | None) -> None:
         """Frees a slot of `hold`."""

@@ -77,3 +77,25 @@ def test_more_of_a_node_that_is_gone_is_a_bug():
     vectors.seal(Seal(({0: 0.5},), (None,), (0,)))
     with pytest.raises(RuntimeError, match=r"no vectors at nodes \[0\]"):
         vectors.sums(0, {0: 0.75, 1: 0.5})
+
+
+def test_nodes_of_another_kind_are_added_up_without_what_is_sealed():
+    """Interior gradients are asked for on the path's own route, after its panels were sealed."""
+    vectors = kept({0: [1.0, 2.0], 1: [3.0, 4.0], -1: [7.0, 9.0]})
+    vectors.seal(Seal(({0: 0.5},), ({0: 1.0},), (0,)))
+    assert vectors.sums(0, {-1: 1.0})["x"].tolist() == [7.0, 9.0]
+
+
+def test_long_vectors_are_added_up_a_few_at_a_time(monkeypatch):
+    rows = {n: [float(n), 1.0, -n / 3] for n in range(7)}
+    weights = {n: 0.1 * n - 0.2 for n in range(6)}
+    at_once = kept(rows).sums(0, weights)["x"]
+    monkeypatch.setattr("attributor.runtimes.vectors.MOST_WIDE_VALUES", 6)
+    np.testing.assert_allclose(kept(rows).sums(0, weights)["x"], at_once, rtol=1e-14)
+
+
+def test_a_part_of_which_nothing_is_left_is_not_kept_but_for_its_shape():
+    vectors = kept({0: [1.0, 2.0]}, {1: [3.0, 4.0]}, {2: [5.0, 6.0]})
+    vectors.seal(Seal(({0: 0.5, 1: 0.25, 2: 0.25},), (None,), (0, 1, 2)))
+    assert vectors.nbytes == 2 * 8
+    assert vectors.sums(0, {0: 0.5, 1: 0.25, 2: 0.25})["x"].tolist() == [2.5, 3.5]

@@ -116,6 +116,11 @@ def record(module: nn.Module, inputs: Sequence[Tensor]) -> Record:
 
 
 class _Noting(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own hook on subclasses
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled here, and torch's compiler takes seconds and some hundred MB to import."""
+        return False
+
     def __init__(self, record: Record) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._record = record
