@@ -57,8 +57,10 @@ class KinkedMean(MaskedMean):
 class FaintMask(Text):
     """Attention whose mask only weakens what it should hide."""
 
+    FAINT = 8.0
+
     def read(self, embedded: Tensor, mask: Tensor) -> Tensor:
-        scores = embedded.sum(2) - 8.0 * (1 - mask)
+        scores = embedded.sum(2) - self.FAINT * (1 - mask)
         return (self.middle(embedded) * scores.softmax(1)[:, :, None]).sum(1)
 
 

@@ -361,8 +361,8 @@ class AdaptiveIntegrator:
         """
         firsts = [0, *accumulate(len(curve.alpha) - 1 for curve in self._curves)]
         at_once, before = self._at_once(), self._evaluations
-        polynomials = [curve for curve in self._curves if curve.rule is not None]
-        if self._seals and polynomials and at_once > self._room() - self._reserve:
+        tight = self._most_kept is not None and self._seals and at_once > self._room() - self._reserve
+        if tight and (polynomials := [curve for curve in self._curves if curve.rule is not None]):
             for curve in polynomials:
                 curve.end_polynomial()
             self._advance()

@@ -153,7 +153,7 @@ class CurvePanels:
             indicator=self._weight * _rows([fit.indicator for fit in self._fits]),
             noise=self._weight * noise,
             size=self._weight * size * (above_rounding & ~jumped),
-            idle=at_rounding | jumped | narrow | final,
+            idle=at_rounding | jumped | narrow | final if self._sealed else at_rounding | jumped | narrow,
             at_rounding=at_rounding,
             jumped=jumped,
             width=self._weight * width,

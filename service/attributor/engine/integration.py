@@ -43,6 +43,8 @@ INFLUENCE = "influence is a mean gradient of the layer: it has no factor that wo
 #: Nodes whose vectors are kept whatever room there is for them. Ours: two times the first nodes at 5 %; with fewer an
 #: integration could hardly begin, and what could never fit is refused before it gets here.
 FEWEST_KEPT = 18
+#: What the sums of sealed panels take, in nodes: two, of the rule and the coarse one, in float64 instead of float32.
+SUMS_IN_NODES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ def _room(work: Work, route: Route, placed: Placed) -> Room:
     """
     explanation = work.explanation
     copies = explanation.smoothing.samples if explanation.smoothing else 1
-    nodes = work.vector_bytes // max(1, copies * route.model.vector_bytes(route.id))
+    nodes = work.vector_bytes // max(1, copies * route.model.vector_bytes(route.id)) - SUMS_IN_NODES
     weights_change = _is_influence(explanation.layer) and len(placed.curves) > 1
     return Room(max(FEWEST_KEPT, nodes), seals=len(placed.baselines) == 1 and not weights_change)
 

@@ -27,18 +27,18 @@ from attributor.runtimes.transforms.proving import OUTPUTS_TOLERANCE, TOLERANCE_
 #: gradients differ, as a ReLU that rounding switches makes them, float64 decides.
 TOLERANCE = 1e-5
 
-#: Lengths are rounded up to multiples of this share of the power of two below them: at most 25 % are filling, and 11 %
-#: in the mean over all lengths. Up to so many positions, to multiples of so many.
-_STEPS, _LEAST_STEP = 4, 4
+#: Lengths are rounded up to multiples of this share of the power of two above them, of two at least: from 9 positions
+#: on, at most 11 % of an example are filling.
+_STEPS, _LEAST_STEP = 16, 2
 
 #: Longer examples keep their length. Ours: so long a one fills a pass alone, and the proof would take long.
 _MOST = 512
 
-#: Buckets of about these lengths are tried with examples of all kinds, the longest with one.
-_TRIED = (5, 25, 60)
+#: Buckets of about these lengths are tried with several examples, the longest with one.
+_TRIED = (5, 25)
 
-#: How far from a zero embedding the examples stand that are tried: at the end of a path, and half-way.
-_PARTS = (1.0, 0.5)
+#: Of the way from a zero embedding, where examples are tried: half-way, and at the end of a path.
+_PARTS = (0.5, 1.0)
 
 _SEED = 0
 
@@ -56,7 +56,7 @@ class Buckets:
         """The positions that an example of this length takes in a pass."""
         if length > self.most:
             return length
-        step = max(_LEAST_STEP, (1 << (length - 1).bit_length()) // (2 * _STEPS))
+        step = max(_LEAST_STEP, (1 << (length - 1).bit_length()) // _STEPS)
         return min(self.most, math.ceil(length / step) * step)
 
     def filled(self, declared: Sequence[InputSpec], example: Tensors) -> dict[str, NDArray[np.generic]]:
@@ -98,8 +98,9 @@ def proven_buckets(module: nn.Module, info: ModelInfo, examples: Examples) -> Bu
     """The buckets of a model whose outputs and gradients are the same however far its examples are filled up, alone and
     beside rows of other lengths; None for any other, and for one without variable inputs or gradients.
 
-    What it does with positions beyond an example does not matter, as long as gradients there are finite. Passes over
-    about twenty rows for each bucket that is tried. Raises what the module raises where memory runs out, nothing else.
+    What it does with positions beyond an example does not matter, as long as gradients there are finite. Takes as long
+    as passes over 40 rows of 30 positions and two of the most. Raises nothing but what the module raises where memory
+    runs out.
     """
     most = next((spec.shape[0] for spec in info.inputs if spec.variable), 1)
     if most == 1 or not info.gradients:
@@ -161,24 +162,26 @@ class _Proof:
     def apart(self, buckets: Buckets) -> Apart:
         """How far rows are from themselves with filling, at worst."""
         found = Apart()
-        for lengths, room in _trials(buckets):
-            rows = {length: self._rows(length) for length in lengths}
+        for lengths, room, parts in _trials(buckets):
+            rows = {length: self._rows(length, parts) for length in lengths}
             expected = {row: answer for of_one in rows.values() for row, answer in self._answers(of_one)}
             every = [*expected]
             shorter = [row for row in every if row.positions < room]
-            longest = max(row.positions for row in shorter)  # a pass over these has room for no more
-            for company, positions in ((every, room), (shorter, room), (shorter, longest), (shorter[-1:], room)):
+            longest = max(row.positions for row in shorter)  # a pass over these has no more positions
+            # As keys, so that where there is one row, it is tried once: alone, with filling.
+            companies = {(*every,): room, (*shorter,): longest, (shorter[-1],): room}
+            for company, positions in companies.items():
                 for row, answer in self._answers(company, positions):
                     found = _worse(found, _difference(expected[row], answer))
         return found
 
-    def _rows(self, length: int) -> list[_Row]:
-        given = {name: self._wide(tensor) for name, tensor in self.examples(len(_PARTS), length).items()}
+    def _rows(self, length: int, parts: Sequence[float]) -> list[_Row]:
+        given = {name: self._wide(tensor) for name, tensor in self.examples(len(parts), length).items()}
         names = {spec.name: spec.embedding for spec in self.info.inputs if spec.attributed and spec.embedding}
         with torch.no_grad(), captured(self.module, [*names.values()]) as caught:
             self.module(*(given[spec.name] for spec in self.info.inputs))
         found = []
-        for n, part in enumerate(_PARTS):
+        for n, part in enumerate(parts):
             own = {name: tensor[n] for name, tensor in given.items()}
             leaves = {
                 spec.name: part * (caught[names[spec.name]] if spec.name in names else given[spec.name])[n]
@@ -190,8 +193,6 @@ class _Proof:
 
     def _answers(self, rows: Sequence[_Row], room: int | None = None) -> Iterator[tuple[_Row, _Answer]]:
         """One pass over rows of one length, or filled up to one."""
-        if not rows:
-            return
         specs = {spec.name: spec for spec in self.info.inputs}
         positions = room or rows[0].positions
         given = {name: _stacked(spec, [row.given[name] for row in rows], positions) for name, spec in specs.items()}
@@ -231,13 +232,13 @@ class _Proof:
         return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
 
 
-def _trials(buckets: Buckets) -> Iterator[tuple[list[int], int]]:
-    """Lengths of examples, and the bucket that they are tried in: some with all, the longest with one."""
+def _trials(buckets: Buckets) -> Iterator[tuple[list[int], int, Sequence[float]]]:
+    """Lengths of examples, the bucket that they are tried in, and where on their way."""
     rooms = sorted({buckets.room(length) for length in _TRIED if length <= buckets.most})
     for room in rooms:
-        yield sorted({1, max(1, room // 2), max(1, room - 1), room}), room
+        yield sorted({1, room // 2, room - 1, room}), room, _PARTS
     if not rooms or rooms[-1] < buckets.most:
-        yield [buckets.most - 1], buckets.most
+        yield [buckets.most - 1], buckets.most, _PARTS[-1:]
 
 
 def _stacked(spec: InputSpec, tensors: Sequence[Tensor], positions: int, value: float | None = None) -> Tensor:

@@ -95,8 +95,7 @@ class OpenRoute:
         if layer is not None:
             size = prod(self.space.network.layer_shape(layer.name, self.spec.example))
         else:
-            leaves = self.space.leaves
-            size = sum((self.positions or leaf.shape[0]) if leaf.summed else prod(leaf.shape) for leaf in leaves)
+            size = sum(leaf.shape[0] if leaf.summed else prod(leaf.shape) for leaf in self.space.leaves)
         return size * len(self.spec.targets) * _FLOAT_BYTES
 
     def resolve(self, outputs: NDArray[np.float32], form: OutputSpec) -> None:

@@ -91,7 +91,9 @@ class Space:
         """Tensors by input, rows first, without what comes after so many positions."""
         if not self._variable:
             return dict(tensors)
-        return {name: each[:, :positions] if name in self._variable else each for name, each in tensors.items()}
+        return {
+            name: each[:, :positions].contiguous() if name in self._variable else each for name, each in tensors.items()
+        }
 
     def release(self, held: int | None) -> None:
         """Frees a slot of `hold`."""
