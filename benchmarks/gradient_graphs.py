@@ -199,8 +199,8 @@ def convolution_backward(  # noqa: PLR0913 - the operator's own arguments
     gradient: Tensor, x: Tensor, weight: Tensor, bias_sizes: Any, stride: list[int], padding: list[int],
     dilation: list[int], transposed: bool, output_padding: list[int], groups: int, output_mask: list[bool],
 ) -> tuple[Tensor | None, None, None]:  # fmt: skip
-    """By the input alone, in two dimensions, as plain convolutions, which onnxruntime runs several times as fast as
-    transposed ones: with the flipped kernel; for a stride of s, one for each of the s * s phases of the input.
+    """By the input alone, in two dimensions, as plain convolutions with the flipped kernel, for a stride of s one for
+    each of the s * s phases of the input. A transposed one took onnxruntime 1.17 times as long (64 channels, 56x56).
     """
     if transposed or groups != 1 or set(dilation) != {1} or output_mask[1:] != [False, False] or len(stride) != 2:
         return NotImplemented

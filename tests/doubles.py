@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 from attributor.core.asks import Ask, Node
 from attributor.core.integrator import Seal
-from attributor.engine.active_job import ActiveJob, Pick
+from attributor.engine.active_job import ActiveJob
 from attributor.engine.engine import Engine
 from attributor.engine.steps import Integrating
+from attributor.engine.task import Pick
 from attributor.errors import ModelNotReady, UnknownModel
 from attributor.jobs.explanation import Explanation, Target, Term, fixed_baseline
 from attributor.jobs.job import Failure, JobKind, JobSpec, Quadrature, RuleName
 from attributor.jobs.model import Baseline, Feature, InputKind, InputSpec, ModelInfo, OutputSpec, Tensors
 from attributor.jobs.result import AttributionResult, JobResult, PathResult
-from attributor.ports import CurveSpec, Evaluations, Observation, Points, RouteSpec
+from attributor.model_port import CurveSpec, Evaluations, Observation, Points, RouteSpec
 from numpy.typing import NDArray
 from problems import Floats, Problem
 

@@ -8,7 +8,7 @@ from attributor.core.asks import Ask, Asks, Node
 from attributor.engine.route import Route
 from attributor.jobs.explanation import Target, Term
 from attributor.jobs.model import Tensors
-from attributor.ports import CurveSpec, Evaluations, Points, RouteSpec
+from attributor.model_port import CurveSpec, Evaluations, Points, RouteSpec
 from doubles import joined
 
 Function = Callable[[Mapping[str, np.ndarray]], np.ndarray]

@@ -7,7 +7,7 @@ import torch
 from attributor.core.asks import Ask, Asks, Node, one_node_each
 from attributor.jobs.explanation import Target, Term
 from attributor.jobs.model import InputKind, InputSpec, ModelInfo, OutputKind, OutputScale, OutputSpec, Tensors
-from attributor.ports import Blur, CurveSpec, Evaluations, Points, Registered, RouteSpec
+from attributor.model_port import Blur, CurveSpec, Evaluations, Points, Registered, RouteSpec
 from attributor.runtimes.torch_runtime import TorchModel, configure_threads
 from torch import Tensor, nn
 

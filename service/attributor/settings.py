@@ -60,7 +60,7 @@ class StoreSettings(BaseModel):
     cache_bytes: int = Field(
         64_000_000,
         ge=0,
-        description="Most that answers kept for repeated questions take, bytes; those asked for least recently give way. "
+        description="Most that answers kept for repeated questions take, bytes; those asked for least recently go. "
         "64 MB: the answers to ten thousand rows, or to a hundred photographs. 0: every job is computed.",
     )
 

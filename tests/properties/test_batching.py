@@ -2,7 +2,7 @@
 
 import math
 
-from attributor.core.adaptive import FIRST_NODES
+from attributor.core.first_round import FIRST_NODES
 from attributor.jobs.job import Failure, JobKind, JobSpec, Quadrature, RuleName
 from attributor.jobs.result import AttributionResult, JobResult, PredictionResult
 from doubles import RecordingModel, alone, assert_same_answer, engine_on, fixed, job_spec, run_to_end, told

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from attributor.core.adaptive import FEWEST_FIRST_NODES, AdaptiveIntegrator
+from attributor.core.adaptive import AdaptiveIntegrator
+from attributor.core.first_round import FEWEST_FIRST_NODES
 from attributor.core.fixed import FixedIntegrator
 from attributor.core.integrator import Integral, Tolerance
 from attributor.core.mesh import MOST_AMPLIFICATION

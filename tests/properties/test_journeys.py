@@ -5,7 +5,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from attributor.core.adaptive import AdaptiveIntegrator, fewest_evaluations, first_nodes
+from attributor.core.adaptive import AdaptiveIntegrator
+from attributor.core.first_round import fewest_evaluations, first_nodes
 from attributor.core.fixed import FixedIntegrator
 from attributor.core.integrator import Integral, StopReason, Tolerance
 from attributor.core.placing import first_scan

@@ -11,7 +11,7 @@ from attributor.core.asks import one_node_each
 from attributor.inputs.decode import decode_inputs
 from attributor.jobs.explanation import Target
 from attributor.jobs.model import Readiness
-from attributor.ports import CurveSpec, Points, RouteSpec
+from attributor.model_port import CurveSpec, Points, RouteSpec
 from attributor.registry.catalog import FolderCatalog
 from attributor.registry.loader import load_bundle
 from attributor.registry.registry import Registry

@@ -192,8 +192,8 @@ class ResultDocument(Document):
     stop_reason: StopReason | None = Field(
         description="Why no more nodes were added. tolerance: within it. fixed_rule: its nodes are all there are. "
         "max_evaluations: the budget is used up. discontinuity: the score jumps. float_noise: what is left is rounding "
-        "of the model. resolution: nodes would coincide. memory: no more gradients may be kept at a time. Null for methods "
-        "that do not integrate, and with smoothing."
+        "of the model. resolution: nodes would coincide. memory: no more gradients may be kept at a time. Null for "
+        "methods that do not integrate, and with smoothing."
     )
     attribution_error: float | None = Field(
         description="Estimate of how far single attributions may be off, relative L1: the difference to a coarser rule "

@@ -20,7 +20,7 @@ from attributor.errors import InternalError, ModelError, ModelNotReady, Unsuppor
 from attributor.jobs.codec import decode
 from attributor.jobs.job import Failure, JobSpec
 from attributor.jobs.result import AttributionResult
-from attributor.ports import ModelProvider
+from attributor.model_port import ModelProvider
 
 log = logging.getLogger(__name__)
 

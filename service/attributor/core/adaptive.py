@@ -16,35 +16,23 @@ the weights that they have.
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate, chain
-from math import log10, sqrt
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attributor.core import spectral
-from attributor.core.asks import Asks, Awaited, Curve, Floats, Indices, Known, checked, laid_out, one_node_each
+from attributor.core.asks import Asks, Awaited, Curve, Floats, Indices, checked, one_node_each
 from attributor.core.choosing import for_completeness, for_vectors, rationed, why_stuck, within_allowance
+from attributor.core.curves import add_scores, add_told, known, weights_of
+from attributor.core.first_round import fewest_evaluations, first_asks, first_nodes
 from attributor.core.integrator import Check, Integral, Seal, StopReason, Tolerance, attributed
 from attributor.core.panels import CurvePanels, Panels, fit_together, side_by_side
-from attributor.core.placing import Scan, first_scan, look_together
+from attributor.core.placing import Scan, look_together
 from attributor.core.room import sealed_for
 
-#: First nodes of a single curve at the loosest tolerance, 5 %. Odd numbers, so that the panels between them pair up and
-#: every other node makes a rule too. Ours: 7 leave half of the transformer's inputs above 5 %; ARCHITECTURE.md, 13.
-FIRST_NODES, LOOSEST = 9, 0.05
-#: More of them per factor of ten in the tolerance: 15 at 1 %, 23 at 0.1 %. The error of such a rule on a smooth score
-#: falls by a factor per node (Trefethen 2008), so they grow as the logarithm. Ours: 15 meet 1 % on most inputs.
-NODES_PER_DECADE = 8.6
-TIGHTEST = 1e-6
-#: The share of them that each curve gets, by the most curves that get so many. Ours: two curves of 5 have about the
-#: panels of one of 9, and luck in one curve of four is diluted by the others.
-SHARES_OF_EACH = ((1, 1.0), (4, 5 / 9))
-SMALLEST_SHARE = 1 / 3
-#: A smaller budget has too few nodes for any choice of stencils, and none for a coarse rule either.
-FEWEST_FIRST_NODES = 2
 #: Where more than this share of a curve's panels is to be split, all are, for the polynomial's next rule. Ours.
 EXTENDED_SHARE = 0.5
 #: Of the panels, one in so many is split at once (two at least): later rounds know more.
@@ -55,28 +43,6 @@ SHARE_LEFT = 1 / 2
 #: Of the most that may be kept, the share that is left alone as long as the worst panels are split first. It is for
 #: finishing one part of the path after the other, where these are too many. Ours: a part takes some halvings.
 SHARE_IN_RESERVE = 1 / 4
-
-
-def fewest_evaluations(curves: Sequence[Curve]) -> int:
-    """Evaluations that the first nodes of these curves take: the least budget that AdaptiveIntegrator accepts."""
-    return FEWEST_FIRST_NODES * len(curves)
-
-
-def first_nodes(n_curves: int, tolerance: Tolerance, max_evaluations: int) -> int:
-    """Gradients that each of so many curves begins with."""
-    asked = [t for t in (tolerance.relative, tolerance.attribution) if t is not None]
-    tight = min(max(asked[0], TIGHTEST), LOOSEST) if asked else LOOSEST
-    share = next((share for most, share in SHARES_OF_EACH if n_curves <= most), SMALLEST_SHARE)
-    wanted = share * (FIRST_NODES + NODES_PER_DECADE * log10(LOOSEST / tight))
-    odd = 2 * round((wanted - 1) / 2) + 1
-    return max(FEWEST_FIRST_NODES, min(odd, max_evaluations // n_curves))
-
-
-@lru_cache(maxsize=64)
-def _first_asks(curves: tuple[Curve, ...]) -> Asks:
-    """Scores only."""
-    asks = laid_out(curves, (first_scan(len(curves)),) * len(curves))
-    return Asks(replace(ask, gradient=False) for ask in asks)
 
 
 #: A round of one curve, as most rounds are: the first of the few rules that most jobs take are made once.
@@ -107,10 +73,7 @@ class AdaptiveIntegrator:
         """
         fewest = fewest_evaluations(curves)
         if max_evaluations < fewest:
-            raise ValueError(
-                f"max_evaluations must be at least {fewest}: so many first nodes has a path of {len(curves)} "
-                f"{'curve' if len(curves) == 1 else 'curves'}"
-            )
+            raise ValueError(f"max_evaluations must be at least {fewest}, the first nodes of {len(curves)} curves")
         self._tolerance = tolerance
         self._max_evaluations = max_evaluations
         self._most_kept = None if most_kept is None else max(most_kept, fewest)
@@ -120,12 +83,10 @@ class AdaptiveIntegrator:
         self._n_dropped = 0
         self._targets = range(n_targets)
         self._shares = [curve.weight for curve in curves]
-        #: Per curve, what was told at its ends: index, alpha and scores.
-        self._ends: list[list[tuple[int, float, Floats]]] = [[] for _ in curves]
         #: Until the first nodes are placed; the curves from then on.
         self._scans = [Scan() for _ in curves]
         self._curves: list[CurvePanels] = []
-        self._wanted: list[Asks] = [_first_asks(tuple(curves))]
+        self._wanted: list[Asks] = [first_asks(tuple(curves))]
         self._awaited = Awaited()
         self._next_index = len(self._wanted[0].arrays.index)
         self._evaluations = 0
@@ -155,18 +116,20 @@ class AdaptiveIntegrator:
 
     def tell(self, asks: Asks, scores: Floats, slopes: Floats) -> None:
         """See Integrator. No gradient is asked for at the ends of a curve: the panels there get open stencils."""
-        (error,) = tell_together([(self, asks, scores, slopes)])
-        if error is not None:
-            raise error
+        if self.take_in(asks, scores, slopes):
+            scans, curves = self.unseen()
+            look_together(scans)
+            fit_together(curves)
+            self.go_on()
 
     def take_in(self, asks: Asks, scores: Floats, slopes: Floats) -> bool:
         """The first part of `tell`: note what is told; whether all of the round is known. Raises as `tell` does."""
         self._awaited.remove(asks)
         slopes = checked(asks, scores, slopes)
         if self._curves:
-            self._add(asks, scores, slopes)
+            add_told(self._curves, asks, scores, slopes)
         else:
-            self._scan(asks, scores)
+            add_scores(self._scans, asks, scores)
         return not self._awaited and not self._wanted
 
     def unseen(self) -> tuple[list[Scan], list[CurvePanels]]:
@@ -231,7 +194,7 @@ class AdaptiveIntegrator:
             raise RuntimeError("not done: nodes are still to be told. This is a bug.")
         fine = attributed(self._tolerance, self._check, self._errors)
         return Integral(
-            known=self._known(),
+            known=known(self._curves),
             weights=self._check.weights,
             coarse_weights=self._check.coarse_weights,
             stop_reason=self._stop,
@@ -242,34 +205,6 @@ class AdaptiveIntegrator:
             attribution_errors=self._errors,
             variations=self._variations,
         )
-
-    def _known(self) -> Known:
-        curves = self._curves
-        return Known(
-            index=np.concatenate([curve.index for curve in curves]),
-            curve=np.repeat(np.arange(len(curves)), [len(curve.alpha) for curve in curves]),
-            alpha=np.concatenate([curve.alpha for curve in curves]),
-            scores=np.concatenate([curve.score.T for curve in curves]),
-            slopes=np.concatenate([curve.slope.T for curve in curves]),
-        )
-
-    def _scan(self, asks: Asks, scores: Floats) -> None:
-        nodes = asks.arrays
-        told = scores[nodes.point]
-        for number, scan in enumerate(self._scans):
-            own = slice(None) if len(self._scans) == 1 else nodes.curve == number
-            scan.add(nodes.alpha[own], told[own])
-        for n in ((nodes.alpha == 0.0) | (nodes.alpha == 1.0)).nonzero()[0].tolist():
-            self._ends[int(nodes.curve[n])].append((int(nodes.index[n]), float(nodes.alpha[n]), told[n]))
-
-    def _add(self, asks: Asks, scores: Floats, slopes: Floats) -> None:
-        nodes = asks.arrays
-        if len(self._curves) == 1:
-            self._curves[0].add(nodes.index, nodes.alpha, scores, slopes)
-            return
-        for number in np.unique(nodes.curve).tolist():
-            own = nodes.curve == number
-            self._curves[number].add(nodes.index[own], nodes.alpha[own], scores[nodes.point[own]], slopes[own])
 
     def _place(self) -> None:
         """All scores are known: want more, or the first gradients."""
@@ -282,12 +217,11 @@ class AdaptiveIntegrator:
             most = min(most, int(SHARE_LEFT * self._most_kept))
         n = first_nodes(len(self._scans), self._tolerance, most)
         nested = n * len(self._scans) < self._max_evaluations
-        for number, (scan, share, ends) in enumerate(zip(self._scans, self._shares, self._ends, strict=True)):
+        for number, (scan, share) in enumerate(zip(self._scans, self._shares, strict=True)):
             rule = spectral.rule(n, scan.placing, nested=nested)
             self._curves.append(CurvePanels(share, rule))
-            index, alpha, scores = zip(*ends, strict=True)
-            told = np.array(scores)
-            self._curves[number].add(np.array(index), np.array(alpha), told, np.full_like(told, np.nan))
+            index, alpha, scores = scan.ends
+            self._curves[number].add(index, alpha, scores, np.full_like(scores, np.nan))
             self._want(number, rule.alphas, gradient=True)
 
     def _want(self, number: int, alphas: tuple[float, ...], *, gradient: bool) -> None:
@@ -329,24 +263,11 @@ class AdaptiveIntegrator:
 
     def _end(self, reason: StopReason) -> None:
         """Stop, or first have the attribution error told."""
-        self._check = self._weights()
+        self._check = weights_of(self._curves, len(self._targets))
         if self._tolerance.attribution is None:
             self._stop = reason
         else:
             self._ending = reason
-
-    def _weights(self) -> Check:
-        weights, coarse_weights = [], []
-        for target in self._targets:
-            whole: dict[int, float] = {}
-            coarse: dict[int, float] | None = {}
-            for curve in self._curves:
-                whole |= curve.weights(target)
-                of_curve = curve.coarse_weights(target)
-                coarse = None if coarse is None or of_curve is None else coarse | of_curve
-            weights.append(whole)
-            coarse_weights.append(coarse)
-        return Check(tuple(weights), tuple(coarse_weights))
 
     def _at_once(self) -> int:
         """Panels that are split at once at most."""
@@ -405,27 +326,3 @@ class AdaptiveIntegrator:
         left, instead = chosen[free[chosen]], instead[free[instead]]
         enough = len(left) and at_once <= self._room() - self._reserve
         return left if enough or not len(instead) else instead[: max(1, self._room() // 2)]
-
-
-def tell_together(rounds: Sequence[tuple[AdaptiveIntegrator, Asks, Floats, Floats]]) -> list[Exception | None]:
-    """`tell` for many integrators, of as many jobs: what they compute is computed together.
-
-    Returns what each raised.
-    """
-    raised: list[Exception | None] = [None] * len(rounds)
-    ready: list[int] = []
-    for number, (integrator, asks, scores, slopes) in enumerate(rounds):
-        try:
-            if integrator.take_in(asks, scores, slopes):
-                ready.append(number)
-        except Exception as error:
-            raised[number] = error
-    unseen = [rounds[number][0].unseen() for number in ready]
-    look_together([scan for scans, _ in unseen for scan in scans])
-    fit_together([curve for _, curves in unseen for curve in curves])
-    for number in ready:
-        try:
-            rounds[number][0].go_on()
-        except Exception as error:
-            raised[number] = error
-    return raised

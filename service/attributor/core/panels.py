@@ -98,7 +98,9 @@ class CurvePanels:
         fit_together([self])
 
     def take_in(self) -> None:
-        """Put the nodes told since the last fit among the others."""
+        """Put the nodes told since the last fit among the others, if there are any."""
+        if not self._new:
+            return
         if len(self.alpha):
             self._new.insert(0, (self.index, self.alpha, self.score.T, self.slope.T))
         index, alpha, score, slope = (np.concatenate(parts) for parts in zip(*self._new, strict=True))
@@ -283,11 +285,8 @@ class CurvePanels:
 
 
 def fit_together(curves: Sequence[CurvePanels]) -> None:
-    """Integrate every panel of some curves for every target; every node wanted must have been told.
-
-    Curves with as many nodes, of as many jobs as there are, are computed together: each array operation costs more than
-    the arithmetic of one curve.
-    """
+    """Integrate every panel of some curves for every target, those with as many nodes in one; every node wanted must
+    have been told."""
     alike: dict[tuple[int, bytes, bool, bool], list[tuple[CurvePanels, int]]] = {}
     for curve in curves:
         curve.take_in()

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
 
 #: Even points of a curve's first scores, both ends among them, and the most curves that get so many. Ours: 9 save
 #: one gradient or so at most, in the mean of a net, for four more forward passes; ARCHITECTURE.md, decision 13.
@@ -82,19 +83,26 @@ class Scan:
     `wanted` says where more are wanted and, where none are, `placing` where the gradients are."""
 
     def __init__(self) -> None:
-        #: Ascending alphas, shape (scores,), and what was told there, shape (scores, targets).
+        #: Ascending alphas and their nodes' indexes, shape (scores,), and what was told there, shape (scores, targets).
+        self.index: Indices = np.empty(0, np.intp)
         self.alpha: Floats = np.empty(0)
         self.scores: Floats = np.empty((0, 0))
         self.looked_closer = False
         self.wanted: list[float] = []
         self.placing = PLACINGS[0]
 
-    def add(self, alpha: Floats, scores: Floats) -> None:
-        """Take scores, shape (alphas, targets)."""
+    def add(self, index: Indices, alpha: Floats, scores: Floats) -> None:
+        """Take scores at nodes, shape (nodes, targets)."""
         if len(self.alpha):
-            alpha, scores = np.concatenate([self.alpha, alpha]), np.concatenate([self.scores, scores])
+            index, alpha = np.concatenate([self.index, index]), np.concatenate([self.alpha, alpha])
+            scores = np.concatenate([self.scores, scores])
         order = alpha.argsort()
-        self.alpha, self.scores = alpha[order], scores[order]
+        self.index, self.alpha, self.scores = index[order], alpha[order], scores[order]
+
+    @property
+    def ends(self) -> tuple[Indices, Floats, Floats]:
+        """The first and the last node: indexes, alphas and scores."""
+        return self.index[[0, -1]], self.alpha[[0, -1]], self.scores[[0, -1]]
 
 
 def look_together(scans: Sequence[Scan]) -> None:

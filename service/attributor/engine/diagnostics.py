@@ -22,7 +22,7 @@ from attributor.errors import NonFiniteGradient, NonFiniteScore
 from attributor.jobs.explanation import SmoothForm
 from attributor.jobs.model import InputKind
 from attributor.jobs.result import InteriorGradients, LayerDistance, SaturationResult
-from attributor.ports import Observation
+from attributor.model_port import Observation
 
 
 def interior_gradients(

@@ -6,20 +6,23 @@ Not thread-safe: one caller at a time. A fault of a model ends the job it belong
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from attributor.core.adaptive import AdaptiveIntegrator, tell_together
+from attributor.core.adaptive import AdaptiveIntegrator
 from attributor.core.asks import Asks, Floats
-from attributor.engine.active_job import ActiveJob, Wish
+from attributor.core.together import tell_together
+from attributor.engine.active_job import ActiveJob
 from attributor.engine.explain import explain
 from attributor.engine.fairness import Claimant, Fairness
 from attributor.engine.faults import failure, model_error
 from attributor.engine.prediction import predict, prediction_result
 from attributor.engine.scheduler import Batch, plan
 from attributor.engine.steps import Integrating
+from attributor.engine.task import Wish
 from attributor.engine.work import DEFAULT_JOB_VECTOR_BYTES
 from attributor.errors import DeadlineExceeded
 from attributor.jobs.job import Failure, JobKind, JobSpec, Progress
 from attributor.jobs.result import AttributionResult, JobResult, PartialResult
-from attributor.ports import Clock, Evaluations, ModelProvider
+from attributor.model_port import Evaluations, ModelProvider
+from attributor.ports import Clock
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from itertools import groupby
 
 import numpy as np
 
-from attributor.core.adaptive import AdaptiveIntegrator, fewest_evaluations
+from attributor.core.adaptive import AdaptiveIntegrator
 from attributor.core.asks import EXAMPLE, Curve
+from attributor.core.first_round import fewest_evaluations
 from attributor.core.fixed import FixedIntegrator, random_integrator
 from attributor.core.integrator import Integral, Integrator, Tolerance
 from attributor.core.rules import FIXED_RULES
@@ -35,7 +36,7 @@ from attributor.engine.work import Work
 from attributor.jobs.explanation import Layer, Quantity
 from attributor.jobs.job import Quadrature, RuleName
 from attributor.jobs.result import LayerResult
-from attributor.ports import RouteSpec
+from attributor.model_port import RouteSpec
 
 INFLUENCE = "influence is a mean gradient of the layer: it has no factor that would make it add up to the score"
 
@@ -164,9 +165,8 @@ def _outcome(work: Work, route: Route, placed: Placed, integral: Integral) -> Ou
     if influence:
         integral = _per_path(placed, integral)
     shares = [_shares(route, placed, integral, k) for k in range(n_targets)]
-    if len(placed.baselines) > 1:
-        for line in (line for each in shares for line in each):
-            require_representable(line)  # before means are taken of values that are not finite
+    for line in (line for each in shares for line in each):
+        require_representable(line)  # before anything is made of values that are not finite
     attributions = tuple(mean(each) for each in shares)
     several = len(placed.baselines) > 1
     spreads = tuple(deviation(each) for each in shares) if several else None

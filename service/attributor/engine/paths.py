@@ -15,7 +15,7 @@ from attributor.engine.steps import Steps, together
 from attributor.engine.work import Work
 from attributor.jobs.explanation import BaselineKind, BaselinePart, BaselineSpec, GammaKind
 from attributor.jobs.model import Tensors
-from attributor.ports import Blur, Registered
+from attributor.model_port import Blur, Registered
 
 BLUR_PATH = "blurred"
 OTHER_CLASS = "other_class"

@@ -20,7 +20,7 @@ from attributor.engine.route import Route, Vectors
 from attributor.engine.steps import Steps
 from attributor.engine.work import Work
 from attributor.jobs.explanation import Precision
-from attributor.ports import Points, RouteSpec
+from attributor.model_port import Points, RouteSpec
 
 #: Nodes evaluated again, those of the largest weight * |vector|. Ours: at 15 nodes two of them left 14 % of two small
 #: nets' answers further off than stated, three 5 %.

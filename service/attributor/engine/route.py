@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from attributor.core.integrator import Integrator, Seal
 from attributor.engine.faults import of_the_model
 from attributor.jobs.model import Tensors
-from attributor.ports import Blur, CurveSpec, GradientModel, Registered, RouteSpec
+from attributor.model_port import Blur, CurveSpec, GradientModel, Registered, RouteSpec
 
 Vectors = Mapping[str, NDArray[np.float64]]
 

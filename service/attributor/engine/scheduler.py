@@ -6,9 +6,10 @@ The model and the shares of the jobs are `fairness.py`'s to say.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from attributor.engine.active_job import ActiveJob, Pick
+from attributor.engine.active_job import ActiveJob
 from attributor.engine.fairness import Fairness
-from attributor.ports import GradientModel, Points
+from attributor.engine.task import Pick
+from attributor.model_port import GradientModel, Points
 
 
 @dataclass(frozen=True, slots=True)

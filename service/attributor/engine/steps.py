@@ -11,7 +11,7 @@ from typing import TypeVar
 from attributor.core.asks import Ask, Asks, Node
 from attributor.core.integrator import Integral, Integrator
 from attributor.engine.route import Route
-from attributor.ports import Evaluations, Points
+from attributor.model_port import Evaluations, Points
 
 T = TypeVar("T")
 

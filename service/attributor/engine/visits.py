@@ -10,7 +10,7 @@ from attributor.engine.route import Route
 from attributor.engine.steps import Steps, evaluated
 from attributor.errors import NonFiniteScore
 from attributor.jobs.model import Tensors
-from attributor.ports import Evaluations
+from attributor.model_port import Evaluations
 
 
 def room(route: Route) -> int:

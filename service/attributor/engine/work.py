@@ -9,7 +9,7 @@ from attributor.jobs.explanation import Explanation, Target
 from attributor.jobs.job import JobSpec
 from attributor.jobs.model import ModelInfo, Tensors
 from attributor.jobs.result import Estimate
-from attributor.ports import GradientModel, RouteSpec
+from attributor.model_port import GradientModel, RouteSpec
 
 #: What random numbers are drawn for: streams of their own, so that none depends on how many another took.
 PURPOSES = ("baselines", "alphas", "orders", "noise")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from attributor.errors import BundleError, ModelNotReady
 from attributor.jobs.model import ModelInfo, ModelReport, Readiness, Tensors
-from attributor.ports import GradientModel
+from attributor.model_port import GradientModel
 from attributor.registry.catalog import Bundle, FolderCatalog
 from attributor.registry.loading import Place, forget_code, load_again, load_first
 from attributor.registry.proof.trial import DEFAULT_LIMITS, TrialLimits

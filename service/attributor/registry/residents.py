@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass
 
 from attributor.jobs.model import ModelInfo, Tensors
-from attributor.ports import GradientModel
+from attributor.model_port import GradientModel
 
 
 @dataclass(frozen=True, slots=True)

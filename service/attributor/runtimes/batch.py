@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from attributor.core.asks import Asks, Indices
 from attributor.jobs.explanation import Quantity
-from attributor.ports import Evaluations, Points
+from attributor.model_port import Evaluations, Points
 from attributor.runtimes.curves import Curve
 from attributor.runtimes.routes import OpenRoute
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from attributor.core.scale_space import cosine_basis, eigenvalues, multipliers
 from attributor.errors import UnsupportedByModel
-from attributor.ports import CurveSpec
+from attributor.model_port import CurveSpec
 
 #: alphas (k,) float32 -> gamma(alpha) and gamma'(alpha), both (k, *shape).
 Bend = Callable[[Tensor], tuple[Tensor, Tensor]]

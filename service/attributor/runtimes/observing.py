@@ -12,7 +12,7 @@ from torch import Tensor
 
 from attributor.core.asks import Indices
 from attributor.jobs.model import OutputKind, OutputScale
-from attributor.ports import Observation
+from attributor.model_port import Observation
 from attributor.runtimes.batch import Batch
 from attributor.runtimes.routes import OpenRoute
 from attributor.runtimes.targets import target_scores

@@ -16,7 +16,7 @@ from attributor.core.asks import Floats
 from attributor.errors import UnsupportedByModel
 from attributor.jobs.explanation import Precision, Quantity
 from attributor.jobs.model import OutputSpec
-from attributor.ports import Evaluations
+from attributor.model_port import Evaluations
 from attributor.runtimes.batch import Batch, Numbers, spans
 from attributor.runtimes.directional import directional
 from attributor.runtimes.layers import LAYER_FIELD
@@ -187,7 +187,7 @@ def _backward(batch: Batch, forward: Forward, total: Tensor, target: int) -> tup
             known = products.get(id(source))
             product = vectors * derivative if known is None else known
             vectors = product if plain is None else torch.where(_like(plain, product), vectors, product)
-        kept[name] = _summed(batch, name, vectors, plain)
+        kept[name] = _summed(batch, name, vectors, plain).float()
     return np.zeros(batch.n_nodes) if slopes is None else slopes.cpu().numpy(), kept
 
 

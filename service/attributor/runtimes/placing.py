@@ -15,7 +15,7 @@ from torch import Tensor
 
 from attributor.errors import UnsupportedByModel
 from attributor.jobs.model import Tensors
-from attributor.ports import Blur, CurveSpec, Registered
+from attributor.model_port import Blur, CurveSpec, Registered
 from attributor.runtimes.curves import Bend, Curve, PathObject, blur_bend, registered_bend
 from attributor.runtimes.network import Network
 from attributor.runtimes.padding import lengthened_bend

@@ -13,7 +13,7 @@ from torch import Tensor
 from attributor.core.asks import Indices
 from attributor.jobs.explanation import Target
 from attributor.jobs.model import OutputSpec, Tensors
-from attributor.ports import Observation, RouteSpec
+from attributor.model_port import Observation, RouteSpec
 from attributor.runtimes.curves import Curve
 from attributor.runtimes.network import Lengths
 from attributor.runtimes.space import Space

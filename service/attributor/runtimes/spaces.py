@@ -13,7 +13,7 @@ from torch import nn
 
 from attributor.jobs.explanation import Precision, Quantity
 from attributor.jobs.model import ModelInfo, Tensors
-from attributor.ports import RouteSpec
+from attributor.model_port import RouteSpec
 from attributor.runtimes.network import Lengths, Network
 from attributor.runtimes.space import PrefixSpace, Space, input_space, layer_space
 from attributor.runtimes.transforms.choosing import Transformed

@@ -19,7 +19,7 @@ from attributor.jobs.explanation import Target
 from attributor.jobs.fitting import WITHOUT_GRADIENTS
 from attributor.jobs.lengths import output_at
 from attributor.jobs.model import ModelInfo, Tensors
-from attributor.ports import CurveSpec, Evaluations, Observation, Points, RouteSpec
+from attributor.model_port import CurveSpec, Evaluations, Observation, Points, RouteSpec
 from attributor.runtimes.batch import Batch, joined, portions_between
 from attributor.runtimes.curves import PathObject
 from attributor.runtimes.cut import layer_is_cut

@@ -6,8 +6,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from attributor.core.adaptive import FEWEST_FIRST_NODES, AdaptiveIntegrator, first_nodes
+from attributor.core.adaptive import AdaptiveIntegrator
 from attributor.core.asks import Told
+from attributor.core.first_round import FEWEST_FIRST_NODES, first_nodes
 from attributor.core.integrator import SMALL_GAP_SHARE, Integral, StopReason, Tolerance
 from attributor.core.panels import JUMP_SPLITS
 from attributor.errors import NonFiniteGradient, NonFiniteScore

@@ -4,14 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from attributor.core.adaptive import (
-    FEWEST_FIRST_NODES,
-    FIRST_NODES,
-    AdaptiveIntegrator,
-    fewest_evaluations,
-    first_nodes,
-)
+from attributor.core.adaptive import AdaptiveIntegrator
 from attributor.core.asks import EXAMPLE, Curve
+from attributor.core.first_round import FEWEST_FIRST_NODES, FIRST_NODES, fewest_evaluations, first_nodes
 from attributor.core.integrator import Integral, StopReason, Tolerance
 from attributor.core.panels import JUMP_SPLITS
 from attributor.core.placing import Placing

@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from attributor.core.adaptive import AdaptiveIntegrator, tell_together
+from attributor.core.adaptive import AdaptiveIntegrator
 from attributor.core.asks import Asks
 from attributor.core.integrator import Integral, Tolerance
+from attributor.core.together import tell_together
 from attributor.errors import NonFiniteGradient, NonFiniteScore
 from problems import Journey, chain, integrate, named, same, star, straight
 

@@ -8,7 +8,7 @@ S = np.linspace(0, 1, 101)
 def look(scan, scores, alphas):
     """A round of scores at some alphas."""
     at = np.array(alphas)
-    scan.add(at, np.array([[score(alpha) for score in scores] for alpha in at]))
+    scan.add(np.arange(len(at)), at, np.array([[score(alpha) for score in scores] for alpha in at]))
     look_together([scan])
 
 
@@ -70,7 +70,11 @@ def test_curves_that_are_looked_at_together_are_placed_as_each_alone():
     while any(wanted):
         for scan, alphas, of_scan in zip(scans, wanted, targets, strict=True):
             if alphas:
-                scan.add(np.array(alphas), np.array([[score(alpha) for score in of_scan] for alpha in alphas]))
+                scan.add(
+                    np.arange(len(alphas)),
+                    np.array(alphas),
+                    np.array([[score(alpha) for score in of_scan] for alpha in alphas]),
+                )
         look_together([scan for scan, alphas in zip(scans, wanted, strict=True) if alphas])
         wanted = [scan.wanted if alphas else [] for scan, alphas in zip(scans, wanted, strict=True)]
     for scan, first, of_scan in zip(scans, firsts, targets, strict=True):

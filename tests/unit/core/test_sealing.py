@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
-from attributor.core.adaptive import AdaptiveIntegrator, fewest_evaluations
+from attributor.core.adaptive import AdaptiveIntegrator
 from attributor.core.asks import Node
+from attributor.core.first_round import fewest_evaluations
 from attributor.core.fixed import FixedIntegrator
 from attributor.core.integrator import Integral, Integrator, StopReason, Tolerance
 from attributor.core.rules import FIXED_RULES

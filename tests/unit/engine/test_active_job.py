@@ -2,14 +2,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from attributor.core.adaptive import FEWEST_FIRST_NODES, AdaptiveIntegrator
+from attributor.core.adaptive import AdaptiveIntegrator
 from attributor.core.asks import Curve
+from attributor.core.first_round import FEWEST_FIRST_NODES
 from attributor.core.fixed import FixedIntegrator
 from attributor.core.placing import first_scan
-from attributor.engine.active_job import USUAL_NODES, ActiveJob, Line, Pick
+from attributor.engine.active_job import USUAL_NODES, ActiveJob, Line
 from attributor.engine.explain import explain
 from attributor.engine.integration import integrator_for
 from attributor.engine.prediction import predict
+from attributor.engine.task import Pick
 from attributor.jobs.explanation import Target, fixed_baseline
 from attributor.jobs.job import Quadrature, RuleName
 from attributor.jobs.result import PathResult

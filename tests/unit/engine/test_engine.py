@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from attributor.core.adaptive import first_nodes
+from attributor.core.first_round import first_nodes
 from attributor.core.integrator import Tolerance
 from attributor.core.placing import first_scan
 from attributor.engine.engine import Engine

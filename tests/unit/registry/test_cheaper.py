@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from attributor.jobs.explanation import Target
-from attributor.ports import RouteSpec
+from attributor.model_port import RouteSpec
 from attributor.registry.catalog import open_bundle
 from attributor.registry.loading import Place, load_again, load_first
 from attributor.registry.seal import seal

@@ -5,7 +5,7 @@ from attributor.core.asks import one_node_each
 from attributor.errors import BundleError, ModelNotReady
 from attributor.jobs.explanation import Target
 from attributor.jobs.model import Readiness
-from attributor.ports import CurveSpec, Points, RouteSpec
+from attributor.model_port import CurveSpec, Points, RouteSpec
 from attributor.registry.catalog import FolderCatalog, open_bundle
 from attributor.registry.proof.golden import GOLDEN, write_golden
 from attributor.registry.registry import Registry, check_bundles

@@ -5,7 +5,7 @@ import pytest
 from attributor.errors import InvalidInput, InvalidShape, RequestError
 from attributor.jobs.explanation import Target
 from attributor.jobs.model import NO_TOKEN, InputKind, InputSpec, Tensors
-from attributor.ports import CurveSpec, RouteSpec
+from attributor.model_port import CurveSpec, RouteSpec
 from attributor.runtimes.guarding import require_example, require_fit
 from attributor.runtimes.torch_runtime import TorchModel
 from nets_of_text import ENCODER_INFO, IDS, MASK, Encoder, text

@@ -4,7 +4,7 @@ import torch
 from attributor.errors import UnknownLayer
 from attributor.jobs.explanation import Layer, Quantity, Target, Term
 from attributor.jobs.model import OutputKind, OutputScale
-from attributor.ports import RouteSpec
+from attributor.model_port import RouteSpec
 from attributor.runtimes.torch_runtime import TorchModel
 from modules import Skipping, at, evaluated, open_straight, row, vector_info
 from torch import Tensor, nn

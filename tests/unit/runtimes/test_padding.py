@@ -7,8 +7,9 @@ import pytest
 import torch
 from attributor.jobs.explanation import Target
 from attributor.jobs.model import InputKind, InputSpec
-from attributor.ports import CurveSpec, RouteSpec
+from attributor.model_port import CurveSpec, RouteSpec
 from attributor.runtimes import padding
+from attributor.runtimes.layers import replaced
 from attributor.runtimes.padding import Buckets, filling, lengthened, lengthened_bend, proven_buckets
 from attributor.runtimes.torch_runtime import TorchModel
 from attributor.runtimes.transforms.choosing import Transformed
@@ -92,6 +93,25 @@ def test_an_encoder_of_transformers_gets_buckets(attention):
     embedded = replace(IDS, shape=(MOST,), embedding="network.embeddings.word_embeddings")
     info = replace(info_of(MOST), inputs=(embedded, replace(MASK, shape=(MOST,))))
     assert proven_buckets(Bert(attention), info, examples()) == Buckets(MOST)
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_what_an_encoders_mask_hides_has_no_influence_at_all(attention):
+    net, ids = Bert(attention), torch.arange(8)[None]
+    mask = (torch.arange(8) < 5).long()[None]
+    found = []
+    for size in (0.0, 1.0, 1000.0):
+        embedded = net.network.embeddings.word_embeddings(ids).clone()
+        embedded[:, 5:] = size * torch.randn(3, 8, generator=torch.Generator().manual_seed(1))
+        with replaced(net, "network.embeddings.word_embeddings", embedded.requires_grad_()):
+            outputs = net(ids, mask)
+        (gradient,) = torch.autograd.grad((outputs * torch.arange(8)).sum(), embedded)
+        assert not gradient[:, 5:].any()
+        found.append((outputs.detach(), gradient))
+    assert found[0][1].any()
+    for outputs, gradient in found[1:]:
+        assert torch.equal(outputs, found[0][0])
+        assert torch.equal(gradient, found[0][1])
 
 
 def test_a_transformer_of_torch_gets_buckets_up_to_its_few_positions():

@@ -9,7 +9,7 @@ import torch
 from attributor.core.asks import Asks, Node
 from attributor.jobs.explanation import Layer, Quantity, Target, Term
 from attributor.jobs.model import NO_TOKEN, InputKind, InputSpec, OutputKind, OutputScale
-from attributor.ports import CurveSpec, Points, RouteSpec
+from attributor.model_port import CurveSpec, Points, RouteSpec
 from attributor.runtimes.torch_runtime import TorchModel
 from modules import (
     LOGIT,

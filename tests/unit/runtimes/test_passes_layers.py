@@ -9,7 +9,7 @@ from attributor.core.asks import Node
 from attributor.errors import UnsupportedByModel
 from attributor.jobs.explanation import Layer, Quantity, Target, Term
 from attributor.jobs.model import OutputKind, OutputScale
-from attributor.ports import CurveSpec, RouteSpec
+from attributor.model_port import CurveSpec, RouteSpec
 from attributor.runtimes.torch_runtime import TorchModel
 from modules import (
     LOGIT,

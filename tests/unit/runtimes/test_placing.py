@@ -7,7 +7,7 @@ from attributor.core.asks import Node
 from attributor.errors import InvalidShape, UnsupportedByModel
 from attributor.jobs.explanation import Layer
 from attributor.jobs.model import InputKind, InputSpec
-from attributor.ports import Blur, CurveSpec, Registered, RouteSpec
+from attributor.model_port import Blur, CurveSpec, Registered, RouteSpec
 from attributor.runtimes.torch_runtime import TorchModel
 from modules import (
     LOGIT,

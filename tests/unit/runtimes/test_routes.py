@@ -1,7 +1,7 @@
 import pytest
 import torch
 from attributor.jobs.explanation import Layer, Quantity, Target
-from attributor.ports import RouteSpec
+from attributor.model_port import RouteSpec
 from attributor.runtimes.network import Network
 from attributor.runtimes.routes import OpenRoute, lane_of
 from attributor.runtimes.space import input_space

@@ -7,7 +7,7 @@ from attributor.engine.engine import Engine
 from attributor.jobs.explanation import Explanation, Layer, Method, Precision, Quantity, Saturation, Target, Term
 from attributor.jobs.job import JobKind, JobSpec, Quadrature
 from attributor.jobs.result import AttributionResult
-from attributor.ports import CurveSpec, RouteSpec
+from attributor.model_port import CurveSpec, RouteSpec
 from attributor.runtimes.space import PrefixSpace
 from attributor.runtimes.spaces import Spaces
 from attributor.runtimes.torch_runtime import TorchModel

@@ -7,7 +7,7 @@ from attributor.core.asks import Asks
 from attributor.errors import UnknownLayer, UnsupportedByModel
 from attributor.jobs.explanation import Layer, Quantity, Target, Term
 from attributor.jobs.model import OutputScale
-from attributor.ports import CurveSpec, Points, RouteSpec
+from attributor.model_port import CurveSpec, Points, RouteSpec
 from attributor.runtimes.torch_runtime import TorchModel
 from modules import (
     LOGIT,

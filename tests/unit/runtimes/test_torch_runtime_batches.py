@@ -6,7 +6,7 @@ import torch
 from attributor.core.asks import Ask, Asks, Node
 from attributor.jobs.explanation import Layer, Quantity, Target, Term
 from attributor.jobs.model import OutputScale
-from attributor.ports import Evaluations, Points
+from attributor.model_port import Evaluations, Points
 from attributor.runtimes.torch_runtime import TorchModel
 from modules import LOGIT, Skipping, at, open_straight, row, vector_info
 from torch import Tensor

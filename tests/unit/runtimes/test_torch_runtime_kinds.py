@@ -9,7 +9,7 @@ from attributor.errors import UnsupportedByModel
 from attributor.jobs.explanation import Layer, Method, Saturation, Target, Term
 from attributor.jobs.job import Failure
 from attributor.jobs.model import NO_TOKEN, InputKind, InputSpec, OutputKind, OutputScale
-from attributor.ports import CurveSpec, RouteSpec
+from attributor.model_port import CurveSpec, RouteSpec
 from attributor.runtimes.network import Network
 from attributor.runtimes.torch_runtime import TorchModel
 from modules import at

@@ -12,7 +12,7 @@ from math import prod
 
 from attributor.api.mapping.seeds import DRAWN
 from attributor.api.schemas.bodies import FEWEST_EVALUATIONS, MOST_EVALUATIONS, AttributionBody
-from attributor.core.adaptive import FEWEST_FIRST_NODES
+from attributor.core.first_round import FEWEST_FIRST_NODES
 from attributor.errors import InvalidRequest
 from attributor.inputs.baselines import shapley_features
 from attributor.inputs.perturbing import default_samples, n_patches

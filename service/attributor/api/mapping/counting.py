@@ -7,7 +7,7 @@ nets of this repository. Inputs count with their declared sizes.
 from dataclasses import dataclass
 from math import ceil, log10, prod
 
-from attributor.core.adaptive import FEWEST_FIRST_NODES, LOOSEST, first_nodes
+from attributor.core.first_round import FEWEST_FIRST_NODES, LOOSEST, first_nodes
 from attributor.core.integrator import Tolerance
 from attributor.core.placing import LARGEST_SHARE, closer_looks, first_scan
 from attributor.inputs.baselines import shapley_features

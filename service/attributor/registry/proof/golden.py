@@ -19,7 +19,8 @@ from attributor.jobs.explanation import Target, Term
 from attributor.jobs.fitting import SCALES
 from attributor.jobs.lengths import output_at
 from attributor.jobs.model import ModelInfo, OutputScale, Tensors
-from attributor.ports import CurveSpec, GradientModel, Points, RouteSpec, SourceReader
+from attributor.model_port import CurveSpec, GradientModel, Points, RouteSpec
+from attributor.ports import SourceReader
 from attributor.registry.catalog import Bundle, open_bundle
 from attributor.registry.files import read_verified
 from attributor.registry.loader import load_module

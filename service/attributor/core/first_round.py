@@ -1,0 +1,49 @@
+"""What an adaptive integration begins with: scores that show where it changes, and how many gradients.
+
+Knows tolerances and budgets; no scores.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from math import log10
+
+from attributor.core.asks import Asks, Curve, laid_out
+from attributor.core.integrator import Tolerance
+from attributor.core.placing import first_scan
+
+#: First nodes of a single curve at the loosest tolerance, 5 %. Odd numbers, so that the panels between them pair up and
+#: every other node makes a rule too. Ours: 7 leave half of the transformer's inputs above 5 %; ARCHITECTURE.md, 13.
+FIRST_NODES, LOOSEST = 9, 0.05
+#: More of them per factor of ten in the tolerance: 15 at 1 %, 23 at 0.1 %. The error of such a rule on a smooth score
+#: falls by a factor per node (Trefethen 2008), so they grow as the logarithm. Ours: 15 meet 1 % on most inputs.
+NODES_PER_DECADE = 8.6
+TIGHTEST = 1e-6
+#: The share of them that each curve gets, by the most curves that get so many. Ours: two curves of 5 have about the
+#: panels of one of 9, and luck in one curve of four is diluted by the others.
+SHARES_OF_EACH = ((1, 1.0), (4, 5 / 9))
+SMALLEST_SHARE = 1 / 3
+#: A smaller budget has too few nodes for any choice of stencils, and none for a coarse rule either.
+FEWEST_FIRST_NODES = 2
+
+
+def fewest_evaluations(curves: Sequence[Curve]) -> int:
+    """Evaluations that the first nodes of these curves take: the least budget that AdaptiveIntegrator accepts."""
+    return FEWEST_FIRST_NODES * len(curves)
+
+
+def first_nodes(n_curves: int, tolerance: Tolerance, max_evaluations: int) -> int:
+    """Gradients that each of so many curves begins with."""
+    asked = [t for t in (tolerance.relative, tolerance.attribution) if t is not None]
+    tight = min(max(asked[0], TIGHTEST), LOOSEST) if asked else LOOSEST
+    share = next((share for most, share in SHARES_OF_EACH if n_curves <= most), SMALLEST_SHARE)
+    wanted = share * (FIRST_NODES + NODES_PER_DECADE * log10(LOOSEST / tight))
+    odd = 2 * round((wanted - 1) / 2) + 1
+    return max(FEWEST_FIRST_NODES, min(odd, max_evaluations // n_curves))
+
+
+@lru_cache(maxsize=64)
+def first_asks(curves: tuple[Curve, ...]) -> Asks:
+    """The scores that are looked at first."""
+    asks = laid_out(curves, (first_scan(len(curves)),) * len(curves))
+    return Asks(replace(ask, gradient=False) for ask in asks)
