@@ -73,7 +73,7 @@ class AdaptiveIntegrator:
         """
         fewest = fewest_evaluations(curves)
         if max_evaluations < fewest:
-            raise ValueError(f"max_evaluations must be at least {fewest}, the first nodes of {len(curves)} curves")
+            raise ValueError(f"max_evaluations must be at least {fewest}: first nodes of {len(curves)} curves")
         self._tolerance = tolerance
         self._max_evaluations = max_evaluations
         self._most_kept = None if most_kept is None else max(most_kept, fewest)

@@ -104,7 +104,7 @@ class Network:
         if spec.kind is InputKind.TOKENS:
             return torch.tensor(values, dtype=torch.int64, device=self.device).clamp(min=0)
         if values.dtype == np.float32 and values.flags.writeable and self.device.type == "cpu":
-            return torch.from_numpy(values)  # whoever keeps it copies it
+            return torch.from_numpy(values)  # whoever keeps it, or gives it to a module, copies it
         return torch.tensor(values, dtype=torch.float32, device=self.device)
 
     def layer_shape(self, layer: str, example: Tensors) -> tuple[int, ...]:
@@ -124,7 +124,8 @@ class Network:
         arguments = {}
         for spec in self.inputs:
             row = self.argument(spec, inputs[spec.name])
-            arguments[spec.name] = row.expand(n_rows, *row.shape).contiguous()
+            # A copy, also of one row: the module may write in place, and the row may be the example's own memory.
+            arguments[spec.name] = row.expand(n_rows, *row.shape).clone(memory_format=torch.contiguous_format)
         _, caught = self.run(arguments, {}, [layer])
         return caught[layer]
 

@@ -6,6 +6,7 @@ each of hundreds of passes a second costs more than a small model's pass.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from queue import SimpleQueue
@@ -18,6 +19,10 @@ from attributor.ports import Clock
 
 #: The thread's name.
 THREAD = "engine"
+
+#: With so many jobs at hand, short passes pause before the next one, seconds: more of them share it then, and the others
+#: on the machine get the core, who bring and take the jobs. Ours: see ARCHITECTURE.md, decision 52.
+CROWD, SHORT_PASS_S, GATHER_S = 8, 0.01, 0.002
 
 #: Jobs that ended together, by the leases that they were admitted under; None: stopped.
 Ended = Mapping[Lease, JobResult | Failure | None]
@@ -49,6 +54,7 @@ class EngineThread:
         self.watched: Collection[str] = ()
         #: How the active jobs stood at the last look.
         self.progress: Mapping[str, Progress] = {}
+        self._pass_s = 0.0
         #: When the pass under way began, by the clock; None between passes.
         self.pass_began_s: float | None = None
         #: Whether it has anything to do.
@@ -104,8 +110,10 @@ class EngineThread:
 
     def _turn(self) -> bool:
         """Take in what has come, and make a pass. False: it was told to end."""
+        if len(self._leases) >= CROWD and self._pass_s < SHORT_PASS_S:
+            time.sleep(GATHER_S)
         items = self._arrived()
-        self.pass_began_s = self._clock()
+        began_s = self.pass_began_s = self._clock()
         stopped: list[Lease] = []
         for item in items:
             if item is None:
@@ -118,6 +126,7 @@ class EngineThread:
         self._look()
         finished = self._engine.step()
         self.pass_began_s = None
+        self._pass_s = self._clock() - began_s
         ended: dict[Lease, JobResult | Failure | None] = dict.fromkeys(stopped)
         for each in finished:
             ended[self._leases.pop(each.job_id)] = each.outcome

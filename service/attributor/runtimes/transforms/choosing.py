@@ -12,6 +12,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from attributor.runtimes.memory import is_out_of_memory
 from attributor.runtimes.padding import Buckets
 from attributor.runtimes.transforms.attention import fuse_attention
 from attributor.runtimes.transforms.folding import fold_norms
@@ -146,9 +147,9 @@ class _Choice:
             apart = difference(self._plain, found[1], self._sample)
             if not apart.within(OUTPUTS_TOLERANCE, GRADIENTS_TOLERANCE):
                 self._decide_in_float64(function)
-        except (torch.OutOfMemoryError, MemoryError):
-            raise  # is of the machine's moment, and the choice must not be
         except Exception as error:  # foreign code: whatever it raises
+            if is_out_of_memory(error):
+                raise  # is of the machine's moment, and the choice must not be
             self.refused[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:_SHOWN]}"
             return None
         self.differences[name] = apart
@@ -190,7 +191,7 @@ def through(prefix: Prefix, sample: Sample) -> Differentiated:
     def run(rows: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
         with torch.no_grad():
             z = prefix(rows[place])
-        others = [row for number, row in enumerate(rows) if number != place]
+        others = [row.clone() for number, row in enumerate(rows) if number != place]
         with torch.enable_grad():
             outputs = prefix.outputs(z.requires_grad_(), others)
         (by_z,) = gradients_of(outputs, [z])
@@ -213,7 +214,7 @@ def _remembered(function: Differentiated) -> Differentiated:
 
 
 def _folded(module: nn.Module, sample: Sample) -> nn.Module | None:
-    made, n_folded = fold_norms(module, sample.rows(2))
+    made, n_folded = fold_norms(module, [sample.rows(2), *sample.other_lengths(2)])
     return made if n_folded else None
 
 

@@ -49,7 +49,8 @@ class Prefix(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """z of rows of x, (rows, *shape), with its graph."""
-        arguments = [other.expand(len(x), *other.shape[1:]) for other in self._others]
+        # Copies, as the module may write in place.
+        arguments = [other.expand(len(x), *other.shape[1:]).clone() for other in self._others]
         arguments.insert(self.place, x)
         try:
             self._head(*arguments)
