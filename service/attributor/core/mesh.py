@@ -105,7 +105,7 @@ def _fitted(
         key *= price
     key = np.concatenate([key, np.full((len(key), 1), np.inf)], axis=1)
     # Per panel the candidate with the least key; of equals the first, which is the shortest.
-    place = np.nan_to_num(key[:, shape.candidates], nan=np.inf).argmin(axis=2)
+    place = np.nan_to_num(key[:, shape.candidates], nan=np.inf, posinf=np.inf).argmin(axis=2)
     chosen = shape.candidates[np.arange(place.shape[1]), place]
     mesh = np.arange(len(chosen))[:, None]
     best, trapezoid = residual[mesh, chosen], residual[:, shape.shortest]

@@ -88,11 +88,14 @@ class Scan:
         self.alpha: Floats = np.empty(0)
         self.scores: Floats = np.empty((0, 0))
         self.looked_closer = False
+        #: Whether it was told of scores since it was last looked at.
+        self.unseen = False
         self.wanted: list[float] = []
         self.placing = PLACINGS[0]
 
     def add(self, index: Indices, alpha: Floats, scores: Floats) -> None:
         """Take scores at nodes, shape (nodes, targets)."""
+        self.unseen = True
         if len(self.alpha):
             index, alpha = np.concatenate([self.index, index]), np.concatenate([self.alpha, alpha])
             scores = np.concatenate([self.scores, scores])
@@ -107,9 +110,9 @@ class Scan:
 
 def look_together(scans: Sequence[Scan]) -> None:
     """Settle what is wanted of each, many at once: scores inside stretches with too large a share of the variation, or
-    else gradients at the nodes of a placing."""
+    else gradients at the nodes of a placing. What was settled stays: it may be called again where it raised."""
     alike: dict[tuple[int, ...], list[Scan]] = {}
-    for scan in scans:
+    for scan in (each for each in scans if each.unseen):
         alike.setdefault(scan.scores.shape, []).append(scan)
     for group in alike.values():
         _look_alike(group)
@@ -131,7 +134,7 @@ def _look_alike(scans: list[Scan]) -> None:
             width = scan.alpha[at + 1] - scan.alpha[at]
             parts = closer_looks(len(scan.alpha)) + 1
             scan.wanted = (scan.alpha[at, None] + width[:, None] * (np.arange(1, parts) / parts)).ravel().tolist()
-            scan.looked_closer = True
+            scan.looked_closer, scan.unseen = True, False
         else:
             ready.append(number)
     if ready:
@@ -149,7 +152,7 @@ def _place_alike(scans: list[Scan], squares: Floats) -> None:
     cost = (squares[:, None, :] @ per_node)[:, 0]
     best = np.rint(np.log2(np.maximum(cost, _LEAST_COST)) * TIES_PER_OCTAVE).argmin(axis=1).tolist()
     for scan, number in zip(scans, best, strict=True):
-        scan.placing = PLACINGS[number]
+        scan.placing, scan.unseen = PLACINGS[number], False
 
 
 #: Below any cost of scores that change: where none does, all placings cost this, and the first is taken.

@@ -4,6 +4,7 @@ Points that wait stand in the job's *lines*, one per lane and kind (with a gradi
 pass takes whole or in part. What a portion gave goes back to its task, which goes on once it knows all it asked for.
 """
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from attributor.jobs.job import JobSpec, Progress
 from attributor.jobs.model import ModelInfo, Tensors
 from attributor.jobs.result import Estimate
 from attributor.model_port import Evaluations, GradientModel
+
+log = logging.getLogger(__name__)
 
 #: Inputs of a job under way at a time, at most. Ours: their first rounds fill the largest passes (1,024 points).
 MOST_UNDER_WAY = 256
@@ -182,8 +185,15 @@ class ActiveJob:
         return fresh
 
     def estimates(self) -> tuple[Estimate, ...]:
-        """What is known of the inputs under way."""
-        return tuple(task.work.estimate() for task in self._running.values())
+        """What is known of the inputs under way; nothing of one whose vectors cannot be added up just now, as where
+        memory is short: an estimate is a courtesy, and ends no job."""
+        found = []
+        for task in self._running.values():
+            try:
+                found.append(task.work.estimate())
+            except Exception:
+                log.warning("no estimate of %s", task.work.id, exc_info=True)
+        return tuple(found)
 
 
 def _worst(one: float | None, other: float | None) -> float | None:

@@ -12,7 +12,7 @@ from attributor.core.together import tell_together
 from attributor.engine.active_job import ActiveJob
 from attributor.engine.explain import explain
 from attributor.engine.fairness import Claimant, Fairness
-from attributor.engine.faults import failure, model_error
+from attributor.engine.faults import RAISED_BY_MODELS, failure, model_error
 from attributor.engine.prediction import predict, prediction_result
 from attributor.engine.scheduler import Batch, plan
 from attributor.engine.steps import Integrating
@@ -126,7 +126,7 @@ class Engine:
         """What the model says; None if it raises, which ends the batch's job if there is only one."""
         try:
             return batch.model.evaluate(batch.points)
-        except Exception as error:
+        except RAISED_BY_MODELS as error:
             if len(batch.jobs) == 1:
                 self._end(batch.jobs[0], failure(model_error(error)))
             return None

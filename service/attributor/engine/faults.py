@@ -24,7 +24,11 @@ def failure(error: Exception, where: str = "") -> Failure:
     return Failure(InternalError.code, "a defect of the service ended this job; its log has the details")
 
 
-def model_error(error: Exception) -> AttributorError:
+#: What bundle code may raise without ending the worker: `sys.exit` in it is a fault of the model like any other.
+RAISED_BY_MODELS = (Exception, SystemExit)
+
+
+def model_error(error: BaseException) -> AttributorError:
     """What a model raised, by type and first line: bundle code is the operator's, so its message may be shown."""
     if isinstance(error, AttributorError):
         return error
@@ -38,5 +42,5 @@ def of_the_model() -> Iterator[None]:
     """What is raised within is the model's fault. Raises ModelError, or the AttributorError that it is."""
     try:
         yield
-    except Exception as error:
+    except RAISED_BY_MODELS as error:
         raise model_error(error) from error

@@ -27,7 +27,7 @@ def cheaper(module: nn.Module, info: ModelInfo, references: Tensors, device: tor
         embeddings={
             place: spec.embedding for place, spec in enumerate(info.inputs) if spec.attributed and spec.embedding
         },
-        lengths_vary=any(spec.variable for spec in info.inputs),
+        variable=tuple(place for place, spec in enumerate(info.inputs) if spec.variable),
     )
     found = transformed(module, sample)
     buckets = _buckets(found, info, references, device)

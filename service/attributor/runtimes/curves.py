@@ -46,14 +46,15 @@ class Curve:
         return (self.ends_at_example and alpha == 1) or (self.starts_at_example and alpha == 0)
 
 
-def straight(start: Tensor, end: Tensor, alphas: Tensor) -> tuple[Tensor, Tensor]:
+def straight(start: Tensor, end: Tensor, alphas: Tensor, *, at_end: bool = True) -> tuple[Tensor, Tensor]:
     """Points and derivatives of one straight curve per row, all (rows, *shape); exactly the ends at alpha 0 and 1.
 
-    A multiplication and an addition, not lerp: fused arithmetic may round by the place in the batch.
+    `at_end`: whether any alpha may be 1. A multiplication and an addition, not lerp: fused arithmetic may round by the place in the batch.
     """
     alpha = alphas.view(-1, *[1] * (end.dim() - 1))
     delta = end - start
-    return torch.where(alpha == 1, end, start + alpha * delta), delta
+    points = start + alpha * delta
+    return torch.where(alpha == 1, end, points) if at_end else points, delta
 
 
 def blur_bend(image: Tensor, sigma: float) -> Bend:

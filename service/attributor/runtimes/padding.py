@@ -179,7 +179,7 @@ class _Proof:
         given = {name: self._wide(tensor) for name, tensor in self.examples(len(parts), length).items()}
         names = {spec.name: spec.embedding for spec in self.info.inputs if spec.attributed and spec.embedding}
         with torch.no_grad(), captured(self.module, [*names.values()]) as caught:
-            self.module(*(given[spec.name] for spec in self.info.inputs))
+            self.module(*(given[spec.name].clone() for spec in self.info.inputs))  # it may write in place
         found = []
         for n, part in enumerate(parts):
             own = {name: tensor[n] for name, tensor in given.items()}

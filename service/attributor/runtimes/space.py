@@ -114,10 +114,11 @@ class Space:
         device = self.network.device
         starts, ends = (torch.from_numpy(slots).to(device) for slots in vertices)
         alpha = torch.from_numpy(alphas).to(device)
+        at_end = bool((alphas == 1).any())
         points, derivatives = {}, {}
         for leaf in self.leaves:
             start, end = self.vertices.gather(leaf.name, starts), self.vertices.gather(leaf.name, ends)
-            points[leaf.name], derivatives[leaf.name] = straight(start, end, alpha)
+            points[leaf.name], derivatives[leaf.name] = straight(start, end, alpha, at_end=at_end)
         for curve, nodes in bent.items():
             at = torch.from_numpy(nodes).to(device)
             inside = ((alpha[at] != 0) & (alpha[at] != 1)).nonzero().squeeze(1)

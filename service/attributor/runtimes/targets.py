@@ -72,23 +72,47 @@ def target_scores(
     float64 from here on, as residuals are small differences of scores. log p_c = z_c - log sum_k exp z_k; outputs that
     are probabilities are read as they stand, and by their logarithm, -inf at 0.
     """
+    if kind is not OutputKind.PROBABILITIES and (scale := _common_scale(targets)) is not None:
+        return _single_outputs(at_positions(outputs, targets, counts).double(), targets, scale, counts)
     # Few targets, many rows: what is per target is built once and looked up per row.
     of_row = _of_rows(range(len(targets)), counts, outputs.device)
     wide = at_positions(outputs, targets, counts).double()
     indexes, weights = _terms(targets, outputs.device)
-    raw = wide.gather(1, indexes.index_select(0, of_row))
+    at = indexes.index_select(0, of_row)
+    raw = wide.gather(1, at)
     if kind is OutputKind.PROBABILITIES:
         read = _of_probabilities(raw, targets, of_row)
     else:
-        read = _on_scales(wide, raw, targets, of_row)
+        read = _on_scales(wide, at, targets, of_row)
     if weights is None:
         return read.squeeze(1)
     return (read * weights.index_select(0, of_row)).sum(1)
 
 
+def _common_scale(targets: Sequence[Target]) -> OutputScale | None:
+    """The scale of all targets, if each is one output as it is: by far the most frequent case."""
+    scale = targets[0].scale
+    for target in targets:
+        if target.scale is not scale or len(target.terms) > 1 or target.terms[0].weight != 1.0:
+            return None
+    return scale
+
+
+def _single_outputs(
+    wide: Tensor, targets: Sequence[Target], scale: OutputScale, counts: Sequence[int] | None
+) -> Tensor:
+    """One output per row, in as few operations as there can be: each costs a small net as much as a layer."""
+    if scale is OutputScale.PROBABILITY:
+        wide = wide.softmax(1)
+    elif scale is OutputScale.LOG_PROBABILITY:
+        wide = wide.log_softmax(1)
+    index = _of_rows([target.terms[0].index for target in targets], counts, wide.device)
+    return wide.gather(1, index[:, None]).squeeze(1)
+
+
 def top_outputs(outputs: Tensor, targets: Sequence[Target], counts: Sequence[int] | None = None) -> Indices:
     """The index of the largest output per row, at its target's position; the first of equals."""
-    found: Indices = at_positions(outputs, targets, counts).argmax(1).cpu().numpy()
+    found: Indices = at_positions(outputs, targets, counts).cpu().numpy().argmax(1)
     return found
 
 
@@ -118,24 +142,25 @@ def _terms(targets: Sequence[Target], device: torch.device) -> tuple[Tensor, Ten
     return indexes, torch.tensor(weights, dtype=torch.float64, device=device)
 
 
-def _on_scales(wide: Tensor, raw: Tensor, targets: Sequence[Target], of_row: Tensor) -> Tensor:
-    """Outputs `raw` (rows, terms), out of all outputs `wide`, each row on the scale of its target."""
+def _on_scales(wide: Tensor, at: Tensor, targets: Sequence[Target], of_row: Tensor) -> Tensor:
+    """The outputs numbered `at` (rows, terms) among all outputs `wide`, each row on the scale of its target; to the bit
+    as `_single_outputs` reads them, whoever shares the pass."""
+    raw = wide.gather(1, at)
     scales = {target.scale for target in targets}
     if scales.issubset(_AS_IT_STANDS):
         return raw
     as_it_stands = None
-    logits = raw
     if not scales.isdisjoint(_AS_IT_STANDS):
         # Rows read as they stand stay out of what follows: where() hands a gradient of 0 * infinity on as NaN.
         as_it_stands = _mask([target.scale in _AS_IT_STANDS for target in targets], of_row)
-        wide, logits = wide.masked_fill(as_it_stands, 0.0), raw.masked_fill(as_it_stands, 0.0)
-    read = logits - wide.logsumexp(1, keepdim=True)
+        wide = wide.masked_fill(as_it_stands, 0.0)
     if OutputScale.LOG_PROBABILITY not in scales:
-        read = read.exp()
-    elif OutputScale.PROBABILITY in scales:
-        read = torch.where(
-            _mask([target.scale is OutputScale.PROBABILITY for target in targets], of_row), read.exp(), read
-        )
+        read = wide.softmax(1).gather(1, at)
+    else:
+        read = wide.log_softmax(1).gather(1, at)
+        if OutputScale.PROBABILITY in scales:
+            probable = _mask([target.scale is OutputScale.PROBABILITY for target in targets], of_row)
+            read = torch.where(probable, wide.softmax(1).gather(1, at), read)
     return read if as_it_stands is None else torch.where(as_it_stands, raw, read)
 
 

@@ -79,3 +79,26 @@ def test_an_embedding_must_give_floats_per_position():
 def test_an_embedding_that_the_module_lacks_is_named():
     with pytest.raises(UnknownLayer, match="'words'"):
         Network(Tagger(), described(replace(TOKENS, embedding="words")), CPU)
+
+
+@pytest.mark.parametrize("n_rows", [1, 2])
+def test_a_module_that_writes_in_place_leaves_the_example_as_it_is(n_rows):
+    class Shifted(nn.Module):
+        """Not a table of ids, so that its embedding is found by a pass."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.head = nn.Embedding(8, 4), nn.Linear(4, 2)
+
+        def forward(self, ids: Tensor, extra: Tensor) -> Tensor:
+            extra.sub_(1.0)
+            return self.head(self.embed(ids + 1).mean(1) + extra)
+
+    extra = InputSpec("extra", InputKind.TENSOR, (4,), attributed=False)
+    network = Network(Shifted().eval(), described(TOKENS, extra), CPU)
+    example = {"ids": np.arange(4), "extra": np.full(4, 3, np.float32)}
+    if n_rows == 1:
+        network.embedded("ids", example)
+    else:
+        network.layer_shape("head", example)
+    assert example["extra"].tolist() == [3.0] * 4

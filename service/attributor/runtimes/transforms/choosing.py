@@ -214,7 +214,7 @@ def _remembered(function: Differentiated) -> Differentiated:
 
 
 def _folded(module: nn.Module, sample: Sample) -> nn.Module | None:
-    made, n_folded = fold_norms(module, [sample.rows(2), *sample.other_lengths(2)])
+    made, n_folded = fold_norms(module, sample.rows(2), *sample.other_lengths(2))
     return made if n_folded else None
 
 

@@ -11,6 +11,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
+from attributor.runtimes.transforms.affine import equal_forms
 from attributor.runtimes.transforms.copying import replaced_copy
 from attributor.runtimes.transforms.recording import Record, record
 
@@ -30,15 +31,17 @@ class FoldedNorm(nn.Module):
         return tensor
 
 
-def fold_norms(module: nn.Module, inputs: Sequence[Tensor]) -> tuple[nn.Module, int]:
+def fold_norms(module: nn.Module, inputs: Sequence[Tensor], *others: Sequence[Tensor]) -> tuple[nn.Module, int]:
     """A copy with every norm folded for which that is exact, and their number; the module itself if there are none.
 
-    Memory: new weights for the folded layers, the rest is shared. A folded layer's own output is not what it was, so
+    `others`: inputs of other shapes, on which it must take the same way. None are folded where Python reads values:
+    another input might take a way past the norm. Memory: new weights for the folded layers, the rest is shared. A folded layer's own output is not what it was, so
     layers are asked of the plain module. Raises whatever the module raises.
     """
     if not any(isinstance(part, _NORMS) for part in module.modules()):
         return module, 0
-    pairs = foldable(record(module, inputs))
+    seen = [record(module, each) for each in (inputs, *others)]
+    pairs = foldable(seen[0]) if equal_forms(seen) else []
     if not pairs:
         return module, 0
     instead: dict[nn.Module, nn.Module] = {}

@@ -31,13 +31,19 @@ class Sample:
     """One example of a model's inputs, in their order, each with a batch axis of one row, on the model's device.
 
     `attributed`: the places of inputs that gradients are asked of. `embeddings`: by the place of one that holds token
-    ids, the name of the module whose output moves instead. `lengths_vary`: examples of other shapes will come.
+    ids, the name of the module whose output moves instead. `variable`: the places of inputs whose second axis is of
+    another length in other examples, the same in all of them.
     """
 
     inputs: tuple[Tensor, ...]
     attributed: tuple[int, ...]
     embeddings: Mapping[int, str] = field(default_factory=dict)
-    lengths_vary: bool = False
+    variable: tuple[int, ...] = ()
+
+    @property
+    def lengths_vary(self) -> bool:
+        """Whether examples of other shapes will come."""
+        return bool(self.variable)
 
     def rows(self, n_rows: int) -> tuple[Tensor, ...]:
         """So many different rows; what does not move, or holds no floats, is repeated. The same at each call."""
@@ -45,9 +51,15 @@ class Sample:
         return tuple(
             self._moved(given, n_rows, generator)
             if place in self.attributed and given.is_floating_point()
-            else given.expand(n_rows, *given.shape[1:]).contiguous()
+            else given.expand(n_rows, *given.shape[1:]).clone(memory_format=torch.contiguous_format)
             for place, given in enumerate(self.inputs)
         )
+
+    def other_lengths(self, n_rows: int) -> list[tuple[Tensor, ...]]:
+        """Where lengths vary, as many rows of half the length (of one position, of two); else nothing."""
+        if not self.variable:
+            return []
+        return [tuple(_resized(row) if n in self.variable else row for n, row in enumerate(self.rows(n_rows)))]
 
     def double(self) -> "Sample":
         """The same example in float64."""
@@ -58,6 +70,11 @@ class Sample:
         # Between zero and the example: no row stands where maps of a black image are, on the kinks of every ReLU.
         part = (torch.arange(1, n_rows + 1) / n_rows).view(-1, *[1] * (given.dim() - 1))
         return _noisy(given.expand(n_rows, *given.shape[1:]) * part.to(given), generator)
+
+
+def _resized(rows: Tensor) -> Tensor:
+    positions = rows.shape[1]
+    return rows[:, : positions // 2].contiguous() if positions > 1 else torch.cat([rows, rows], dim=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +111,7 @@ def differentiated(module: nn.Module, sample: Sample) -> Differentiated:
     """A module with its gradients by the attributed inputs, of token ids by what their embedding gives."""
 
     def run(rows: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
-        given = [row.detach() for row in rows]
+        given = [row.detach().clone() for row in rows]  # the module may write in place
         embedded = _embedded(module, sample, given)
         leaves = [given[place].requires_grad_() for place in sample.attributed if place not in sample.embeddings]
         with torch.enable_grad(), ExitStack() as stack:
@@ -112,7 +129,7 @@ def _embedded(module: nn.Module, sample: Sample, given: Sequence[Tensor]) -> dic
     if not names:
         return {}
     with torch.no_grad(), captured(module, names) as caught:
-        module(*given)
+        module(*(each.clone() for each in given))
     generator = torch.Generator().manual_seed(_SEED)
     return {name: _noisy(caught[name], generator).requires_grad_() for name in names}
 

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from attributor.runtimes.transforms.choosing import (
     AFFINE_PREFIX,
@@ -64,7 +65,7 @@ def test_a_small_net_gets_nothing() -> None:
 def test_a_prefix_needs_one_input_of_one_shape() -> None:
     module, x = cnn(), torch.rand(1, 3, 24, 24)
 
-    assert transformed(module, Sample((x,), (0,), lengths_vary=True)).prefix is None
+    assert transformed(module, Sample((x,), (0,), variable=(0,))).prefix is None
     assert transformed(module, Sample((x,), (0,)), Bounds(most_bytes=100)).prefix is None
 
 
@@ -153,7 +154,7 @@ def test_attention_written_out_is_fused_and_the_plain_model_keeps_its_own() -> N
     module = Encoder().eval().requires_grad_(False)
     ids, mask = torch.arange(1, 8)[None], torch.tensor([[1, 1, 1, 1, 1, 0, 0]])
 
-    found = transformed(module, Sample((ids, mask), (0,), {0: "network.embeddings.word_embeddings"}, lengths_vary=True))
+    found = transformed(module, Sample((ids, mask), (0,), {0: "network.embeddings.word_embeddings"}, variable=(0, 1)))
 
     assert found.applied == (FUSED_ATTENTION,)
     assert found.module.network.config._attn_implementation == "sdpa"
@@ -161,3 +162,61 @@ def test_attention_written_out_is_fused_and_the_plain_model_keeps_its_own() -> N
     assert module.network.config._attn_implementation == "eager"
     assert found.module.network.embeddings.word_embeddings.weight is module.network.embeddings.word_embeddings.weight
     torch.testing.assert_close(found.module(ids, mask), module(ids, mask))
+
+
+def test_a_moment_without_memory_decides_nothing() -> None:
+    class Starved(nn.Module):
+        """Says what torch's allocator of main memory says, for which it has no exception of its own."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = cnn()
+
+        def __deepcopy__(self, memo: object) -> "Starved":
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 411041792 bytes.")
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.net(x)
+
+    with pytest.raises(RuntimeError, match="allocate memory"):
+        transformed(Starved().eval(), Sample((torch.rand(1, 3, 24, 24),), (0,)))
+
+
+def test_norms_are_folded_where_passes_of_other_lengths_take_the_same_way() -> None:
+    class Sequence(nn.Module):
+        def __init__(self, *, shortcut: bool) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.conv, self.norm, self.head = nn.Conv1d(6, 4, 1), nn.BatchNorm1d(4), nn.Linear(4, 2)
+            self.norm.running_mean.normal_()
+            self.shortcut = shortcut
+
+        def forward(self, x: Tensor) -> Tensor:
+            z = self.conv(x.transpose(1, 2))
+            if not (self.shortcut and x.shape[1] < 5):
+                z = self.norm(z)
+            return self.head(z.mean(2))
+
+    sample = Sample((torch.randn(1, 8, 6),), (0,), variable=(0,))
+    one, other = (transformed(Sequence(shortcut=s).eval().requires_grad_(False), sample) for s in (False, True))
+
+    assert FOLDED_NORMS in one.applied
+    assert FOLDED_NORMS not in other.applied
+
+
+def test_a_module_that_writes_into_an_input_in_place_is_proven_on_what_it_was_given() -> None:
+    class InPlace(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = cnn()
+
+        def forward(self, x: Tensor, extra: Tensor) -> Tensor:
+            return self.net(x) * extra.mul_(0.5)
+
+    module = InPlace().eval().requires_grad_(False)
+    extra = torch.full((1, 5), 8.0)
+
+    found = transformed(module, Sample((torch.rand(1, 3, 24, 24), extra), (0,)))
+
+    assert extra.tolist() == [[8.0] * 5]
+    assert found.applied == (FOLDED_NORMS, CHANNELS_LAST, AFFINE_PREFIX)

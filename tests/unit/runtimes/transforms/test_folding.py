@@ -147,3 +147,20 @@ def test_a_layer_of_a_class_of_its_own_keeps_its_norm() -> None:
     module = with_statistics(nn.Sequential(Standardised(3, 4, 3), nn.BatchNorm2d(4)))
 
     assert fold_norms(module, [torch.randn(2, 3, 9, 9)])[1] == 0
+
+
+def test_norms_stay_where_python_reads_values() -> None:
+    class Bright(nn.Module):
+        """A bright picture takes a way past the norm; the example is none."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            z = self.conv(x)
+            return z if bool((x.abs() > 100).any()) else self.norm(z)
+
+    module = with_statistics(Bright())
+
+    assert fold_norms(module, [torch.randn(2, 3, 9, 9)]) == (module, 0)
