@@ -90,6 +90,9 @@ class RecordingModel:
         spec = self.routes[route]
         return 8 * len(spec.targets) * len(spec.example[INPUT])
 
+    def vertex_bytes(self, route: str) -> int:
+        return 8 * len(self.routes[route].example[INPUT])
+
     def add_curve(self, route: str, spec: CurveSpec) -> int:
         assert not spec.bends
         self._curves[route].append(spec)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 from attributor.core.asks import Ask, Asks, Node
+from attributor.core.integrator import Seal
 from attributor.engine.route import Route
 from attributor.jobs.explanation import Target, Term
 from attributor.jobs.model import Tensors
@@ -40,6 +41,9 @@ class FunctionModel:
     def open(self, route: str, spec: RouteSpec) -> None:
         assert route not in self._routes, "opened twice"
         self._routes[route], self._curves[route] = spec, []
+
+    def vertex_bytes(self, route: str) -> int:
+        return sum(values.nbytes for values in self._routes[route].example.values())
 
     def add_curve(self, route: str, spec: CurveSpec) -> int:
         self._curves[route].append(spec)
@@ -105,6 +109,11 @@ class FunctionModel:
         assert (target, coarse) == (0, False)
         ((index, weight),) = weights.items()
         return {name: weight * values for name, values in self._vectors[route, index].items()}
+
+    def seal(self, route: str, seal: Seal) -> None:
+        assert not seal.weights
+        for node in seal.dropped:
+            del self._vectors[route, node]
 
     def close(self, route: str) -> None:
         del self._routes[route], self._curves[route]

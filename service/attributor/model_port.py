@@ -108,6 +108,9 @@ class GradientModel(Protocol):
     def vector_bytes(self, route: str) -> int:
         """What the vectors of one node take on the device, all targets together."""
 
+    def vertex_bytes(self, route: str) -> int:
+        """What one vertex of the route's curves takes on the device."""
+
     def lane(self, spec: RouteSpec) -> Hashable:
         """Points of routes with equal lanes may share a pass."""
 
@@ -124,7 +127,8 @@ class GradientModel(Protocol):
     def evaluate(self, points: Sequence[Points]) -> list[Evaluations]:
         """One forward pass over all points, of one lane and one kind, and with gradients a backward pass per target.
         Before it, for curves in a layer's output, passes of at most `max_points` rows that find new ends there; these,
-        and the passes of `open` and `layer_is_cut`, are nobody's evaluations and are not counted as forward passes.
+        and the passes of `open` and `layer_is_cut`, are nobody's evaluations and are not counted as forward passes. Nor
+        is the pass that finds scores and outputs at the ends of curves in float32, where gradients are in bfloat16.
 
         Targets are resolved at the route's first point, which must be at the example. Raises whatever the model raises.
         """

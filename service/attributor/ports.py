@@ -108,8 +108,9 @@ class JobStore(Protocol):
         """What was answered, whole or not at all."""
 
     async def partial(self, job_id: str) -> PartialResult | None:
-        """What a running job has published so far, and a word to its worker that somebody looks: estimates are made
-        only then, and are there about a second later. None: nothing yet."""
+        """What a job has published so far, or had when it failed or was cancelled; while it waits for the answer to one
+        that asks the same, what that one has. And a word to the worker that somebody looks: estimates are made only
+        then, and are there about a second later. None: nothing yet."""
 
     async def page(
         self, *, tenant: str, limit: int, cursor: str | None, state: JobState | None, model: str | None
@@ -129,6 +130,10 @@ class Changes(Protocol):
 
 class JobEvents(Protocol):
     """Changes of jobs, as they happen."""
+
+    @property
+    def reading(self) -> bool:
+        """Whether changes are heard of; else nobody may subscribe."""
 
     def subscribe(self, job_id: str, *, ends_only: bool = False) -> AbstractAsyncContextManager[Changes]:
         """Changes from now on, within the context. `ends_only`: only that it ended, also if that was before, but after

@@ -61,7 +61,8 @@ class StoreSettings(BaseModel):
         64_000_000,
         ge=0,
         description="Most that answers kept for repeated questions take, bytes; those asked for least recently go. "
-        "64 MB: the answers to ten thousand rows, or to a hundred photographs. 0: every job is computed.",
+        "64 MB: the answers to ten thousand rows, or to a hundred photographs. Answers of more than 1 MB are not "
+        "shared. 0: every job is computed.",
     )
 
 
@@ -115,6 +116,13 @@ class WorkerSettings(BaseModel):
         16 * 2**30,
         ge=2**30,
         description="Most address space of such a trial, bytes; torch itself takes two to four GB of it.",
+    )
+    job_vector_bytes: int = Field(
+        200_000_000,
+        ge=1_000_000,
+        description="Most memory for the vectors of one job, bytes. Fewer of its inputs are then under way at a time, and "
+        "parts of a path are summed up early; what cannot do with it ends with `out_of_memory`. 200 MB: 300 nodes of a "
+        "picture of 3x224x224.",
     )
     max_active_jobs: int = Field(64, ge=1, description="Jobs computed together: enough to fill a pass with short ones.")
     beat_s: float = Field(0.5, gt=0, description="Interval of lease renewal, progress and cancellation, seconds.")

@@ -158,6 +158,41 @@ async def test_starting_without_a_server_is_stated(tmp_path):
         await events.stop()
 
 
+@pytest.mark.parametrize("how", ["unblocked", "failover"])
+async def test_an_error_to_the_waiting_command_is_a_lost_connection(tmp_path, make_spec, how):
+    server = EmbeddedStore(tmp_path)
+    server.start()
+    try:
+        async with RedisStore(server.url) as store, RedisJobEvents(store) as events:
+            await asyncio.sleep(0.1)
+            if how == "unblocked":
+                [waiting] = [line for line in (await store.call("CLIENT", "LIST")).split(b"\n") if b"cmd=xread" in line]
+                client = waiting.partition(b"id=")[2].partition(b" ")[0]
+                assert await store.call("CLIENT", "UNBLOCK", client, "ERROR") == 1
+            else:
+                await store.call("REPLICAOF", "127.0.0.1", "1")
+                await asyncio.sleep(0.2)
+                await store.call("REPLICAOF", "NO", "ONE")
+            await asyncio.sleep(0.3)
+            await _hears_a_cancellation(events, RedisJobQueue(store), make_spec)
+    finally:
+        server.stop()
+
+
+async def _hears_a_cancellation(events, queue, make_spec):
+    assert events.reading
+    job_id = (await queue.enqueue(make_spec())).job_id
+    async with events.subscribe(job_id) as changes:
+        await queue.cancel(job_id, tenant="default")
+        await _next(changes)
+
+
+async def test_an_entry_that_nobody_can_read_does_not_end_the_reading(store, events, queue, make_spec):
+    await store.call("XADD", store.keys.key("events"), "*", b"\xff", "queued")
+    await asyncio.sleep(0.3)
+    await _hears_a_cancellation(events, queue, make_spec)
+
+
 async def test_after_a_lost_connection_everyone_is_woken_and_events_go_on(tmp_path, make_spec):
     server = EmbeddedStore(tmp_path)
     server.start()

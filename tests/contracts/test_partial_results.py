@@ -1,13 +1,16 @@
 """What a running job has so far, against a real server."""
 
+import asyncio
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from attributor.errors import DeadlineExceeded
 from attributor.jobs.explanation import Method, Term
-from attributor.jobs.job import Lease
+from attributor.jobs.job import Failure, Lease
 from attributor.jobs.model import OutputScale
 from attributor.jobs.result import AttributionResult, Estimate, PartialResult, PathResult, ResolvedTarget
+from attributor.jobs.state import JobState
 from attributor.ports import Beat
 
 TARGET = ResolvedTarget((Term(0),), ("malignant",), "malignant", None, OutputScale.PROBABILITY, predicted=True)
@@ -91,8 +94,8 @@ async def test_a_worker_that_lost_its_lease_publishes_nothing(queue, impatient, 
     assert await jobs.partial("job_none") is None
 
 
-@pytest.mark.parametrize("end", ["finished", "released", "cancelled"])
-async def test_nothing_of_it_outlives_the_run(queue, jobs, make_spec, store, end):
+@pytest.mark.parametrize("end", ["finished", "released", "erased"])
+async def test_nothing_of_it_outlives_a_run_that_succeeds_is_given_back_or_erased(queue, jobs, make_spec, store, end):
     job_id = (await queue.enqueue(make_spec())).job_id
     [claimed] = await queue.claim(1)
     await queue.publish(claimed.lease, PartialResult((path_result(0),), (estimate(1, 3),)))
@@ -103,8 +106,42 @@ async def test_nothing_of_it_outlives_the_run(queue, jobs, make_spec, store, end
         await queue.release([claimed.lease])
     else:
         await queue.finish(claimed.lease, None)
+        assert await jobs.erase(job_id, tenant="default")
     assert await jobs.partial(job_id) is None
     assert await store.call("EXISTS", store.keys.key("partial", job_id)) == 0
+
+
+async def test_results_of_a_job_that_failed_or_was_cancelled_stay_as_long_as_it_does(queue, jobs, make_spec, store):
+    for outcome in (None, Failure(DeadlineExceeded.code, "late")):
+        job_id = (await queue.enqueue(make_spec())).job_id
+        [claimed] = await queue.claim(1)
+        await queue.publish(claimed.lease, PartialResult((path_result(0),), (estimate(1, 3),)))
+        await queue.finish(claimed.lease, outcome)
+        partial = await jobs.partial(job_id)
+        assert ([result.input for result in partial.results], partial.estimates) == ([0], ())
+        record = await jobs.record(job_id, tenant="default")
+        expires_ms = await store.call("PEXPIRETIME", store.keys.key("partial", job_id))
+        assert expires_ms == pytest.approx(record.expires_at * 1000)
+
+
+async def test_results_of_a_job_whose_workers_were_lost_stay(queue, impatient, jobs, make_spec):
+    job_id = (await queue.enqueue(make_spec())).job_id
+    for number in range(2):
+        [claimed] = await impatient.claim(1)
+        await queue.publish(claimed.lease, PartialResult((path_result(number),)))
+        await asyncio.sleep(0.003)
+        await impatient.reap()
+    assert (await jobs.record(job_id, tenant="default")).state is JobState.FAILED
+    assert [result.input for result in (await jobs.partial(job_id)).results] == [1]
+
+
+async def test_a_job_that_waits_for_the_answer_to_another_shows_what_that_one_has(queue, jobs, make_spec):
+    ids = [(await queue.enqueue(make_spec(), content_key="k" * 43)).job_id for _ in range(2)]
+    assert await jobs.partial(ids[1]) is None
+    [claimed] = await queue.claim(2)
+    await queue.publish(claimed.lease, PartialResult((path_result(0),)))
+    assert [result.input for result in (await jobs.partial(ids[1])).results] == [0]
+    assert (await queue.beat({claimed.lease: None})).watched == {ids[0]}
 
 
 async def test_a_run_begun_again_shows_nothing_of_the_one_before(queue, jobs, make_spec):

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from attributor.api.schemas.bodies import TIGHTEST_TOLERANCE
+from attributor.settings import ApiSettings
 from e2e.live import EXAMPLES, ROOT, created, ended, example, explained, pair, problem
 from PIL import Image
 
@@ -221,7 +222,7 @@ def test_wrong_bytes_are_refused(client, content, headers, status, code):
 
 @pytest.mark.parametrize("declared", [True, False], ids=["declared", "chunked"])
 def test_a_body_too_large_is_refused(client, declared):
-    content = b" " * 11_000_000
+    content = b" " * (ApiSettings().max_body_bytes + 1)
     sent = content if declared else (content[i : i + 65_536] for i in range(0, len(content), 65_536))
     response = client.post("/v1/attributions", content=sent, headers=JSON_TYPE)
     assert_kind(problem(response, 413, "body_too_large"))

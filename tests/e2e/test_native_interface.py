@@ -1,6 +1,8 @@
 """Jobs from request to answer: create, poll, wait, retry, and what stands in every result."""
 
 import math
+import socket
+import time
 from itertools import pairwise
 
 import httpx
@@ -86,6 +88,33 @@ def test_a_bad_prefer_is_refused_before_anything_is_queued(client, prefer):
     )
     assert document["errors"][0]["field"] == "Prefer"
     assert newest_id(client) == newest
+
+
+def test_a_repeat_that_does_not_wait_is_accepted_like_the_first_and_is_done_at_once(client):
+    body = pair("raises", a=0.123)
+    assert not explained(client, body)["cached"]
+    for accept in ("application/json", "application/x-npy"):
+        again = client.post("/v1/attributions", json=body, headers={"Accept": accept})
+        assert (again.status_code, again.headers["Content-Type"]) == (202, "application/json")
+        job = strictly_documented(again)
+        assert (job["state"], job["cached"], job["results"], job["next"]) == ("succeeded", True, None, None)
+        # What it was told is not the whole of it.
+        whole = client.get(job["links"]["self"], headers={"If-None-Match": again.headers["ETag"]})
+        assert len(whole.json()["results"]) == 1
+    waited = client.post("/v1/attributions", json=body, headers={"Accept": accept, "Prefer": "wait=5"})
+    assert (waited.status_code, waited.headers["Content-Type"]) == (200, accept)
+
+
+def test_a_client_that_hangs_up_while_it_sends_is_not_in_the_log(client, service):
+    before = len(service.log())
+    for media_type in ("application/json", "application/json; charset=utf-8"):
+        with socket.create_connection(("127.0.0.1", service.port)) as connection:
+            head = ["POST /v1/attributions HTTP/1.1", "Host: x", f"Content-Type: {media_type}", "Content-Length: 999"]
+            connection.sendall("\r\n".join([*head, "", '{"model":']).encode())
+            time.sleep(0.2)
+    time.sleep(0.3)
+    assert client.get("/health/live").status_code == 200
+    assert "Traceback" not in service.log()[before:]
 
 
 def test_a_retry_with_the_same_key_finds_the_same_job(client):

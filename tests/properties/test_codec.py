@@ -1,5 +1,6 @@
 """Whatever is encoded comes back equal, and nothing else is read."""
 
+import contextlib
 import dataclasses
 import json
 import struct
@@ -329,6 +330,46 @@ def test_a_count_of_tensors_that_are_not_there_is_refused(count):
     entry = {"dtype": "<f4", "shape": [1], "count": count}
     with pytest.raises(ValueError):  # noqa: PT011 - cut off, cannot be held, or not as documented
         decode(_message(_PREDICTION | {"tensors": [entry]}, bytes(4)), PredictionResult)
+
+
+@pytest.mark.parametrize("shape", [[0], [0, 10**30], [10**30, 0]])
+def test_empty_tensors_are_no_more_than_a_message_can_name(shape):
+    entry = {"dtype": "<f4", "shape": shape, "count": 10**9 if shape == [0] else 1}
+    with pytest.raises(ValueError):  # noqa: PT011 - too many, or not as documented
+        decode(_message(_PREDICTION | {"tensors": [entry]}, b""), PredictionResult)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["<f4,", "<,", ",f", "f4)", "<V4", "(", "O", "f", "<f3", "4", "i8,<f4", 4, None, ["<f4"]]
+)
+def test_a_tensor_of_no_known_type_is_refused(dtype):
+    entry = {"dtype": dtype, "shape": [1], "count": 1}
+    with pytest.raises(ValueError):  # noqa: PT011 - cannot be held, or not as documented
+        decode(_message(_PREDICTION | {"tensors": [entry]}, bytes(4)), PredictionResult)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_a_message_with_changed_bytes_is_read_or_refused_and_never_fails_otherwise(data):
+    message = bytearray(encode(PredictionResult({"a": np.ones((2, 3), np.float32), "b": np.ones(2, np.int64)})))
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(8, len(message) - 41))
+        message[place] = data.draw(st.sampled_from(b'0123456789[]{}",:-.eEntf()\x80'))
+    with contextlib.suppress(ValueError):
+        decode(bytes(message), PredictionResult)
+
+
+@pytest.mark.parametrize("value", [PredictionResult({"\ud800": np.ones(1, np.float32)}), Failure("a", "\ud800")])
+def test_a_text_without_a_form_in_utf_8_is_refused(value):
+    with pytest.raises(ValueError, match="cannot be stored"):
+        encode(value)
+
+
+def test_such_a_text_is_refused_in_what_repeats_too():
+    declared = (InputSpec("\ud800", InputKind.TENSOR, (1,)),)
+    spec = JobSpec(JobKind.PREDICTION, "m", "1", "d", declared, (), "f")
+    with pytest.raises(ValueError, match="cannot be stored"):
+        encode(spec)
 
 
 def test_tensors_come_back_writable_and_in_their_own_memory():

@@ -80,7 +80,7 @@ def setting(request):
                 fingerprint="",
                 explanation=Explanation(
                     baselines=(fixed_baseline("drawn", info.baselines[draw.choice(list(info.baselines))].tensors),),
-                    targets=(Target(scale=draw.choice([OutputScale.PROBABILITY, OutputScale.LOGIT])),),
+                    targets=(Target(scale=OutputScale(draw.choice([OutputScale.PROBABILITY, OutputScale.LOGIT]))),),
                 ),
                 quadrature=Quadrature(tolerance=TOLERANCE),
             )

@@ -24,6 +24,7 @@ def summary(record: JobRecord, position: int | None) -> dict[str, Any]:
         "finished_at": _time(record.finished_at),
         "expires_at": _time(record.expires_at),
         "attempts": record.attempts,
+        "cached": record.cached,
         "position": position,
         "progress": None
         if progress is None

@@ -23,7 +23,8 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Deps:
     """The ports behind the API. `draining` is set at shutdown: open streams end then. `last_read`: of a job whose
-    results are read page by page."""
+    results are read page by page. `shares_answers`: whether the queue answers equal questions with one computation, so
+    that it is worth while to tell it which are equal."""
 
     queue: JobQueue
     store: JobStore
@@ -33,6 +34,7 @@ class Deps:
     limits: Limits
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     last_read: LastRead = field(default_factory=LastRead)
+    shares_answers: bool = field(default=True, kw_only=True)
 
 
 # Coroutines, because the framework gives each plain function a turn in a thread.

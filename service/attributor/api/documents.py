@@ -41,6 +41,7 @@ class JobSummary(Document):
     finished_at: str | None
     expires_at: str | None = Field(description="When the job and its result are erased.")
     attempts: int = Field(description="How often a worker took it; more than 1 after a worker died.")
+    cached: bool = Field(description="Whether it was answered with what was computed for an earlier equal question.")
     position: int | None = Field(description="Jobs ahead of it; null unless queued, and in listings.")
     progress: ProgressDocument | None = Field(description="Null unless running, and before its first word.")
     links: dict[str, str]
@@ -58,7 +59,9 @@ class JobDocument(JobSummary):
     """A job, with its results once it succeeded."""
 
     timings: dict[str, float | None] = Field(description="`queued_s` and `computing_s`, seconds; null until known.")
-    results: list[ResultDocument] | None = Field(description="The first 1,000 of them; null unless it succeeded.")
+    results: list[ResultDocument] | None = Field(
+        description="The first 1,000 of them; null unless it succeeded, and in the 202 to a request that did not wait."
+    )
     next: str | None = Field(description="Where the results after these are; null where these are all.")
     error: FailureDocument | None
 

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from attributor import errors
@@ -156,6 +157,11 @@ def install(app: FastAPI) -> None:
         if error.status_code == 405:
             headers["Allow"] = ", ".join(_allowed(request))
         return problem(code, f"{request.method} {request.url.path}: {error.detail}", headers=headers)
+
+    @app.exception_handler(ClientDisconnect)
+    async def on_hanging_up(_: Request, __: ClientDisconnect) -> Response:
+        """Of a client that went away while it sent: no defect, and nobody is there to read this."""
+        return Response(status_code=400)
 
     @app.exception_handler(Exception)
     async def on_defect(request: Request, error: Exception) -> Response:

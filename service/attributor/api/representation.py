@@ -100,11 +100,9 @@ async def job_response(
     media_type = negotiate(combined(request.headers, "accept"), JOB_MEDIA_TYPES)
     if request.method == "POST" and record.state is not JobState.SUCCEEDED:
         media_type = JSON
-    position = await deps.store.position(record.id) if record.state is JobState.QUEUED else None
+    position = await _position(deps, record)
     etag = f'W/"{record.revision}.{position}.{media_type}.{query.encoding}.{query.result}.{_quotable(query.input)}"'
-    headers = {"ETag": etag, "Vary": "Accept", "Cache-Control": "private, no-cache"}
-    if record.state not in TERMINAL:
-        headers["Retry-After"] = str(POLL_AFTER_S)
+    headers = _headers(record, etag)
     if request.method == "GET" and unchanged(combined(request.headers, "if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     if media_type == JSON:
@@ -119,6 +117,27 @@ async def job_response(
         raise undrawable()
     picture = await asyncio.to_thread(_picture, view, path, spec, PNG)
     return Response(picture, media_type=PNG, headers=headers)
+
+
+async def accepted(deps: Deps, record: JobRecord) -> Response:
+    """202: a job that the request does not wait for, as JSON in any case, and without results where it has some.
+
+    Its ETag is that of no other representation, lest a client who never saw the results is told that it has them.
+    """
+    position = await _position(deps, record)
+    headers = _headers(record, f'W/"{record.revision}.{position}.accepted"')
+    return as_json(job_document(record, position, None), 202, headers)
+
+
+async def _position(deps: Deps, record: JobRecord) -> int | None:
+    return await deps.store.position(record.id) if record.state is JobState.QUEUED else None
+
+
+def _headers(record: JobRecord, etag: str) -> dict[str, str]:
+    headers = {"ETag": etag, "Vary": "Accept", "Cache-Control": "private, no-cache"}
+    if record.state not in TERMINAL:
+        headers["Retry-After"] = str(POLL_AFTER_S)
+    return headers
 
 
 def _quotable(name: str | None) -> str:

@@ -135,14 +135,14 @@ def _require_consistent(body: AttributionBody) -> None:
 
 def _require_computed_by_torch(body: AttributionBody, info: ModelInfo) -> None:
     """Other numbers than float32 are of torch's own passes."""
-    if body.method not in ALONG_PATHS:
-        raise InvalidRequest(
-            f"{body.precision} goes with {' and '.join(sorted(ALONG_PATHS))}, whose answers can state what it costs",
-            field="precision",
-        )
     if not info.gradients:
         raise UnsupportedByModel(
             "this model has no gradients and is run by onnxruntime, in float32 only; leave precision out",
+            field="precision",
+        )
+    if body.method not in ALONG_PATHS:
+        raise InvalidRequest(
+            f"{body.precision} goes with {' and '.join(sorted(ALONG_PATHS))}, whose answers can state what it costs",
             field="precision",
         )
 

@@ -109,4 +109,5 @@ def wire(settings: Settings, store: RedisStore, events: RedisJobEvents, catalog:
             max_wait_s=api.max_wait_s,
             predict_timeout_s=api.predict_timeout_s,
         ),
+        shares_answers=settings.store.cache_bytes > 0,
     )

@@ -69,7 +69,7 @@ def run_worker(settings: Settings, redis_url: str) -> int:
             fleet = RedisFleet(store)
             await _forget_the_dead(fleet)
             queue = RedisJobQueue(store, queue_policy(settings))
-            engine = Engine(registry, time.monotonic)
+            engine = Engine(registry, time.monotonic, job_vector_bytes=settings.worker.job_vector_bytes)
             comparator = CaptumProcess(registry, lambda ref: catalog.bundle(ref).folder, _comparator_policy(settings))
             ports = (queue, fleet, comparator, keeper)
             loop = WorkerLoop(worker_id, ports, engine, _policy(settings), time.monotonic, end_hung)

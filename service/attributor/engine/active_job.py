@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from attributor.engine.sharing import share_out
 from attributor.engine.steps import Steps
 from attributor.engine.task import Lane, Pick, Portion, Task, Wish
 from attributor.engine.work import Question, Work
@@ -19,12 +20,6 @@ from attributor.jobs.result import Estimate
 from attributor.model_port import Evaluations, GradientModel
 
 log = logging.getLogger(__name__)
-
-#: Inputs of a job under way at a time, at most. Ours: their first rounds fill the largest passes (1,024 points).
-MOST_UNDER_WAY = 256
-#: Nodes that an input's vectors are expected to be of. Ours: first nodes at 1 % and a round of splits.
-USUAL_NODES = 24
-_FLOAT_BYTES = 4
 
 #: Makes the procedure that computes one input.
 Procedure = Callable[[Work], Steps[Any]]
@@ -92,14 +87,11 @@ class ActiveJob:
         return cls(job_id, spec, model, [Task(work, procedure(work)) for work in works], window=len(works))
 
     def share_out(self, vector_bytes: int) -> None:
-        """Let the job's inputs have so much memory for vectors together: as many are under way at a time as fit with
-        the nodes of a usual answer, and each has its part."""
-        example = self.tasks[0].work
-        size = sum(example.example[spec.name].size for spec in example.info.inputs if spec.attributed)
-        one = max(1, size * _FLOAT_BYTES * len(self.spec.explanation.targets))
-        self.window = max(1, min(len(self.tasks), MOST_UNDER_WAY, vector_bytes // (USUAL_NODES * one)))
+        """Let the job's inputs have so much memory for vectors together: as many are under way at a time as fit."""
+        memory = share_out(vector_bytes, self.id, self.spec, self.tasks[0].work.info, self.model)
+        self.window = memory.inputs
         for task in self.tasks:
-            task.work.vector_bytes = vector_bytes // self.window
+            task.work.memory = memory
 
     def next_task(self) -> Task | None:
         """The next input that is to be begun now, if there is room."""

@@ -17,9 +17,9 @@ from attributor.engine.prediction import predict, prediction_result
 from attributor.engine.scheduler import Batch, plan
 from attributor.engine.steps import Integrating
 from attributor.engine.task import Wish
-from attributor.engine.work import DEFAULT_JOB_VECTOR_BYTES
 from attributor.errors import DeadlineExceeded
 from attributor.jobs.job import Failure, JobKind, JobSpec, Progress
+from attributor.jobs.keeping import DEFAULT_JOB_VECTOR_BYTES
 from attributor.jobs.result import AttributionResult, JobResult, PartialResult
 from attributor.model_port import Evaluations, ModelProvider
 from attributor.ports import Clock

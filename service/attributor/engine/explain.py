@@ -14,13 +14,14 @@ from attributor.engine.noise import combine, noisy_copies
 from attributor.engine.outcome import Copy, Line, Outcome, deviation, mean, scaled
 from attributor.engine.paths import baselines_of
 from attributor.engine.prediction import resolved
+from attributor.engine.route import Route
 from attributor.engine.shapley import Sampled, shapley_values
-from attributor.engine.steps import Steps, together
+from attributor.engine.steps import Steps, in_parts
 from attributor.engine.work import Work
 from attributor.errors import UnsupportedByModel
 from attributor.jobs.explanation import Method, SmoothForm, Smoothing
 from attributor.jobs.fitting import cannot_explain
-from attributor.jobs.model import InputKind
+from attributor.jobs.model import InputKind, Tensors
 from attributor.jobs.result import InteriorGradients, PathResult
 from attributor.ports import Clock
 
@@ -30,18 +31,20 @@ SMOOTHED = "averaged over noisy copies of the input, whose scores differ from th
 def shapley(work: Work, copy: Copy) -> Steps[Outcome]:
     """Sampled Shapley paths, averaged over the baselines (Castro, Gomez and Tejada 2009)."""
     baselines = yield from baselines_of(work, copy)
+    routes = [work.open(f"{copy.word}orders{n}", copy.example, copy.targets) for n in range(len(baselines))]
+    visit_bytes = work.model.vertex_bytes(routes[0].id) * work.model.max_points
+    images = [spec.name for spec in work.info.inputs if spec.kind is InputKind.IMAGE]
+
+    def of_baseline(n: int, route: Route, baseline: Tensors) -> Steps[Sampled]:
+        rng = work.question.generator("orders", copy.number, n)
+        sampled = yield from shapley_values(route, baseline, copy.example, work.explanation.samples, rng, images=images)
+        route.close()  # the next may wait for its memory
+        return sampled
+
     procedures = [
-        shapley_values(
-            work.open(f"{copy.word}orders{n}", copy.example, copy.targets),
-            baseline.tensors,
-            copy.example,
-            work.explanation.samples,
-            work.question.generator("orders", copy.number, n),
-            images=[spec.name for spec in work.info.inputs if spec.kind is InputKind.IMAGE],
-        )
-        for n, baseline in enumerate(baselines)
+        of_baseline(n, route, each.tensors) for n, (route, each) in enumerate(zip(routes, baselines, strict=True))
     ]
-    sampled = yield from together(procedures)
+    sampled = yield from in_parts(procedures, max(1, work.memory.part_bytes // max(1, visit_bytes)))
     at_example = yield from resolved(work, copy)
     several = len(baselines) > 1
     n_targets = len(at_example.targets)
@@ -102,8 +105,9 @@ def _smoothed(
     """SmoothGrad around a method (Smilkov, Thorat, Kim, Viegas and Wattenberg 2017), in the targets resolved at x."""
     at_example = yield from resolved(work, copy)
     copies = noisy_copies(copy.example, work.info, smoothing, work.question.generator("noise"))
-    outcomes = yield from together(
-        [method(work, Copy(noisy, at_example.targets, f"copy{n}/", n)) for n, noisy in enumerate(copies, start=1)]
+    outcomes = yield from in_parts(
+        [method(work, Copy(noisy, at_example.targets, f"copy{n}/", n)) for n, noisy in enumerate(copies, start=1)],
+        work.memory.copies,
     )
     n_targets = len(at_example.targets)
     samples = [[outcome.attributions[k] for outcome in outcomes] for k in range(n_targets)]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attributor.core.asks import Node
+from attributor.core.integrator import Seal
 from attributor.engine.route import Route, Vectors
 from attributor.engine.steps import Steps, evaluated
 from attributor.errors import UnsupportedByModel
@@ -52,7 +53,9 @@ def _gradient(route: Route, point: Tensors, number: int) -> Steps[Vectors]:
     """dF/dx at a point, by attributed input."""
     curve = route.add_curve(point, point, plain=True)
     yield from evaluated(route, [Node(number, curve, 1.0)], gradient=True)
-    return route.attributions(0, {number: 1.0})
+    gradient = route.attributions(0, {number: 1.0})
+    route.seal(Seal((), (), (number,)))  # one vector at a time is kept
+    return gradient
 
 
 def _moved(place: Vector, end: Vector, sizes: Vector, excess: float, among: int) -> Vector:

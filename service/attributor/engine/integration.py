@@ -28,24 +28,19 @@ from attributor.engine.outcome import (
     total,
 )
 from attributor.engine.paths import Placed, baselines_of, place, walked
-from attributor.engine.precise import corrected, recomputed
+from attributor.engine.precise import corrected, recomputed, reserved
 from attributor.engine.prediction import predicted_classes
 from attributor.engine.route import Route, Vectors
+from attributor.engine.sharing import path_spec
 from attributor.engine.steps import Steps, integrate
 from attributor.engine.work import Work
+from attributor.errors import OutOfMemory
 from attributor.jobs.explanation import Layer, Quantity
 from attributor.jobs.job import Quadrature, RuleName
+from attributor.jobs.keeping import kept, sums_can_be_taken
 from attributor.jobs.result import LayerResult
-from attributor.model_port import RouteSpec
 
 INFLUENCE = "influence is a mean gradient of the layer: it has no factor that would make it add up to the score"
-
-
-#: Nodes whose vectors are kept whatever room there is for them. Ours: two times the first nodes at 5 %; with fewer an
-#: integration could hardly begin, and what could never fit is refused before it gets here.
-FEWEST_KEPT = 18
-#: What the sums of sealed panels take, in nodes: two, of the rule and the coarse one, in float64 instead of float32.
-SUMS_IN_NODES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +67,22 @@ def integrator_for(
 
 
 def _room(work: Work, route: Route, placed: Placed) -> Room:
-    """What an input's part of the memory holds on a route; noisy copies, which are under way together, share it.
-
-    Sums are taken of the whole answer only: not where the attributions of each baseline are wanted, and not where a
-    mean over a path gives its pieces other weights than the integral has.
-    """
+    """What a copy's part of the memory holds on a route. Raises OutOfMemory where that is not what it needs at the
+    least; its vertices may go beyond, as vectors are what is bounded."""
     explanation = work.explanation
-    copies = explanation.smoothing.samples if explanation.smoothing else 1
-    nodes = work.vector_bytes // max(1, copies * route.model.vector_bytes(route.id)) - SUMS_IN_NODES
-    weights_change = _is_influence(explanation.layer) and len(placed.curves) > 1
-    return Room(max(FEWEST_KEPT, nodes), seals=len(placed.baselines) == 1 and not weights_change)
+    needed = kept(explanation, work.question.spec.quadrature)
+    one, part = max(1, route.model.vector_bytes(route.id)), work.memory.part_bytes
+    beside = needed.beside + reserved(explanation.precision, seals=True)
+    if (needed.nodes + beside) * one > part:
+        raise OutOfMemory(
+            f"This explanation keeps {needed.nodes + beside} vectors of {one} bytes at a time at the least, and the "
+            f"vectors of a job may take {work.memory.job_bytes} bytes (worker.job_vector_bytes). Ask for fewer targets, "
+            "baselines or samples, or a smaller layer or input."
+        )
+    vertices = needed.vertices * route.model.vertex_bytes(route.id)
+    nodes = (part - vertices) // one - beside
+    seals = sums_can_be_taken(explanation, len(placed.baselines), len(placed.curves))
+    return Room(max(needed.nodes, nodes), seals)
 
 
 def _is_influence(layer: Layer | None) -> bool:
@@ -100,7 +101,9 @@ def integrated_gradients(work: Work, copy: Copy) -> Steps[Outcome]:
 
     def integrator(curves: Sequence[Curve], room: Room) -> Integrator:
         left = quadrature.max_evaluations
-        if spent := walked(work, len(baselines)):  # gone, but the integration needs its first nodes
+        seals = room.seals and left > room.nodes
+        spent = walked(work, len(baselines)) + reserved(work.explanation.precision, seals=seals)
+        if spent:  # gone, but the integration needs its first nodes
             left = max(left - spent, fewest_evaluations(curves))
         return integrator_for(replace(quadrature, max_evaluations=left), curves, len(copy.targets), room)
 
@@ -139,15 +142,12 @@ def _along(
 ) -> Steps[Outcome]:
     """Integrate on the paths from the baselines to the example, with the diagnostics that the request asks for."""
     explanation = work.explanation
-    saturation = explanation.saturation
-    observed = saturation.layers if saturation and not explanation.smoothing else None
-    bare = not (explanation.gamma or explanation.layer or explanation.interior_alphas or saturation)
-    spec = RouteSpec(
-        copy.example, copy.targets, explanation.layer, observed, explanation.precision, bare and len(baselines) == 1
-    )
+    spec = path_spec(explanation, copy.example, copy.targets, len(baselines))
     route = work.open_as(f"{copy.word}path", spec)
     placed = yield from place(work, copy, route, baselines)
     integral = yield from integrate(route, integrator(placed.curves, _room(work, route, placed)))
+    if _is_influence(explanation.layer):
+        integral = _per_path(placed, integral)
     precise = yield from recomputed(work, copy, route, placed, integral)
     interior = yield from diagnostics.interior_gradients(work, copy, route, placed)
     along = yield from diagnostics.saturation(work, route, placed, integral)
@@ -162,8 +162,6 @@ def _outcome(work: Work, route: Route, placed: Placed, integral: Integral) -> Ou
     n_targets = len(integral.weights)
     layer = work.explanation.layer
     influence = _is_influence(layer)
-    if influence:
-        integral = _per_path(placed, integral)
     shares = [_shares(route, placed, integral, k) for k in range(n_targets)]
     for line in (line for each in shares for line in each):
         require_representable(line)  # before anything is made of values that are not finite

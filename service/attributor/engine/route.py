@@ -16,13 +16,15 @@ Vectors = Mapping[str, NDArray[np.float64]]
 
 @dataclass(slots=True, eq=False)
 class Route:
-    """One route. `integrator`: the one that works on it, if any, for the job's progress."""
+    """One route. `integrator`: the one that works on it, if any, for the job's progress. `sealed`: nodes whose vectors
+    are in sums, in part at least, and are not to be had by themselves."""
 
     id: str
     model: GradientModel
     spec: RouteSpec
     integrator: Integrator | None = None
     lane: Hashable = None
+    sealed: set[int] = field(default_factory=set)
     _open: bool = field(default=False)
 
     def open(self) -> "Route":
@@ -55,6 +57,9 @@ class Route:
 
     def seal(self, seal: Seal) -> None:
         """Sum up and forget vectors whose weights are final."""
+        for weights in (*seal.weights, *(each for each in seal.coarse_weights if each is not None)):
+            self.sealed |= weights.keys()
+        self.sealed.update(seal.dropped)
         self.model.seal(self.id, seal)
 
     def attribution_error(

@@ -63,6 +63,14 @@ def evaluated(route: Route, nodes: Sequence[Node], *, gradient: bool) -> Steps[E
     return told
 
 
+def in_parts(procedures: Sequence[Steps[T]], at_once: int) -> Steps[list[T]]:
+    """Run several procedures, so many of them at once. Answers in their order."""
+    answers: list[T] = []
+    while len(answers) < len(procedures):
+        answers += yield from together(procedures[len(answers) : len(answers) + at_once])
+    return answers
+
+
 def together(procedures: Sequence[Steps[T]]) -> Steps[list[T]]:
     """Run several procedures at once, wish by wish: none goes on before all have been told. Answers in their order."""
     answers: dict[int, T] = {}

@@ -7,6 +7,7 @@ import numpy as np
 from attributor.engine.route import Route
 from attributor.jobs.explanation import Explanation, Target
 from attributor.jobs.job import JobSpec
+from attributor.jobs.keeping import DEFAULT_JOB_VECTOR_BYTES
 from attributor.jobs.model import ModelInfo, Tensors
 from attributor.jobs.result import Estimate
 from attributor.model_port import GradientModel, RouteSpec
@@ -15,9 +16,18 @@ from attributor.model_port import GradientModel, RouteSpec
 PURPOSES = ("baselines", "alphas", "orders", "noise")
 
 
-#: Ours: with the model and torch beside it, a worker then takes well below the 10 GB that a job of 50 nodes at once
-#: takes of a ResNet at 3x224x224 (performance notes); 300 nodes of such a picture fit without sealing any.
-DEFAULT_JOB_VECTOR_BYTES = 200_000_000
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the vectors of a job may take on the device. `inputs` of it are under way at a time, of each `copies`."""
+
+    job_bytes: int = DEFAULT_JOB_VECTOR_BYTES
+    inputs: int = 1
+    copies: int = 1
+
+    @property
+    def part_bytes(self) -> int:
+        """What one copy of one input may take."""
+        return self.job_bytes // (self.inputs * self.copies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +87,7 @@ class Work:
     model: GradientModel
     reference: Tensors
     started_s: float
-    #: What its vectors may take on the device.
-    vector_bytes: int = DEFAULT_JOB_VECTOR_BYTES
+    memory: Memory = Memory()
     costs: Costs = field(default_factory=Costs)
     routes: dict[str, Route] = field(default_factory=dict)
     _last_error: float | None = None

@@ -8,6 +8,7 @@ Must not know where the bytes are kept.
 """
 
 import math
+import re
 from functools import cache
 from struct import Struct
 from typing import Any, TypeVar
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from attributor.jobs.job import Failure, JobSpec
 from attributor.jobs.json_readers import Readers
-from attributor.jobs.json_writers import TENSOR_KINDS, Writers
+from attributor.jobs.json_writers import TENSOR_KINDS, Writers, dumped
 from attributor.jobs.model import InputSpec, ModelReport
 from attributor.jobs.result import AttributionResult, JobResult, PartialResult, PredictionResult, ResolvedTarget
 
@@ -31,6 +32,8 @@ VERSION = 4
 #: Ours: three letters that no JSON, npy or compressed stream starts with.
 _MAGIC = b"ATB"
 _HEAD = Struct("<3sBI")
+#: A type of numbers as numpy writes it. What numpy reads besides is a small language, with errors of its own.
+_DTYPE = re.compile(rf"[<>|][{TENSOR_KINDS}][0-9]{{1,2}}")
 
 #: What a message may hold, by the tag in its header.
 _KINDS: dict[str, type] = {
@@ -56,10 +59,11 @@ class OtherRelease(ValueError):
 
 
 def encode(value: JobSpec | JobResult | PartialResult | ModelReport | Failure) -> bytes:
-    """The message of a value. Raises ValueError for a non-finite number outside a tensor (JSON has none)."""
+    """The message of a value. Raises ValueError for what JSON has not: a number outside a tensor that is not finite, a
+    text without a UTF-8 form."""
     tensors: list[_Array] = []
     body = _WRITERS.write(value, tensors)
-    header = orjson.dumps({"type": _TAGS[type(value)], "body": body, "tensors": _entries(tensors)})
+    header = dumped({"type": _TAGS[type(value)], "body": body, "tensors": _entries(tensors)})
     head = _HEAD.pack(_MAGIC, VERSION, len(header))
     return b"".join((head, header, *tensors))  # type: ignore[arg-type]  # arrays have buffers; join copies them once
 
@@ -84,8 +88,8 @@ def _read(data: bytes) -> object:
     header, tail = _split(data)
     try:
         kind = _KINDS[header["type"]]
-        return _READERS.reader(kind)(header["body"], _tensors(header["tensors"], tail))
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        return _READERS.reader(kind)(header["body"], _tensors(header["tensors"], tail, most=len(data)))
+    except (KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
         raise ValueError(f"the message's header is not as documented: {error!r}") from error
 
 
@@ -128,18 +132,23 @@ def _name(dtype: np.dtype[Any]) -> str:
 @cache
 def _native(name: str) -> tuple[np.dtype[Any], np.dtype[Any]]:
     """A type as it is stored, and as this machine has it."""
+    if not _DTYPE.fullmatch(name):
+        raise ValueError(f"the message declares a tensor of {name!r}, which it cannot hold")
     dtype = np.dtype(name)
     return dtype, dtype.newbyteorder("=")
 
 
-def _tensors(entries: list[dict[str, Any]], tail: memoryview) -> list[_Array]:
-    """The raw arrays, writable (torch refuses read-only memory) and aligned: those of one entry share a copy."""
+def _tensors(entries: list[dict[str, Any]], tail: memoryview, *, most: int) -> list[_Array]:
+    """The raw arrays, writable (torch refuses read-only memory) and aligned: those of one entry share a copy.
+
+    `most` of them: empty ones take no bytes, but each is named in the message, so there are fewer than it has bytes.
+    """
     arrays: list[_Array] = []
     offset = 0
     for entry in entries:
         (dtype, native), shape, count = _native(entry["dtype"]), entry["shape"], entry.get("count", 1)
-        if dtype.kind not in TENSOR_KINDS or any(size < 0 for size in (count, *shape)):
-            raise ValueError(f"the message declares a tensor of {dtype} {shape}, which it cannot hold")
+        if any(size < 0 for size in (count, *shape)) or len(arrays) + count > most:
+            raise ValueError(f"the message declares {count} tensors of {dtype} {shape}, which it cannot hold")
         size = math.prod(shape)
         end = offset + count * size * dtype.itemsize
         if end > len(tail):

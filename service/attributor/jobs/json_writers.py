@@ -29,6 +29,14 @@ _Write = Callable[[Any, _Arrays], Any]
 _PLAIN = frozenset({str, int, bool, NoneType})
 
 
+def dumped(value: Any) -> bytes:
+    """JSON. Raises ValueError for what it cannot say, such as half of a surrogate pair; orjson raises TypeError."""
+    try:
+        return orjson.dumps(value)
+    except TypeError as error:
+        raise ValueError(f"this cannot be stored: {error}") from error
+
+
 class Writers:
     """`repeated`: the types whose values come again in message after message. They are written as a text of JSON within
     the JSON, so that a reader who has seen that text has its value already; they hold no arrays."""
@@ -66,7 +74,7 @@ class Writers:
     def _as_text(self, kind: Any) -> _Write:
         write = self._of_dataclass(kind)
 
-        text = once(lambda value: orjson.dumps(write(value, [])).decode())
+        text = once(lambda value: dumped(write(value, [])).decode())
         return lambda value, _: text(value)
 
     def _of_dataclass(self, kind: Any) -> _Write:

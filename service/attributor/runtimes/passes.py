@@ -4,7 +4,7 @@ The slope of a node is always dF/dalpha along its own curve; its vector is gradi
 attributes to a layer. Knows open routes and their space; knows no jobs and no rules.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -12,17 +12,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attributor.core.asks import Floats
+from attributor.core.asks import Floats, Indices
 from attributor.errors import UnsupportedByModel
 from attributor.jobs.explanation import Precision, Quantity
-from attributor.jobs.model import OutputSpec
+from attributor.jobs.model import OutputKind, OutputSpec
 from attributor.model_port import Evaluations
 from attributor.runtimes.batch import Batch, Numbers, spans
 from attributor.runtimes.directional import directional
 from attributor.runtimes.layers import LAYER_FIELD
 from attributor.runtimes.observing import observe
+from attributor.runtimes.routes import OpenRoute
 from attributor.runtimes.targets import target_scores, top_outputs
 from attributor.runtimes.transforms.precision import bfloat16
+
+#: By name: the point of each row, its derivative by alpha for each node, and what each row holds at its example.
+Places = tuple[Mapping[str, Tensor], Mapping[str, Tensor], Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,45 +45,78 @@ class Forward:
 
 def evaluate(batch: Batch, output: OutputSpec) -> list[Evaluations]:
     """Scores and slopes of each portion of points; the nodes' vectors are kept by the routes, once all is computed: a
-    pass that fails leaves nothing behind.
+    pass that fails leaves no vector behind.
 
     Rows do not see each other; a non-finite one is reported as it is. Raises whatever the model raises, and
     RuntimeError for a route whose first point is not at its example.
     """
-    scores = np.full((batch.n_rows, batch.n_targets), np.nan)
-    slopes = np.full((batch.n_nodes, batch.n_targets), np.nan)
-    vectors: dict[tuple[int, str], Tensor] = {}
     with torch.set_grad_enabled(batch.gradients_wanted):
+        places = _places(batch)
+        ends = _at_ends(batch, places)
         with _precision(batch):
-            forward = _forward(batch)
+            forward = _forward(batch, places)
         outputs = forward.outputs.detach().float()
+        if ends is not None:
+            outputs = outputs.index_copy(0, *ends)
         _resolve(batch, outputs, output)
-        for target in range(batch.n_targets):
-            portions = batch.portions_with(target)
-            rows = spans(batch.rows_by_portion, portions)
-            own = range(len(batch.routes)) if portions is None else portions
-            asked = [batch.routes[n].targets[target] for n in own]
-            counts = [batch.rows_by_portion[n + 1] - batch.rows_by_portion[n] for n in own]
-            found = target_scores(_taken(forward.outputs, rows), asked, output.kind, counts)
-            scores[slice(None) if rows is None else rows, target] = found.detach().cpu().numpy()
-            if batch.gradients_wanted:
-                nodes = spans(batch.nodes_by_portion, portions)
-                told, of_target = _backward(batch, forward, found.sum(), target)
-                vectors |= {(target, name): of_name for name, of_name in of_target.items()}
-                slopes[slice(None) if nodes is None else nodes, target] = told if nodes is None else told[nodes]
-    for key, of_nodes in vectors.items():
-        _keep(batch, key, of_nodes)
+        scores, slopes, vectors = _by_target(batch, forward, outputs, output.kind)
+    kept = [own for key, of_nodes in vectors.items() for own in _copies(batch, key, of_nodes)]
     observe(batch, outputs, forward.caught, output.kind)
     firsts = [route.targets[0] for route in batch.routes]
     counts = [after - first for first, after in zip(batch.rows_by_portion, batch.rows_by_portion[1:], strict=False)]
-    return _by_portion(batch, scores, slopes, top_outputs(outputs, firsts, counts))
+    told = _by_portion(batch, scores, slopes, top_outputs(outputs, firsts, counts))
+    for route, key, indexes, own in kept:  # the last thing, as a pass that fails is done again
+        route.vectors.keep(key, indexes, own)
+    return told
+
+
+def _in_low_precision(batch: Batch) -> bool:
+    """Of gradients alone."""
+    return batch.precision is not Precision.FLOAT32 and batch.gradients_wanted
 
 
 def _precision(batch: Batch) -> AbstractContextManager[None]:
-    """bfloat16 for gradients alone: scores at a path's ends must be the true ones."""
-    if batch.precision is Precision.FLOAT32 or not batch.gradients_wanted:
-        return nullcontext()
-    return bfloat16(batch.space.network.device)
+    return bfloat16(batch.space.network.device) if _in_low_precision(batch) else nullcontext()
+
+
+def _at_ends(batch: Batch, places: Places) -> tuple[Tensor, Tensor] | None:
+    """Where a pass with gradients is in low precision, the numbers of its rows at the ends of curves and the outputs
+    there in float32, without a gradient: what is explained, and by how much a score rises, must be the true ones."""
+    if not _in_low_precision(batch):
+        return None
+    alphas = batch.alphas if batch.node_of_row is None else batch.alphas[batch.node_of_row]
+    rows = np.flatnonzero((alphas == 0) | (alphas == 1))
+    if not len(rows):
+        return None
+    at = torch.from_numpy(rows).to(batch.space.network.device)
+    points, _, held = places
+    with torch.no_grad():
+        outputs, _ = batch.space.run(_rows_of(points, at), _rows_of(held, at))
+    return at, outputs.float()
+
+
+def _by_target(
+    batch: Batch, forward: Forward, outputs: Tensor, kind: OutputKind
+) -> tuple[Floats, Floats, dict[tuple[int, str], Tensor]]:
+    """Scores by row, read off `outputs`; slopes by node; and the nodes' vectors by target and name."""
+    scores = np.full((batch.n_rows, batch.n_targets), np.nan)
+    slopes = np.full((batch.n_nodes, batch.n_targets), np.nan)
+    vectors: dict[tuple[int, str], Tensor] = {}
+    for target in range(batch.n_targets):
+        portions = batch.portions_with(target)
+        rows = spans(batch.rows_by_portion, portions)
+        own = range(len(batch.routes)) if portions is None else portions
+        asked = [batch.routes[n].targets[target] for n in own]
+        counts = [batch.rows_by_portion[n + 1] - batch.rows_by_portion[n] for n in own]
+        found = target_scores(_taken(forward.outputs, rows), asked, kind, counts)
+        true = target_scores(_taken(outputs, rows), asked, kind, counts) if _in_low_precision(batch) else found
+        scores[slice(None) if rows is None else rows, target] = true.detach().cpu().numpy()
+        if batch.gradients_wanted:
+            nodes = spans(batch.nodes_by_portion, portions)
+            told, of_target = _backward(batch, forward, found.sum(), target)
+            vectors |= {(target, name): of_name for name, of_name in of_target.items()}
+            slopes[slice(None) if nodes is None else nodes, target] = told if nodes is None else told[nodes]
+    return scores, slopes, vectors
 
 
 def _by_portion(batch: Batch, scores: Floats, slopes: Floats, tops: np.ndarray) -> list[Evaluations]:
@@ -95,7 +132,7 @@ def _by_portion(batch: Batch, scores: Floats, slopes: Floats, tops: np.ndarray) 
     return found
 
 
-def _forward(batch: Batch) -> Forward:
+def _places(batch: Batch) -> Places:
     space = batch.space
     found = (
         *space.points(batch.vertices, batch.alphas, batch.bent),
@@ -103,7 +140,12 @@ def _forward(batch: Batch) -> Forward:
     )
     points, derivatives, held = (space.trimmed(each, batch.positions) for each in found)
     # Where curves meet, all nodes are at the place of the first.
-    points = {name: _taken(point, batch.node_of_row) for name, point in points.items()}
+    return {name: _taken(point, batch.node_of_row) for name, point in points.items()}, derivatives, held
+
+
+def _forward(batch: Batch, places: Places) -> Forward:
+    space = batch.space
+    points, derivatives, held = places
     if not batch.gradients_wanted:
         return Forward(*space.run(points, held, batch.observed))
     layer = None if space.layer is not None else batch.layer
@@ -211,15 +253,22 @@ def _summed(batch: Batch, name: str, vectors: Tensor, plain: Tensor | None) -> T
     return (summed if plain is None else torch.where(_like(plain, summed), wide.norm(dim=2), summed)).float()
 
 
-def _keep(batch: Batch, key: tuple[int, str], vectors: Tensor) -> None:
-    """Hands each route a copy of its own rows: a view would keep the whole batch until its last route closes."""
+def _copies(
+    batch: Batch, key: tuple[int, str], vectors: Tensor
+) -> Iterator[tuple[OpenRoute, tuple[int, str], Indices, Tensor]]:
+    """Per route with the target, its own rows: copies, as a view would keep the whole batch until its last route
+    closes."""
     target = key[0]
     for n, route in enumerate(batch.routes):
         if len(route.spec.targets) > target:
             own = vectors[batch.nodes_by_portion[n] : batch.nodes_by_portion[n + 1]]
             if batch.layer is None:
                 own = batch.space.trimmed({key[1]: own}, route.positions)[key[1]]
-            route.vectors.keep(key, batch.indexes(n), own.clone())
+            yield route, key, batch.indexes(n), own.clone()
+
+
+def _rows_of(tensors: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+    return {name: tensor.index_select(0, rows) for name, tensor in tensors.items()}
 
 
 def _taken(tensor: Tensor, numbers: Numbers) -> Tensor:

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from attributor.core.asks import Indices
-from attributor.jobs.explanation import Target
+from attributor.jobs.explanation import Precision, Target
 from attributor.jobs.model import OutputSpec, Tensors
 from attributor.model_port import Observation, RouteSpec
 from attributor.runtimes.curves import Curve
 from attributor.runtimes.network import Lengths
+from attributor.runtimes.sizing import PassKey
 from attributor.runtimes.space import Space
 from attributor.runtimes.targets import resolved_target
 from attributor.runtimes.vectors import Vectors
@@ -33,12 +34,14 @@ def lane_of(spec: RouteSpec, lengths: Lengths) -> Hashable:
     return spec.layer, spec.observed or (), lengths, spec.precision, spec.straight
 
 
-def lengths_of(lane: Hashable) -> Lengths:
-    """How long the examples of a lane are."""
+def pass_key(lane: Hashable) -> PassKey:
+    """What the passes of a lane are sized by: how long the examples are, what is attributed to a layer if to any,
+    whether layers are observed, and the precision."""
     if not isinstance(lane, tuple):
         raise TypeError("not a lane of this runtime. This is a bug.")
-    found: Lengths = lane[2]
-    return found
+    layer, observed, lengths, precision, _ = lane
+    kind = layer and (layer.name, layer.quantity), bool(observed), precision
+    return PassKey(lengths, None if kind == (None, False, Precision.FLOAT32) else kind)
 
 
 class OpenRoute:
@@ -97,6 +100,11 @@ class OpenRoute:
         else:
             size = sum(leaf.shape[0] if leaf.summed else prod(leaf.shape) for leaf in self.space.leaves)
         return size * len(self.spec.targets) * _FLOAT_BYTES
+
+    @property
+    def vertex_bytes(self) -> int:
+        """What one vertex takes, float32."""
+        return sum(prod(leaf.shape) for leaf in self.space.leaves) * _FLOAT_BYTES
 
     def resolve(self, outputs: NDArray[np.float32], form: OutputSpec) -> None:
         """Takes the outputs at the example, which decide what the targets are; of a sequence, as far as it goes."""

@@ -6,7 +6,7 @@ most (design.md, section 5). Knows no torch, no model and no clock of its own.
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -33,8 +33,29 @@ _FIRST_TRIAL_AFTER, _RAREST_TRIAL = 128, 1 << 14
 _COUNTS_ONCE_S = 0.03
 _TRIAL_PASSES = 5
 
+#: After passes did not fit the memory, so many later (long ones count for several) twice as many points may go into one
+#: again; each time that this was too early, twice as late. Ours: what another process held for a moment costs seconds
+#: to minutes, and a memory that stays too small a pass that is done again per some thousand.
+_GROWS_AFTER, _GROWS_LATEST_AFTER = 1 << 12, 1 << 16
+
 #: Passes of so many points at least tell what a point costs: fewer show what a pass costs. Share of the size.
 _FULL_SHARE = 0.75
+
+#: After so many passes in a row of another number of targets, it is that number that sizes are compared at. Ours.
+_OTHERS_IN_A_ROW = 10
+
+
+@dataclass(frozen=True, slots=True)
+class PassKey:
+    """What passes must agree in to cost alike. `lengths`: of the examples; `kind`: whatever else tells them apart (what
+    is attributed to a layer, the precision), the default for those that are measured."""
+
+    lengths: ShapeKey = ()
+    kind: Hashable = None
+
+
+#: Of what is measured at load.
+USUAL = PassKey()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,18 +147,19 @@ def length_class(lengths: ShapeKey) -> ShapeKey:
 
 
 class PassSizes:
-    """The points of a pass, by the class of its lengths.
+    """The points of a pass, by its kind and the class of its lengths.
 
     Begins with what was measured; lengths that were not are taken to cost as many times more as there are more
     positions. Then follows what passes took: every so often a neighbouring size is tried for a few passes, and kept if
-    it is better by more than noise. One thread at a time.
+    it is better by more than noise. Passes that do not fit the memory make those of their kind smaller, for a while.
+    One thread at a time.
     """
 
     def __init__(self, measured: Measured, bounds: Bounds = Bounds(), *, adapting: bool = True) -> None:
         self._measured = measured
         self._adapting = adapting
         self._bounds = bounds
-        self._classes: dict[ShapeKey, _Climb] = {}
+        self._classes: dict[PassKey, _Climb] = {}
 
     @property
     def measured(self) -> Measured:
@@ -147,30 +169,40 @@ class PassSizes:
     @property
     def largest(self) -> int:
         """The most points of any shape seen so far, or of the measured one."""
-        return max([self.points(self._measured.lengths), *(climb.size for climb in self._classes.values())])
+        return max([self.points(PassKey(self._measured.lengths)), *(climb.size for climb in self._classes.values())])
 
-    def points(self, shape_key: ShapeKey = ()) -> int:
+    def points(self, key: PassKey = USUAL) -> int:
         """How many points the next pass takes at most."""
-        return self._climb(shape_key).wanted
+        return self._climb(key).wanted
 
-    def seconds_per_point(self, shape_key: ShapeKey = ()) -> float:
+    def seconds_per_point(self, key: PassKey = USUAL) -> float:
         """What a point takes in a full pass, as it was measured last."""
-        return self._climb(shape_key).seconds_per_point
+        return self._climb(key).seconds_per_point
 
-    def note(self, shape_key: ShapeKey, points: int, seconds: float) -> None:
-        """A pass over so many points took so long."""
+    def note(self, key: PassKey, points: int, seconds: float, n_targets: int = 1) -> None:
+        """A pass over so many points, differentiated for so many targets, took so long."""
+        climb = self._climb(key)
+        climb.recover(seconds)
         if self._adapting:
-            self._climb(shape_key).note(points, seconds)
+            climb.note(points, seconds, n_targets)
 
-    def halve(self, shape_key: ShapeKey, points: int) -> None:
-        """A pass over so many points did not fit the memory: none of this class is that large again."""
-        self._climb(shape_key).bound(max(1, points // 2))
+    def halve(self, key: PassKey, points: int) -> None:
+        """A pass over so many points did not fit the memory: none of this class is that large for a while."""
+        self._climb(key).bound(max(1, points // 2))
 
-    def _climb(self, shape_key: ShapeKey) -> "_Climb":
-        key = length_class(shape_key)
-        if key not in self._classes:
-            self._classes[key] = self._first(key)
-        return self._classes[key]
+    def most(self, key: PassKey) -> int:
+        """The most points that a pass may have now."""
+        return self._climb(key).most
+
+    def restore(self, key: PassKey, most: int) -> None:
+        """As `most` was before: it was one point that does not fit, alone or with others."""
+        self._climb(key).restore(most)
+
+    def _climb(self, key: PassKey) -> "_Climb":
+        of_class = PassKey(length_class(key.lengths), key.kind)
+        if of_class not in self._classes:
+            self._classes[of_class] = self._first(of_class.lengths)
+        return self._classes[of_class]
 
     def _first(self, key: ShapeKey) -> "_Climb":
         measured = self._measured
@@ -191,11 +223,19 @@ def of_one_size(points: int) -> PassSizes:
 
 @dataclass(slots=True)
 class _Climb:
-    """The size for one class of lengths. `most`: sizes above it are never tried."""
+    """The size for passes of one kind and class of lengths. `most`: sizes above it are not tried now."""
 
     size: int
     most: int
     seconds_per_point: float
+    #: Where memory ran out: `most` and the size as they were before, passes since, and after how many `most` grows.
+    _before: tuple[int, int] | None = None
+    _since_full: float = 0.0
+    _grows_after: int = _GROWS_AFTER
+    _has_grown: bool = False
+    #: The number of targets that passes are compared at, and how many passes of other numbers came in a row.
+    _n_targets: int = 1
+    _others: int = 0
     _recent: deque[float] = field(default_factory=lambda: deque(maxlen=_TRIAL_PASSES))
     _tried: list[float] = field(default_factory=list)
     _trial: int | None = None
@@ -208,9 +248,9 @@ class _Climb:
         """The size of the next pass."""
         return self.size if self._trial is None else self._trial
 
-    def note(self, points: int, seconds: float) -> None:
-        """Learn from a pass, if it was about full."""
-        if not self.wanted * _FULL_SHARE <= points <= self.wanted:
+    def note(self, points: int, seconds: float, n_targets: int) -> None:
+        """Learn from a pass, if it was about full and of as many targets as those before it."""
+        if not self.wanted * _FULL_SHARE <= points <= self.wanted or self._is_other(n_targets):
             return
         if self._trial is not None:
             self._tried.append(seconds / points)
@@ -228,10 +268,42 @@ class _Climb:
             self._begin_trial()
 
     def bound(self, most: int) -> None:
-        """No size above `most` any more."""
+        """No size above `most` for a while."""
+        if self._has_grown:
+            self._has_grown, self._grows_after = False, min(2 * self._grows_after, _GROWS_LATEST_AFTER)
+        self._before = self._before or (self.most, self.size)
+        self._since_full = 0.0
         self.most = min(self.most, most)
         if self.wanted > self.most:
             self._move(min(self.size, self.most))
+
+    def recover(self, seconds: float) -> None:
+        """After a pass that did fit: `most` grows again, once enough of them did."""
+        if self._before is None:
+            return
+        self._since_full += max(1.0, seconds / _COUNTS_ONCE_S)
+        if self._since_full >= self._grows_after:
+            self._has_grown, self._since_full = True, 0.0
+            self.restore(2 * self.most)
+
+    def restore(self, most: int) -> None:
+        """Allow up to `most` again, and the size that was taken back for want of memory as far as that goes."""
+        if self._before is None:
+            return
+        whole, size = self._before
+        self.most = min(most, whole)
+        if self.most == whole:
+            self._before = None
+        if self.size < (again := min(size, self.most)):
+            self._move(again)
+
+    def _is_other(self, n_targets: int) -> bool:
+        """Whether a pass cannot be compared with those before it."""
+        self._others = 0 if n_targets == self._n_targets else self._others + 1
+        if self._others >= _OTHERS_IN_A_ROW:
+            self._n_targets, self._others, self._trial = n_targets, 0, None
+            self._recent.clear()
+        return n_targets != self._n_targets
 
     def _begin_trial(self) -> None:
         self._since = 0.0

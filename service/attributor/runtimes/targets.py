@@ -93,7 +93,7 @@ def _common_scale(targets: Sequence[Target]) -> OutputScale | None:
     """The scale of all targets, if each is one output as it is: by far the most frequent case."""
     scale = targets[0].scale
     for target in targets:
-        if target.scale is not scale or len(target.terms) > 1 or target.terms[0].weight != 1.0:
+        if target.scale != scale or len(target.terms) > 1 or target.terms[0].weight != 1.0:
             return None
     return scale
 
@@ -102,9 +102,9 @@ def _single_outputs(
     wide: Tensor, targets: Sequence[Target], scale: OutputScale, counts: Sequence[int] | None
 ) -> Tensor:
     """One output per row, in as few operations as there can be: each costs a small net as much as a layer."""
-    if scale is OutputScale.PROBABILITY:
+    if scale == OutputScale.PROBABILITY:
         wide = wide.softmax(1)
-    elif scale is OutputScale.LOG_PROBABILITY:
+    elif scale == OutputScale.LOG_PROBABILITY:
         wide = wide.log_softmax(1)
     index = _of_rows([target.terms[0].index for target in targets], counts, wide.device)
     return wide.gather(1, index[:, None]).squeeze(1)
@@ -159,7 +159,7 @@ def _on_scales(wide: Tensor, at: Tensor, targets: Sequence[Target], of_row: Tens
     else:
         read = wide.log_softmax(1).gather(1, at)
         if OutputScale.PROBABILITY in scales:
-            probable = _mask([target.scale is OutputScale.PROBABILITY for target in targets], of_row)
+            probable = _mask([target.scale == OutputScale.PROBABILITY for target in targets], of_row)
             read = torch.where(probable, wide.softmax(1).gather(1, at), read)
     return read if as_it_stands is None else torch.where(as_it_stands, raw, read)
 

@@ -6,7 +6,8 @@ row, `passes` runs the `network` and hands vectors to `routes`.
 """
 
 import time
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from attributor.core.integrator import Seal
-from attributor.errors import UnknownLayer, UnsupportedByModel
+from attributor.errors import OutOfMemory, UnknownLayer, UnsupportedByModel
 from attributor.jobs.explanation import Target
 from attributor.jobs.fitting import WITHOUT_GRADIENTS
 from attributor.jobs.lengths import output_at
@@ -25,14 +26,15 @@ from attributor.runtimes.curves import PathObject
 from attributor.runtimes.cut import layer_is_cut
 from attributor.runtimes.guarding import require_example
 from attributor.runtimes.memory import give_back, in_halves, unless_full
-from attributor.runtimes.network import Lengths
 from attributor.runtimes.passes import evaluate
 from attributor.runtimes.placing import Placer
-from attributor.runtimes.routes import OpenRoute, lane_of, lengths_of
-from attributor.runtimes.sizing import PassSizes, of_one_size
+from attributor.runtimes.routes import OpenRoute, lane_of, pass_key
+from attributor.runtimes.sizing import PassKey, PassSizes, of_one_size
 from attributor.runtimes.spaces import Spaces
 from attributor.runtimes.targets import check_target
 from attributor.runtimes.transforms.choosing import Transformed
+
+R = TypeVar("R")
 
 #: Points per pass. Within what was measured best on one CPU core for small nets: 200 to 800 (design.md, section 6).
 DEFAULT_MAX_POINTS = 256
@@ -79,7 +81,7 @@ class TorchModel:
 
     def pass_points(self, lane: Hashable) -> int:
         """See GradientModel."""
-        return self._sizes.points(lengths_of(lane))
+        return self._sizes.points(pass_key(lane))
 
     def lane(self, spec: RouteSpec) -> Hashable:
         """See GradientModel."""
@@ -116,6 +118,10 @@ class TorchModel:
         """See GradientModel."""
         return self._route(route).vector_bytes
 
+    def vertex_bytes(self, route: str) -> int:
+        """See GradientModel."""
+        return self._route(route).vertex_bytes
+
     def evaluate(self, points: Sequence[Points]) -> list[Evaluations]:
         """See GradientModel. Raises RuntimeError for a route that is not open, and for points of several lanes or of
         both kinds; UnsupportedByModel for a gradient of a model that has none."""
@@ -126,42 +132,50 @@ class TorchModel:
                 f"this model cannot be differentiated; choose one of {', '.join(sorted(WITHOUT_GRADIENTS))}",
                 field="method",
             )
-        lengths = lengths_of(self._route(points[0].route).lane)
+        key = pass_key(self._route(points[0].route).lane)
         n_points = sum(len(each.asks) for each in points)
-        if (found := unless_full(lambda: self._pass(points, lengths))) is not None:
+        if (found := unless_full(lambda: self._pass(points, key))) is not None:
             return found
-        return self._in_halves(points, n_points, lengths)
+        return self._in_halves(points, n_points, key)
 
-    def _pass(self, points: Sequence[Points], lengths: Lengths) -> list[Evaluations]:
+    def _pass(self, points: Sequence[Points], key: PassKey) -> list[Evaluations]:
         batch = Batch(points, [self._route(each.route) for each in points])
         if batch.space.found_later:
             curves = [(route, curve) for n, route in enumerate(batch.routes) for curve in batch.curves(n)]
-            self._placer.fill(curves, self._sizes.points(lengths))
+            self._placer.fill(curves, self._sizes.points(key))
         began_s = time.perf_counter()
         found = evaluate(batch, self._output)
         if batch.gradients_wanted or not self._network.gradients:  # sizes are for the passes that cost most
-            self._sizes.note(lengths, batch.n_rows, time.perf_counter() - began_s)
+            self._sizes.note(key, batch.n_rows, time.perf_counter() - began_s, batch.n_targets)
         return found
 
-    def _in_halves(self, points: Sequence[Points], n_points: int, lengths: Lengths) -> list[Evaluations]:
+    def _in_halves(self, points: Sequence[Points], n_points: int, key: PassKey) -> list[Evaluations]:
         """After a pass that did not fit the memory: its points in smaller passes."""
+        self._forget(points)
         give_back()
-        self._sizes.halve(lengths, n_points)
+        most = self._sizes.most(key)
+        self._sizes.halve(key, n_points)
         parts: list[list[Evaluations]] = [[] for _ in points]
 
         def some(first: int, last: int) -> list[None]:
             numbers, cut = portions_between(points, first, last)
-            for number, found in zip(numbers, self._pass(cut, lengths), strict=True):
+            for number, found in zip(numbers, self._pass(cut, key), strict=True):
                 parts[number].append(found)
             return [None] * (last - first)
 
         try:
-            in_halves(n_points, some, lambda size: self._sizes.halve(lengths, size))
-        except Exception:
-            for each in points:  # they may be evaluated again, each job's alone, and must not count twice
-                self._route(each.route).vectors.drop(each.asks.arrays.index)
+            in_halves(n_points, some, lambda size: self._sizes.halve(key, size))
+        except BaseException as error:
+            if isinstance(error, OutOfMemory):  # one point that fits no pass says nothing of others
+                self._sizes.restore(key, most)
+            self._forget(points)
             raise
         return [joined(each) for each in parts]
+
+    def _forget(self, points: Sequence[Points]) -> None:
+        """Drop what a pass that failed may have kept: its points are evaluated again, and must not count twice."""
+        for each in points:
+            self._route(each.route).vectors.drop(each.asks.arrays.index)
 
     def targets(self, route: str) -> tuple[Target, ...]:
         """See GradientModel. Raises RuntimeError before the example was evaluated."""
@@ -176,12 +190,18 @@ class TorchModel:
     ) -> Mapping[str, NDArray[np.float64]]:
         """See GradientModel. Raises RuntimeError for a node of weight other than 0 evaluated without its gradient."""
         opened = self._route(route)
-        sums = opened.vectors.sums(target, weights, coarse=coarse)
-        return opened.space.attributed(sums, opened.spec.example, opened.origin)
+
+        def summed() -> Mapping[str, NDArray[np.float64]]:
+            sums = opened.vectors.sums(target, weights, coarse=coarse)
+            return opened.space.attributed(sums, opened.spec.example, opened.origin)
+
+        return _with_room(summed)
 
     def seal(self, route: str, seal: Seal) -> None:
         """See GradientModel."""
-        self._route(route).vectors.seal(seal)
+        vectors = self._route(route).vectors
+        _with_room(lambda: vectors.add(seal))
+        _with_room(lambda: vectors.drop(np.array(seal.dropped, np.intp)))
 
     def observations(self, route: str) -> Sequence[Observation]:
         """See GradientModel."""
@@ -210,3 +230,16 @@ class TorchModel:
             self._network.layer_shape(layer, example)
         except (UnknownLayer, UnsupportedByModel) as error:
             raise type(error)(error.detail, field="saturation.layers") from None
+
+
+def _with_room(compute: Callable[[], R]) -> R:
+    """What it returns; where memory runs out, once more with all freed that nothing needs. Raises OutOfMemory."""
+    for _ in range(2):
+        # In a tuple, as nothing may be what it returns.
+        if (found := unless_full(lambda: (compute(),))) is not None:
+            return found[0]
+        give_back()
+    raise OutOfMemory(
+        "Adding up the vectors of this input takes more memory than the device has left. Ask for fewer evaluations or "
+        "targets, or a worker with more memory."
+    )

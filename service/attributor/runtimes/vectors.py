@@ -67,11 +67,21 @@ class Vectors:
 
     def seal(self, seal: Seal) -> None:
         """Adds what is final to the sums, and forgets the vectors that are needed no more."""
-        for target, (weights, coarse_weights) in enumerate(zip(seal.weights, seal.coarse_weights, strict=True)):
-            self._add(target, weights, coarse=False)
-            if coarse_weights is not None:
-                self._add(target, coarse_weights, coarse=True)
+        self.add(seal)
         self.drop(np.array(seal.dropped, np.intp))
+
+    def add(self, seal: Seal) -> None:
+        """Adds what is final to the sums: all of it, or, where memory runs out, nothing."""
+        rules = [((target, False), weights) for target, weights in enumerate(seal.weights)]
+        rules += [
+            ((target, True), weights) for target, weights in enumerate(seal.coarse_weights) if weights is not None
+        ]
+        sums = {(target, coarse): self._added(target, weights, coarse=coarse) for (target, coarse), weights in rules}
+        self._sums |= sums
+        for rule, weights in rules:
+            known = self._weights.setdefault(rule, {})
+            for node, weight in weights.items():
+                known[node] = known.get(node, 0.0) + weight
 
     def drop(self, nodes: Indices) -> None:
         """Forgets the vectors of some nodes, if they have any."""
@@ -81,14 +91,14 @@ class Vectors:
                 parts[n] = _without(parts[n], nodes)
             parts[1:] = [part for part in parts[1:] if len(part[0])]
 
-    def _add(self, target: int, weights: Mapping[int, float], *, coarse: bool) -> None:
-        known = self._weights.setdefault((target, coarse), {})
-        sums = self._sums.setdefault((target, coarse), {})
-        for (kept, name), parts in self._parts.items():
-            if kept == target:
-                sums[name] = self._total(parts, weights, sums.get(name))
-        for node, weight in weights.items():
-            known[node] = known.get(node, 0.0) + weight
+    def _added(self, target: int, weights: Mapping[int, float], *, coarse: bool) -> dict[str, Tensor]:
+        """The sums of a target by name, with some more vectors in them."""
+        sums = self._sums.get((target, coarse), {})
+        return {
+            name: self._total(parts, weights, sums.get(name))
+            for (kept, name), parts in self._parts.items()
+            if kept == target
+        }
 
     def _total(self, parts: Sequence[Part], weights: Mapping[int, float], total: Tensor | None) -> Tensor:
         """`total` and the weighted sum of vectors, flat; a few at a time, so that few are there in float64."""

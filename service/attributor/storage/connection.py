@@ -6,7 +6,7 @@ Knows the wire and where the scripts lie; must not know what the scripts or the 
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 from typing import Any, Self, TypeVar
@@ -15,7 +15,7 @@ from redis import exceptions
 
 from attributor.errors import StoreUnavailable
 from attributor.storage.keys import Keys, lua_constants
-from attributor.storage.wire import Wire, WireLost, Word, open_wire
+from attributor.storage.wire import Wire, WireLost, WireSilent, Word, open_wire
 
 #: Ours: 0.05 + 0.1 + 0.2 + 0.4 s of pauses ride out a server's restart (0.1 to 0.6 s, measured).
 _RETRIES = 4
@@ -39,7 +39,8 @@ class RedisStore:
     """One server and one namespace, shared by all adapters of a process.
 
     `url`: redis://, rediss:// or unix://, as redis-py reads it. Connects at the first command. Every method raises
-    StoreUnavailable when the server does not answer or cannot serve. What is sent is sent again after a lost
+    StoreUnavailable when the server does not answer or cannot serve, after the wire's SILENCE_S at most if it is there
+    and silent. What is sent is sent again after a lost
     connection, so it must do no harm twice.
     """
 
@@ -49,6 +50,8 @@ class RedisStore:
         self._retries = retries
         self._wire: Wire | None = None
         self._opening = asyncio.Lock()
+        #: Connections that were tried and met silence: counted, so that all who wait for one share its end.
+        self._silences = 0
         #: Connections that block, one command each: those at rest, and all.
         self._resting: list[Wire] = []
         self._blocking: set[Wire] = set()
@@ -91,8 +94,10 @@ class RedisStore:
             futures = wire.send(command, *followed)
             try:
                 reply = [await future for future in futures][-1]
-            except (WireLost, exceptions.ResponseError):
-                if script is None:
+            except (WireLost, exceptions.ResponseError) as error:
+                if script is None:  # what ends a wait by an error (a failover, a server that loads) ends the connection
+                    raise WireLost(str(error)) from error
+                if isinstance(error, WireSilent):
                     raise
                 return await self.run(script, *arguments)
             else:
@@ -118,18 +123,19 @@ class RedisStore:
 
     async def _retried(self, send: Callable[[Wire], list[asyncio.Future[Any]]]) -> list[Any]:
         for attempt in range(self._retries):
-            with suppress(WireLost, _Loading):
+            try:
                 return await self._replies(send)
+            except WireSilent:
+                raise
+            except (WireLost, _Loading):
+                pass
             await asyncio.sleep(_BACKOFF_S * 2**attempt)
         return await self._replies(send)
 
     async def _replies(self, send: Callable[[Wire], list[asyncio.Future[Any]]]) -> list[Any]:
         wire = self._wire
         if wire is None or wire.lost:
-            async with self._opening:
-                if self._wire is None or self._wire.lost:
-                    self._wire = await open_wire(self._url)
-                wire = self._wire
+            wire = await self._opened()
         futures = send(wire)
         try:
             return [await future for future in futures]
@@ -137,6 +143,19 @@ class RedisStore:
             if str(error).startswith(_LOADING):
                 raise _Loading(str(error)) from error
             raise
+
+    async def _opened(self) -> Wire:
+        known = self._silences
+        async with self._opening:
+            if self._wire is None or self._wire.lost:
+                if self._silences > known:
+                    raise WireSilent("another who tried to connect meanwhile met silence")
+                try:
+                    self._wire = await open_wire(self._url)
+                except WireSilent:
+                    self._silences += 1
+                    raise
+            return self._wire
 
 
 class _Loading(Exception):
@@ -162,6 +181,8 @@ def _stated_errors() -> Iterator[None]:
 def _source(script: str) -> tuple[str, str]:
     """The digest by which the server knows a script, and its text."""
     folder = files("attributor.storage") / "scripts"
-    parts = (lua_constants(), (folder / "_common.lua").read_text(), (folder / f"{script}.lua").read_text())
-    text = "".join(parts)
+    own = (folder / f"{script}.lua").read_text()
+    # Flags are read from the first line only. Those of scripts that must run also where the store has no room left.
+    flags, rest = own.split("\n", 1) if own.startswith("#!") else ("", own)
+    text = f"{flags}\n" * bool(flags) + lua_constants() + (folder / "_common.lua").read_text() + rest
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), text

@@ -21,7 +21,7 @@ NAMES: Mapping[str, str] = MappingProxyType(
         "idem": "idem:",  # <tenant>:<idempotency key>: hash of id and fingerprint
         "claim": "claim:",  # <nonce>: list of the ids that one claim took, for its repetition
         "leases": "leases",  # zset of running ids by lease end, ms
-        "partial": "partial:",  # <id>: hash of what a running job has so far, in messages
+        "partial": "partial:",  # <id>: hash of what a running job has so far, or one had that failed, in messages
         "flight": "flight:",  # <content key>: id of the job that is computed for all of that content
         "followers": "followers:",  # <content key>: zset of ids that wait for that job's end, by rank
         "answer": "answer:",  # <content key>: bytes of a result, for jobs that ask for the same
@@ -75,6 +75,14 @@ WATCHED_S = 5.0
 #: Charged to an answer kept beside its bytes: ours, about what its two keys and their entries take.
 ANSWER_OVERHEAD_BYTES = 300
 
+#: Answers larger than this are not shared: every job has a copy of its own, and a small request that is repeated, or
+#: asked by many at once, would fill the store with them. Ours: that of a photograph takes 0.6 MB.
+SHARED_LARGEST_BYTES = 1_000_000
+#: What one script hands out to those who wait for the same answer; the rest are answered by the next claim. Ours: both
+#: hold the server for some 20 ms, and memory grows by no more before it is looked at again.
+SHARED_TOTAL_BYTES = 16_000_000
+SHARED_MOST = 1000
+
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -106,4 +114,6 @@ def lua_constants() -> str:
         f"local PRIORITIES, COMPARISON_LINE = {{ {', '.join(map(str, PRIORITIES))} }}, '{COMPARISON_LINE}'\n"
         f"local EVENTS_KEPT, BELL_MAX, WORKER_ALIVE_MS = {EVENTS_KEPT}, {BELL_MAX}, {round(WORKER_ALIVE_S * 1000)}\n"
         f"local WATCHED_MS, ANSWER_OVERHEAD = {round(WATCHED_S * 1000)}, {ANSWER_OVERHEAD_BYTES}\n"
+        f"local SHARED_LARGEST, SHARED_TOTAL = {SHARED_LARGEST_BYTES}, {SHARED_TOTAL_BYTES}\n"
+        f"local SHARED_MOST = {SHARED_MOST}\n"
     )

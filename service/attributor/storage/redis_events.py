@@ -63,6 +63,11 @@ class RedisJobEvents:
         #: Ids of jobs that ended lately, oldest first: who has just queued one may come too late to be told.
         self._ended: dict[str, None] = {}
 
+    @property
+    def reading(self) -> bool:
+        """See the port."""
+        return self._reader is not None and not self._reader.done()
+
     async def start(self) -> None:
         """Begin to read. Raises StoreUnavailable; changes made after the return are not missed."""
         last = await self._newest()
@@ -91,7 +96,7 @@ class RedisJobEvents:
     @asynccontextmanager
     async def subscribe(self, job_id: str, *, ends_only: bool = False) -> AsyncIterator[_Subscription]:
         """See the port. Raises RuntimeError outside start() and stop()."""
-        if self._reader is None or self._reader.done():
+        if not self.reading:
             raise RuntimeError("the events are not started, or their reader has died; see the log")
         subscription = _Subscription(ends_only=ends_only)
         if ends_only and job_id in self._ended:
@@ -110,11 +115,12 @@ class RedisJobEvents:
             while True:
                 try:
                     last = await self._pass_on(last)
-                except StoreUnavailable:
+                except StoreUnavailable as error:
+                    _log.warning("lost the job store (%s); connecting again", error.__cause__)
                     last = await self._reconnect()
-        except Exception:
-            _log.exception("the reader of job events died")
-            raise
+                except Exception:  # without its reader the service answers nobody, whatever is wrong with one entry
+                    _log.exception("cannot read the events; connecting again")
+                    last = await self._reconnect()
         finally:
             for subscription in self._all():
                 subscription.wake()
@@ -140,12 +146,14 @@ class RedisJobEvents:
 
     async def _reconnect(self) -> str:
         """Wait for the server; what happened meanwhile is unknown, so wake everyone."""
-        _log.warning("lost the job store; connecting again")
         while True:
             await asyncio.sleep(_RECONNECT_S)
             try:
                 last = await self._newest()
             except StoreUnavailable:
+                continue
+            except Exception:
+                _log.exception("cannot connect to the events again")
                 continue
             for subscription in self._all():
                 subscription.wake()

@@ -115,7 +115,7 @@ class RedisJobQueue:
     async def claim(self, limit: int, *, comparisons: int = 0, wait_s: float = 0.0) -> list[ClaimedJob]:
         """See the port; waits for MAX_BLOCK_S at most. A job whose spec this release cannot read is failed here, not
         handed out."""
-        words = (limit, comparisons, _ms(self._policy.lease_s), uuid4().hex)
+        words = (limit, comparisons, _ms(self._policy.lease_s), uuid4().hex, _ms(_ANSWER_TTL_S))
         if wait_s > 0:
             # 0 would mean "for ever" to the server.
             bell = ("BLPOP", self._store.keys.key("bell"), max(round(min(wait_s, MAX_BLOCK_S), 3), 0.001))

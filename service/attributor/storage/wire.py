@@ -16,9 +16,10 @@ from redis.asyncio import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-#: redis-py 8 gives up on a silent server after 5 s; ours is longer than any save of the server's file may take.
-SILENCE_S = 30.0
-#: Ours: a server that cannot take a connection for so long is as good as down.
+#: redis-py 8 gives up on a silent server after 5 s; ours is longer than a save of the server's file takes (the server
+#: itself waits 2 s for the disk before it holds up its clients), and no longer than a client would wait.
+SILENCE_S = 10.0
+#: Ours: a server that cannot take and greet a connection for so long is as good as down.
 _CONNECT_TIMEOUT_S = 5.0
 
 Word = str | int | float | bytes | memoryview
@@ -26,6 +27,10 @@ Word = str | int | float | bytes | memoryview
 
 class WireLost(Exception):
     """The connection is gone, or was never made; whether the server acted on what was sent is unknown."""
+
+
+class WireSilent(WireLost):
+    """The server is there, but says nothing. To ask again would take as long again."""
 
 
 class Wire(asyncio.Protocol):
@@ -92,11 +97,11 @@ class Wire(asyncio.Protocol):
         """Whether the server has said anything since."""
         self._watch = None
         if self._awaited and self._replies == replies_then:
-            self._end(f"the server has said nothing for {SILENCE_S:.0f} s")
+            self._end(f"the server has said nothing for {SILENCE_S:.0f} s", WireSilent)
         elif self._awaited:
             self._watch = self._loop.call_later(SILENCE_S, self._look, self._replies)
 
-    def _end(self, why: str) -> None:
+    def _end(self, why: str, lost: type[WireLost] = WireLost) -> None:
         if self.lost:
             return
         self.lost = True
@@ -105,24 +110,28 @@ class Wire(asyncio.Protocol):
         self._transport.abort()
         for future in self._awaited:
             if not future.done():
-                future.set_exception(WireLost(why))
+                future.set_exception(lost(why))
                 future.exception()  # nobody may be waiting for it any more
         self._awaited.clear()
 
 
 async def open_wire(url: str) -> Wire:
     """A connection to `url` as redis-py reads it, whatever protocol it names: replies are of RESP2, whose shapes are
-    the same for all servers. Raises WireLost, also where the server refuses the password."""
+    the same for all servers. Raises WireLost, also where the server refuses the password; WireSilent."""
     pool = ConnectionPool.from_url(
         url,
         socket_timeout=SILENCE_S,
-        socket_connect_timeout=_CONNECT_TIMEOUT_S,
+        socket_connect_timeout=SILENCE_S,
         retry=Retry(NoBackoff(), 0),
     )
     pool.connection_kwargs["protocol"] = 2
     connection = pool.make_connection()  # type: ignore[no-untyped-call]
     try:
-        await connection.connect()
+        async with asyncio.timeout(_CONNECT_TIMEOUT_S):  # for the whole of it; redis-py's are for each step
+            await connection.connect()
+    except TimeoutError as error:
+        await connection.disconnect(nowait=True)
+        raise WireSilent(f"no connection within {_CONNECT_TIMEOUT_S:.0f} s") from error
     except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
         raise WireLost(str(error)) from error
     except asyncio.CancelledError:

@@ -5,11 +5,15 @@ import logging
 from collections.abc import Callable
 
 from attributor.engine.faults import failure
+from attributor.errors import DeadlineExceeded
 from attributor.jobs.job import ClaimedJob, Failure, Lease
 from attributor.jobs.result import AttributionResult
 from attributor.ports import Comparator
 
 log = logging.getLogger(__name__)
+
+#: Of a job whose deadline passes outside the engine.
+LATE = Failure(DeadlineExceeded.code, "the deadline passed before the answer was there")
 
 
 class Comparisons:
@@ -21,6 +25,7 @@ class Comparisons:
         self._comparator = comparator
         self._deliver = deliver
         self._running: dict[Lease, asyncio.Task[None]] = {}
+        self._late: set[Lease] = set()
         self._closing = False
 
     def __len__(self) -> int:
@@ -29,11 +34,18 @@ class Comparisons:
     def __contains__(self, lease: Lease) -> bool:
         return lease in self._running
 
-    def start(self, job: ClaimedJob) -> None:
-        """Begin a job. Whatever still runs for it under an earlier lease is stopped."""
+    def start(self, job: ClaimedJob, left_s: float | None = None) -> None:
+        """Begin a job. Whatever still runs for it under an earlier lease is stopped. It fails when `left_s` are
+        over, if it has a deadline."""
         for lease in [lease for lease in self._running if lease.job_id == job.lease.job_id]:
             self.stop(lease)
-        self._running[job.lease] = asyncio.create_task(self._run(job))
+        if left_s is not None and left_s <= 0:
+            self._deliver(job.lease, LATE)
+            return
+        task = self._running[job.lease] = asyncio.create_task(self._run(job))
+        if left_s is not None:
+            timer = asyncio.get_running_loop().call_later(left_s, self._expire, job.lease)
+            task.add_done_callback(lambda _: timer.cancel())
 
     def stop(self, lease: Lease) -> bool:
         """End a job, if it is one of these. Once: a second word must not disturb its tidying up."""
@@ -41,6 +53,12 @@ class Comparisons:
         if task is not None and not task.cancelling():
             task.cancel()
         return task is not None
+
+    def _expire(self, lease: Lease) -> None:
+        task = self._running.get(lease)
+        if task is not None and not task.cancelling():
+            self._late.add(lease)
+            task.cancel()
 
     async def close(self) -> None:
         """End all of them, delivering nothing; returns when they have."""
@@ -55,9 +73,11 @@ class Comparisons:
         try:
             outcome = await self._comparator.explain(job.spec)
         except asyncio.CancelledError:
+            outcome = LATE if job.lease in self._late else None
             log.info("%s of job %s was stopped", job.spec.explanation.method, job.lease.job_id)
         except Exception as error:  # no defect may leave its job running for ever
             outcome = failure(error)
         del self._running[job.lease]
+        self._late.discard(job.lease)
         if not self._closing:
             self._deliver(job.lease, outcome)

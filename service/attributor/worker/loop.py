@@ -10,16 +10,18 @@ import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from attributor.engine.engine import Engine
 from attributor.errors import InternalError, StoreUnavailable
 from attributor.jobs.job import ClaimedJob, Failure, Lease
-from attributor.jobs.result import JobResult, PartialResult
+from attributor.jobs.result import JobResult
 from attributor.ports import Clock, Comparator, Fleet, JobQueue
 from attributor.worker.admission import Admission, Outlets
-from attributor.worker.comparisons import Comparisons
+from attributor.worker.comparisons import LATE, Comparisons
 from attributor.worker.engine_thread import Ended, EngineThread
 from attributor.worker.model_keeper import ModelKeeper
+from attributor.worker.publishing import Publishing
 
 log = logging.getLogger(__name__)
 
@@ -63,12 +65,15 @@ class WorkerLoop:
         outlets = Outlets(self._admit, self._deliver)
         self._admission = Admission(keeper, self._fleet, outlets, clock, policy.rescan_s)
         self._engine = EngineThread(engine, clock, policy.beat_s / 2, self._deliver_all)
+        self._publishing = Publishing(self._queue)
         self._policy = policy
         self._clock = clock
         self._on_hang = on_hang
         self._held: dict[str, Lease] = {}
         #: When each was created, by our clock.
         self._born_at_s: dict[Lease, float] = {}
+        #: When it is too late for those that have a deadline, by our clock.
+        self._due_at_s: dict[Lease, float] = {}
         self._over = asyncio.Event()
         self._freed = asyncio.Event()
         #: What has ended and is not stored yet, and those of it whose delivery has begun.
@@ -152,7 +157,9 @@ class WorkerLoop:
     def _take(self, claimed: Iterable[ClaimedJob]) -> None:
         for job in claimed:
             self._held[job.lease.job_id] = job.lease
-            self._born_at_s[job.lease] = self._clock() - (job.started_at - job.created_at)
+            born_s = self._born_at_s[job.lease] = self._clock() - (job.started_at - job.created_at)
+            if job.spec.deadline_s is not None:
+                self._due_at_s[job.lease] = born_s + job.spec.deadline_s
             self._admission.take(job)
 
     async def _until_freed(self) -> None:
@@ -173,7 +180,8 @@ class WorkerLoop:
     def _admit(self, job: ClaimedJob) -> None:
         """Its model is in memory (of a comparator's job: proven)."""
         if job.spec.is_comparison:
-            self._comparisons.start(job)
+            due_s = self._due_at_s.get(job.lease)
+            self._comparisons.start(job, None if due_s is None else due_s - self._clock())
         else:
             self._engine.admit(job, self._born_at_s.get(job.lease, self._clock()))
 
@@ -246,6 +254,7 @@ class WorkerLoop:
             self.jobs_ended += 1
             self._admission.ended(lease.job_id)
         self._born_at_s.pop(lease, None)
+        self._due_at_s.pop(lease, None)
         self._delivering.discard(lease)
         self._freed.set()
 
@@ -257,18 +266,25 @@ class WorkerLoop:
             elif not self._comparisons.stop(lease) and self._held.get(lease.job_id) == lease:
                 self._engine.stop(lease)  # if it was not claimed again meanwhile: the word was about the lease before
 
+    def _end_late(self) -> None:
+        """End the jobs whose deadlines pass while they wait for their models; the engine ends its own."""
+        now_s = self._clock()
+        for lease, due_s in list(self._due_at_s.items()):
+            if due_s <= now_s and self._admission.stop(lease):
+                self._deliver(lease, LATE)
+
     async def _beat(self) -> None:
         while not self._over.is_set():
             began = self._engine.pass_began_s
             if began is not None and self._clock() - began > self._policy.step_timeout_s:
                 log.critical("a pass has taken more than %.0f s: it hangs", self._policy.step_timeout_s)
                 self._on_hang()
-            try:
-                await self._fleet.beat_worker(self._worker_id)
-                await self._report()
-                await self._queue.reap()
-            except StoreUnavailable as error:
-                log.warning("cannot beat: %s", error)
+            self._end_late()
+            for step in (partial(self._fleet.beat_worker, self._worker_id), self._report, self._queue.reap):
+                try:
+                    await step()
+                except StoreUnavailable as error:  # what one asks may be refused, and the next taken
+                    log.warning("cannot beat: %s", error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._policy.beat_s):
                     await self._over.wait()
@@ -281,12 +297,4 @@ class WorkerLoop:
         heard = await self._queue.beat(held)
         self._stop([lease for lease in held if lease.job_id in heard.stop])
         self._engine.watched = heard.watched
-        for lease, partial in self._engine.take_partials().items():
-            if self._held.get(lease.job_id) == lease:
-                await self._publish(lease, partial)
-
-    async def _publish(self, lease: Lease, partial: PartialResult) -> None:
-        try:
-            await self._queue.publish(lease, partial)
-        except ValueError:  # it will be said again when the job ends, and fail it then
-            log.exception("what is known of job %s cannot be stored", lease.job_id)
+        await self._publishing.tell(self._engine.take_partials(), self._held)

@@ -34,6 +34,11 @@ answer.
 The same body sent to `POST /v1/attributions:estimate` is answered with what the job would cost (evaluations, seconds,
 bytes; what is to be expected and what it can be at most), or with the refusal that it would get.
 
+An equal question is not computed again while its first answer is kept (up to 1 MB each, see
+`ATTRIBUTOR_STORE__CACHE_BYTES` in the [settings](settings.md); not where chance has a part and no `seed` is sent): the
+job then has `"cached": true` and is done at once. A request without `Prefer: wait` is answered with the job alone, also
+then; the results are at its `Location`.
+
 Results stand in `results`, input by input, for each input target by target; `input` and `target` say which is which. A
 result has a `completeness_error` where the method promises that attributions add up to `score - baseline_score`; else
 it is null, and `completeness_reason` says why.

@@ -4,6 +4,7 @@ import json
 
 import httpx
 import pytest
+from attributor.api.problems import install
 from attributor.api.quick import plain_body, quick_route
 from attributor.api.schemas.bodies import AttributionBody
 from fastapi import FastAPI, Request, Response
@@ -76,6 +77,27 @@ async def test_anything_else_goes_the_frameworks_way(content, headers):
     quick, usual = [await post(path, content, headers) for path in ("/quick", "/usual")]
     assert (quick.status_code, quick.text) == (usual.status_code, usual.text)
     assert not quick.text.startswith("quick")
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "application/json; charset=utf-8"])
+async def test_a_client_that_hangs_up_while_it_sends_leaves_no_trace(media_type, caplog):
+    made, sent = app(), []
+    install(made)
+    messages = [{"type": "http.request", "body": b'{"model":', "more_body": True}, {"type": "http.disconnect"}]
+    scope = {
+        "type": "http", "method": "POST", "path": "/quick", "raw_path": b"/quick", "query_string": b"",
+        "headers": [(b"content-type", media_type.encode())],
+    }  # fmt: skip
+
+    async def receive():
+        return messages.pop(0)
+
+    async def send(message):
+        sent.append(message)
+
+    await made(scope, receive, send)
+    assert sent[0]["status"] == 400
+    assert not caplog.records
 
 
 _documents = st.recursive(

@@ -147,3 +147,6 @@ def test_a_model_without_gradients_computes_in_float32():
     with pytest.raises(UnsupportedByModel, match="float32") as refused:
         attribution_spec(body, blind, tenant="t")
     assert refused.value.field == "precision"
+    with pytest.raises(InvalidRequest, match="goes with expected_gradients and integrated_gradients") as refused:
+        attribution_spec(body, DIGITS, tenant="t")
+    assert refused.value.field == "precision"

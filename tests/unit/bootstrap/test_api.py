@@ -1,12 +1,16 @@
-"""The API's looks at the folder of models, on real folders."""
+"""The API's looks at the folder of models, on real folders; what its routes are told."""
 
 import asyncio
 import logging
 from contextlib import suppress
 
-from attributor.bootstrap.api import _follow
+import pytest
+from attributor.bootstrap.api import _follow, wire
 from attributor.registry import catalog as catalogs
 from attributor.registry.catalog import FolderCatalog
+from attributor.settings import Settings
+from attributor.storage.connection import RedisStore
+from attributor.storage.redis_events import RedisJobEvents
 from bundles import write_bundle
 
 
@@ -35,3 +39,11 @@ async def test_a_look_that_fails_is_logged_and_the_next_one_comes(tmp_path, monk
         following.cancel()
         with suppress(asyncio.CancelledError):
             await following
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 1])
+async def test_the_routes_know_whether_the_store_keeps_answers(tmp_path, cache_bytes):
+    settings = Settings(store={"cache_bytes": cache_bytes})
+    store = RedisStore("unix:///nowhere", namespace="t")
+    deps = wire(settings, store, RedisJobEvents(store), FolderCatalog(tmp_path))
+    assert deps.shares_answers == bool(cache_bytes)

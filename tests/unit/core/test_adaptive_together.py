@@ -7,9 +7,10 @@ import pytest
 from attributor.core.adaptive import AdaptiveIntegrator
 from attributor.core.asks import Asks
 from attributor.core.integrator import Integral, Tolerance
+from attributor.core.panels import CurvePanels
 from attributor.core.together import tell_together
 from attributor.errors import NonFiniteGradient, NonFiniteScore
-from problems import Journey, chain, integrate, named, same, star, straight
+from problems import Journey, Problem, chain, integrate, named, same, star, straight
 
 NAMES = ("exp", "knee", "odd_kinks", "x_x_sin", "step", "root", "constant", "linear", "lucky_kink")
 JOURNEYS = (
@@ -82,3 +83,24 @@ def test_one_that_fails_does_so_alone(at, error):
     assert failed == 1
     for n in (0, 2):
         assert same(integrators[n].result(), integrate(integrator_of(journeys[n]), journeys[n]))
+
+
+def test_a_neighbour_whose_arithmetic_raises_takes_no_closer_look_from_the_others():
+    class Spoilt(CurvePanels):
+        def take_in(self):
+            raise MemoryError
+
+    peak = Problem(
+        "peak", "smooth", lambda x: np.tanh((x[:, 0] - 0.07) / 0.01),
+        lambda x: 100 / np.cosh((x - 0.07) / 0.01) ** 2, (0.0,), (1.0,), (2.0,),
+    )  # fmt: skip
+    journey = straight(peak)
+    alone = integrate(integrator_of(journey), journey)
+    integrator, neighbour = integrator_of(journey), integrator_of(journey)
+    neighbour.unseen = lambda: ([], [Spoilt(1.0)])
+    asks, beside = integrator.ask(), neighbour.ask()
+    rounds = [(integrator, asks, *found(journey, asks)), (neighbour, beside, *found(journey, beside))]
+    raised = tell_together(rounds)
+    assert raised[0] is None
+    assert isinstance(raised[1], MemoryError)
+    assert same(integrate(integrator, journey), alone)

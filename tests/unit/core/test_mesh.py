@@ -89,3 +89,11 @@ def test_too_few_usable_nodes_make_no_coarse_mesh():
     slope = np.ones(4)
     slope[[0, -1]] = np.nan
     assert len(mesh.every_other(slope)) == 0
+
+
+@pytest.mark.parametrize("sealed", [[True, True, True, False, False], [False, True, True, False, False], [True] * 5])
+def test_a_score_of_zero_is_integrated_beside_sealed_panels_too(sealed):
+    zero = np.zeros(len(EVEN))
+    found = mesh.fit(EVEN, zero, zero, np.array(sealed))
+    assert (found.residual == 0).all()
+    assert found.weights.sum() == pytest.approx(np.diff(EVEN)[~np.array(sealed)].sum())

@@ -7,13 +7,14 @@ from attributor.core.asks import Curve
 from attributor.core.first_round import FEWEST_FIRST_NODES
 from attributor.core.fixed import FixedIntegrator
 from attributor.core.placing import first_scan
-from attributor.engine.active_job import USUAL_NODES, ActiveJob, Line
+from attributor.engine.active_job import ActiveJob, Line
 from attributor.engine.explain import explain
 from attributor.engine.integration import integrator_for
 from attributor.engine.prediction import predict
 from attributor.engine.task import Pick
 from attributor.jobs.explanation import Target, fixed_baseline
 from attributor.jobs.job import Quadrature, RuleName
+from attributor.jobs.keeping import SUMS_IN_NODES, USUAL_NODES
 from attributor.jobs.result import PathResult
 from doubles import INPUT, RecordingModel, absorb, alone, assert_same_answer, fixed, job_spec, model_info, only
 from problems import named
@@ -214,12 +215,13 @@ def test_no_more_inputs_are_under_way_than_the_window_allows():
 
 
 def test_as_many_inputs_are_under_way_as_the_memory_for_their_vectors_allows():
-    one = USUAL_NODES * 4 * 2  # bytes of a row of one feature, float32, in two targets
-    for memory, window in ((10 * one, 7), (3 * one, 3), (3 * one + one // 2, 3), (1, 1)):
+    # Of one feature, float64 in the double: vectors in two targets, those of the sums of sealed panels too, two vertices.
+    one = (USUAL_NODES + SUMS_IN_NODES) * 8 * 2 + 2 * 8
+    for memory, window in ((10 * one, 7), (3 * one, 3), (3 * one + one // 2, 3), (one, 1)):
         model = RecordingModel(WAVE)
         job = begin(model, *([float(x)] for x in range(1, 8)), targets=2, memory=memory)
         assert job.window == len(model.paths) == window
-        assert [task.work.vector_bytes for task in job.tasks] == [memory // window] * 7
+        assert {task.work.memory.part_bytes for task in job.tasks} == {memory // window}
 
 
 def test_progress_counts_what_is_done_and_what_is_under_way():

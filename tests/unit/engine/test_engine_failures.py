@@ -238,3 +238,28 @@ def test_of_several_inputs_the_one_at_fault_is_named():
     outcome = run_to_end(engine)["a"]
     assert outcome.code == "non_finite_score"
     assert outcome.detail.startswith("inputs.1: ")
+
+
+def test_a_model_that_leaves_the_program_ends_its_own_job_alone():
+    class Leaving(RecordingModel):
+        def evaluate(self, points):
+            if any(each.route.startswith("bad/") for each in points):
+                raise SystemExit("the licence has expired")
+            return super().evaluate(points)
+
+    engine = engine_on(Leaving(WAVE))
+    for job_id in ("good", "bad"):
+        engine.admit(job_id, job_spec(WAVE))
+    outcomes = run_to_end(engine)
+    assert outcomes["bad"] == Failure("model_error", "the model raised SystemExit: the licence has expired")
+    assert_same_answer(only(outcomes["good"]), only(alone(WAVE, job_spec(WAVE))))
+
+
+def test_a_model_that_leaves_the_program_when_a_route_is_opened_ends_its_own_job_alone():
+    class Leaving(RecordingModel):
+        def open(self, route, spec):
+            raise SystemExit(1)
+
+    engine = engine_on(Leaving(WAVE))
+    engine.admit("a", job_spec(WAVE))
+    assert run_to_end(engine)["a"] == Failure("model_error", "the model raised SystemExit: 1")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from attributor.engine.engine import Engine
+from attributor.errors import OutOfMemory
 from attributor.jobs.explanation import Explanation, Target
 from attributor.jobs.job import Failure, JobKind, Quadrature, RuleName
 from attributor.jobs.result import PartialResult
@@ -91,7 +92,7 @@ def test_estimates_near_the_answer_while_it_is_computed():
 
 
 def test_an_input_that_is_done_or_not_begun_has_no_estimate():
-    engine = Engine(one_model(RecordingModel(WAVE, max_points=5)), FakeClock(tick_s=0.001), job_vector_bytes=1)
+    engine = Engine(one_model(RecordingModel(WAVE, max_points=5)), FakeClock(tick_s=0.001), job_vector_bytes=150)
     engine.admit("a", job_spec(WAVE, [5.0], [4.0], [3.0], quadrature=ALL_GRADIENTS))
     under_way = []
     while True:
@@ -184,3 +185,27 @@ def test_a_wish_of_both_kinds_is_served_by_passes_of_one_kind_each_that_others_s
     run_to_end(engine)
     kinds = [({seen.gradient for seen in points}, sorted({seen.path for seen in points})) for points in model.passes]
     assert kinds == [({True}, ["a/0", "b/0"]), ({False}, ["a/0", "b/0"])]
+
+
+def test_an_estimate_that_fails_is_left_out_and_ends_nothing(caplog):
+    class Short(RecordingModel):
+        """Has no memory for the sums of one input while it is short of it."""
+
+        is_short = False
+
+        def attributions(self, route, target, weights, *, coarse=False):
+            if self.is_short and route.startswith("a/0"):
+                raise OutOfMemory("no room")
+            return super().attributions(route, target, weights, coarse=coarse)
+
+    kinked = named("odd_kinks")
+    model = Short(kinked)
+    engine = engine_on(model)
+    engine.admit("a", job_spec(kinked, *[kinked.example] * 2, quadrature=TIGHT))
+    while not any(each.attributions for each in engine.partial("a", estimates=True).estimates):
+        assert engine.step() == []
+    model.is_short = True
+    assert [each.input for each in engine.partial("a", estimates=True).estimates] == [1]
+    assert "no estimate of a/0" in caplog.text
+    model.is_short = False
+    assert len(run_to_end(engine)["a"].results) == 2

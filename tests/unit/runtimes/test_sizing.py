@@ -1,15 +1,21 @@
+import random
+from itertools import pairwise
+
 import pytest
 from attributor.runtimes.sizing import (
     LONGEST_PASS_S,
     MOST_POINTS,
+    USUAL,
     Bounds,
     Measured,
     Passes,
+    PassKey,
     PassSizes,
     ladder,
     length_class,
     measure,
     nearly_best,
+    of_one_size,
 )
 
 
@@ -55,7 +61,7 @@ def cached_net(n):
     return 1e-3 + 1e-4 * n * max(1, n / 16) ** 0.5
 
 
-def run(sizes, seconds, passes, key=()):
+def run(sizes, seconds, passes, key=USUAL):
     """Full passes, as an engine with enough to do makes them; the sizes that they had."""
     seen = []
     for _ in range(passes):
@@ -163,7 +169,7 @@ def test_a_large_nets_size_is_mended_within_seconds():
     while sizes.points() != 4:
         n = sizes.points()
         seconds += 0.03 + 0.05 * n
-        sizes.note((), n, 0.03 + 0.05 * n)
+        sizes.note(USUAL, n, 0.03 + 0.05 * n)
         assert seconds < 30
 
 
@@ -176,23 +182,91 @@ def test_passes_that_became_too_long_are_halved_soon():
 def test_passes_that_are_not_full_teach_nothing():
     sizes = PassSizes(Measured(64, 1e-3, 3e-4))
     for _ in range(10_000):
-        sizes.note((), 8, 0.1)
+        sizes.note(USUAL, 8, 0.1)
     assert sizes.points() == 64
     assert sizes.seconds_per_point() == 1e-3
 
 
-def test_out_of_memory_halves_for_good():
+def test_out_of_memory_halves_for_a_while():
     sizes = PassSizes(Measured(64, 2e-5, 6e-6))
-    sizes.halve((), 64)
+    sizes.halve(USUAL, 64)
     assert sizes.points() == 32
-    assert max(run(sizes, small_net, 5000)) == 32
+    assert max(run(sizes, small_net, 4000)) == 32
+    assert max(run(sizes, small_net, 200)) == 64
+
+
+@pytest.mark.parametrize("adapting", [True, False])
+def test_a_moment_without_memory_is_forgotten(adapting):
+    sizes = PassSizes(Measured(64, cached_net(64) / 64, 6e-6), Bounds(64), adapting=adapting)
+    for n in (64, 32, 16, 8, 4, 2):
+        sizes.halve(USUAL, n)
+    assert sizes.points() == 1
+    seen = run(sizes, lambda n: 1e-3 * n, 30_000)
+    assert sizes.most(USUAL) == 64
+    assert max(seen) == 64
+    assert adapting or sizes.points() == 64
+
+
+def test_long_passes_count_for_several_until_there_is_more_room():
+    sizes = PassSizes(Measured(4, 0.1, 3e-2))
+    sizes.halve(USUAL, 4)
+    seconds = 0.0
+    while sizes.most(USUAL) == 2:
+        sizes.note(USUAL, 1, 0.3)
+        seconds += 0.3
+    assert seconds == pytest.approx(0.03 * 4096, rel=0.01)
+
+
+def test_where_there_is_never_more_memory_it_is_tried_ever_more_rarely():
+    sizes = of_one_size(64)
+    tried = []
+    for n_pass in range(200_000):
+        n = sizes.points()
+        if n > 32:
+            tried.append(n_pass)
+            sizes.halve(USUAL, n)
+        else:
+            sizes.note(USUAL, n, 1e-3)
+    assert [later - earlier for earlier, later in pairwise(tried)] == [4097, 8193, 16385, 32769, 65537, 65537]
+
+
+def test_one_point_that_never_fits_makes_no_other_pass_smaller():
+    sizes = of_one_size(64)
+    sizes.halve(USUAL, 64)
+    most = sizes.most(USUAL)
+    for n in (32, 16, 8, 4, 2, 1):
+        sizes.halve(USUAL, n)
+    sizes.restore(USUAL, most)
+    assert sizes.points() == 32
+
+
+def test_kinds_of_passes_have_sizes_of_their_own():
+    sizes, of_a_layer = of_one_size(64), PassKey((), "of a layer")
+    sizes.halve(of_a_layer, 64)
+    assert [sizes.points(), sizes.points(of_a_layer)] == [64, 32]
+    assert sizes.largest == 64
+
+
+def test_passes_of_other_numbers_of_targets_are_no_part_of_a_comparison():
+    sizes = PassSizes(Measured(16, 1.6e-4, 5e-5))
+    numbers = random.Random(0)
+    seen = []
+    for _ in range(20_000):
+        n, n_targets = sizes.points(), numbers.choice((1, 1, 1, 10))
+        seen.append(n)
+        sizes.note(USUAL, n, cached_net(n) * n_targets, n_targets)
+    assert sizes.points() == 16
+    assert set(seen) == {8, 16, 32}
+    for _ in range(20):
+        sizes.note(USUAL, sizes.points(), 10 * cached_net(sizes.points()), 10)
+    assert sizes.seconds_per_point() == pytest.approx(10 * cached_net(16) / 16)
 
 
 def test_out_of_memory_in_a_pass_that_was_not_full_counts_too():
     sizes = PassSizes(Measured(64, 2e-5, 6e-6))
-    sizes.halve((), 5)
+    sizes.halve(USUAL, 5)
     assert sizes.points() == 2
-    sizes.halve((), 1)
+    sizes.halve(USUAL, 1)
     assert sizes.points() == 1
 
 
@@ -208,19 +282,19 @@ def test_lengths_go_up_to_a_power_of_two(lengths, expected):
 
 def test_other_lengths_get_as_many_positions_as_were_best():
     sizes = PassSizes(Measured(32, 1e-3, 3e-4, lengths=(64,)))
-    assert [sizes.points((length,)) for length in (60, 64, 16, 250, 4096)] == [32, 32, 128, 8, 1]
-    assert sizes.seconds_per_point((128,)) == pytest.approx(2e-3)
+    assert [sizes.points(PassKey((length,))) for length in (60, 64, 16, 250, 4096)] == [32, 32, 128, 8, 1]
+    assert sizes.seconds_per_point(PassKey((128,))) == pytest.approx(2e-3)
 
 
 def test_longer_ones_take_more_memory():
     sizes = PassSizes(Measured(32, 1e-6, 3e-7, bytes_per_point=1000, lengths=(64,)), Bounds(nbytes=40_000))
-    assert sizes.points((64,)) == 32
-    assert sizes.points((16,)) == 128
-    assert sizes.points((512,)) == 4
+    assert sizes.points(PassKey((64,))) == 32
+    assert sizes.points(PassKey((16,))) == 128
+    assert sizes.points(PassKey((512,))) == 4
 
 
 def test_what_one_length_costs_says_nothing_of_another():
     sizes = PassSizes(Measured(32, 1e-3, 3e-4, lengths=(64,)))
-    sizes.halve((64,), 32)
-    assert [sizes.points((length,)) for length in (64, 32)] == [16, 64]
+    sizes.halve(PassKey((64,)), 32)
+    assert [sizes.points(PassKey((length,))) for length in (64, 32)] == [16, 64]
     assert sizes.largest == 64

@@ -1,13 +1,18 @@
 """Whoever shares a pass, and however often it is tried, every route gets what it gets alone."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from attributor.core.asks import Ask, Asks, Node
+from attributor.core.integrator import Seal
+from attributor.errors import OutOfMemory
 from attributor.jobs.explanation import Layer, Quantity, Target, Term
 from attributor.jobs.model import OutputScale
 from attributor.model_port import Evaluations, Points
 from attributor.runtimes.torch_runtime import TorchModel
+from attributor.runtimes.vectors import Vectors
 from modules import LOGIT, Skipping, at, open_straight, row, vector_info
 from torch import Tensor
 
@@ -157,3 +162,67 @@ def test_parts_of_a_pass_that_then_failed_are_counted_once_when_they_are_tried_a
     weights = dict.fromkeys(range(1, 5), 0.5)
     a, b = (model.attributions("good", 0, weights)["x"] for model in (poisoned, fine))
     np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+class Limited:
+    """A function that runs out of memory at some of its calls, counted from 1, as an allocator does."""
+
+    def __init__(self, function, *failing: int) -> None:
+        self.function = function
+        self.failing = failing
+        self.calls = 0
+
+    def __call__(self, *args, **kwargs):
+        self.calls += 1
+        if self.calls in self.failing:
+            raise torch.OutOfMemoryError("no room")
+        return self.function(*args, **kwargs)
+
+    def __get__(self, instance, owner):
+        return partial(self, instance)
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3, 4])
+def test_vectors_that_found_no_room_are_not_counted_twice(failing, monkeypatch):
+    models = [TorchModel(Skipping(skip=True).eval(), vector_info(3)) for _ in range(2)]
+    found = []
+    for number, model in enumerate(models):
+        for name in ("p", "q"):
+            open_straight(model, name, EXAMPLE, BASELINE, targets=(LOGIT, Target()), observed=("act",))
+        with monkeypatch.context() as patch:
+            limited = Limited(Tensor.clone, *((failing,) if number else ()))
+            patch.setattr(Tensor, "clone", limited)
+            found.append(model.evaluate([*points_of("p", 6), *points_of("q", 7)]))
+        assert limited.calls > 3
+    for one, other in zip(*found, strict=True):
+        assert_close(one, other)
+    for name, n in (("p", 6), ("q", 7)):
+        assert [seen.node for seen in models[1].observations(name)] == list(range(1, n + 1))
+        for target in (0, 1):
+            a, b = (each.attributions(name, target, dict.fromkeys(range(1, n + 1), 0.5))["x"] for each in models)
+            np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+SOME = dict.fromkeys((2, 3), 0.25)
+ALL = {**SOME, 4: 0.5}
+
+
+@pytest.mark.parametrize("what", ["sums", "add", "drop"])
+def test_sums_that_found_no_room_are_taken_once_more(what, monkeypatch):
+    model = TorchModel(Skipping(skip=True).eval(), vector_info(3))
+    open_straight(model, "p", EXAMPLE, BASELINE)
+    model.evaluate(points_of("p", 6))
+    expected = model.attributions("p", 0, ALL)["x"]
+    monkeypatch.setattr(Vectors, what, Limited(getattr(Vectors, what), 1))
+    model.seal("p", Seal((SOME,), (None,), (2, 3)))
+    np.testing.assert_allclose(model.attributions("p", 0, ALL)["x"], expected)
+
+
+@pytest.mark.parametrize("what", ["sums", "add", "drop"])
+def test_sums_that_never_find_room_end_with_that_reason(what, monkeypatch):
+    model = TorchModel(Skipping(skip=True).eval(), vector_info(3))
+    open_straight(model, "p", EXAMPLE, BASELINE)
+    model.evaluate(points_of("p", 6))
+    monkeypatch.setattr(Vectors, what, Limited(getattr(Vectors, what), 1, 2))
+    with pytest.raises(OutOfMemory, match="worker with more memory"):
+        model.attributions("p", 0, ALL) if what == "sums" else model.seal("p", Seal((SOME,), (None,), (2, 3)))

@@ -3,6 +3,7 @@ import pytest
 import torch
 from attributor.core.integrator import Seal
 from attributor.runtimes.vectors import Vectors
+from torch import Tensor
 
 KEY = (0, "x")
 
@@ -99,3 +100,29 @@ def test_a_part_of_which_nothing_is_left_is_not_kept_but_for_its_shape():
     vectors.seal(Seal(({0: 0.5, 1: 0.25, 2: 0.25},), (None,), (0, 1, 2)))
     assert vectors.nbytes == 2 * 8
     assert vectors.sums(0, {0: 0.5, 1: 0.25, 2: 0.25})["x"].tolist() == [2.5, 3.5]
+
+
+def test_what_could_not_be_sealed_for_want_of_memory_is_not_sealed_in_part(monkeypatch):
+    vectors = kept({0: [1.0, 2.0], 1: [3.0, 4.0]}, {2: [5.0, 7.0]})
+    vectors.keep((0, "y"), np.array([0, 1, 2]), torch.ones(3, 1))
+    seal = Seal(({0: 0.5, 1: 0.25},), ({0: 0.75},), (0,))
+    whole = {0: 0.5, 1: 0.25, 2: 0.125}
+    expected = vectors.sums(0, whole)
+    double, left = Tensor.double, []
+
+    def limited(tensor):
+        if not left:
+            raise torch.OutOfMemoryError("no room")
+        left.pop()
+        return double(tensor)
+
+    monkeypatch.setattr("attributor.runtimes.vectors.SMALL_VALUES", 0)
+    monkeypatch.setattr(Tensor, "double", limited)
+    for n_parts in range(4):  # two names, in the sums of two rules
+        left[:] = [None] * n_parts
+        with pytest.raises(torch.OutOfMemoryError):
+            vectors.seal(seal)
+    left[:] = [None] * 10
+    vectors.seal(seal)
+    for name, values in vectors.sums(0, whole).items():
+        np.testing.assert_allclose(values, expected[name])

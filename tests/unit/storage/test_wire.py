@@ -128,6 +128,25 @@ async def test_a_command_whose_reply_was_lost_is_sent_again(tmp_path):
         assert server.connections == 2
 
 
+async def test_a_silent_server_is_not_asked_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(wires, "SILENCE_S", 0.1)
+    async with obedient(tmp_path) as (server, url), RedisStore(url) as store:
+        with pytest.raises(StoreUnavailable):
+            await asyncio.wait_for(store.call("GET", "x"), 1)
+        assert (server.connections, server.heard.count(b"GET")) == (1, 1)
+        with pytest.raises(StoreUnavailable):
+            await asyncio.wait_for(store.block(("BLPOP", "x", 1), "claim", 1), 0.15)
+
+
+async def test_all_who_wait_for_a_connection_to_a_silent_server_are_told_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(wires, "_CONNECT_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(Obedient, "serve", lambda self, reader, writer: self.writers.append(writer))
+    async with obedient(tmp_path) as (server, url), RedisStore(url) as store:
+        outcomes = asyncio.gather(*(store.call("GET", str(n)) for n in range(20)), return_exceptions=True)
+        assert {type(each) for each in await asyncio.wait_for(outcomes, 1)} == {StoreUnavailable}
+        assert len(server.writers) == 1
+
+
 @pytest.mark.parametrize("reply", [b"-OOM no room\r\n", b"-MISCONF no disk\r\n", b"-READONLY replica\r\n"])
 async def test_a_server_that_cannot_serve_is_stated(tmp_path, reply):
     async with obedient(tmp_path) as (server, url), RedisStore(url) as store:

@@ -180,6 +180,21 @@ async def test_a_waiting_job_can_be_cancelled(folder, gate):
         await until(lambda: not worker.registry.in_use("apple@1"))
 
 
+async def test_a_job_whose_deadline_passes_while_it_waits_fails_then(folder, gate):
+    async with working(folder) as worker:
+        queue = worker.queue
+        queue.waited_s = 10.0
+        worker.put("late", "apple", deadline_s=10.2)
+        worker.put("waits", "apple", deadline_s=60.0)
+        await until(lambda: queue.renewed["late"] > 3)
+        assert queue.outcomes == {}
+        await until(lambda: "late" in queue.outcomes)
+        assert queue.outcomes["late"].code == "deadline_exceeded"
+        gate.open()
+        await until(lambda: "waits" in queue.outcomes)
+    assert logits(queue.outcomes["waits"]) == [2.5, 0.0]
+
+
 async def test_a_waiting_job_whose_model_fails_gets_the_reason(folder):
     write_bundle(folder, "plum", code=BATCH_STATISTICS)
     async with working(folder) as worker:

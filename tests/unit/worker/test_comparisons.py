@@ -179,6 +179,32 @@ async def test_a_comparison_that_was_lost_and_claimed_again_starts_afresh():
     assert queue.outcomes["long"] is ANSWER
 
 
+@pytest.mark.parametrize(("waited_s", "begun"), [(0.0, 1), (9.95, 1), (10.0, 0)])
+async def test_a_comparison_fails_when_its_deadline_passes(waited_s, begun):
+    queue = MemoryQueue(waited_s=waited_s)
+    queue.put("late", spec=replace(COMPARED, deadline_s=0.1 if waited_s == 0 else 10.0))
+    async with working(queue) as running:
+        await until(lambda: "late" in queue.outcomes)
+        assert queue.outcomes["late"].code == "deadline_exceeded"
+        assert (running.comparator.begun, running.comparator.ended_by_cancel) == (begun, begun)
+        running.comparator.gate.set()
+        queue.put("next", spec=replace(COMPARED, deadline_s=60.0))
+        await until(lambda: "next" in queue.outcomes)
+    assert queue.outcomes["next"] is ANSWER
+
+
+async def test_a_comparison_that_tidies_up_after_its_deadline_is_not_disturbed():
+    queue = MemoryQueue()
+    queue.put("late", spec=replace(COMPARED, deadline_s=0.05))
+    async with working(queue) as running:
+        running.comparator.tidying_s = 0.2
+        await until(lambda: running.comparator.begun == 1)
+        await asyncio.sleep(0.1)
+        queue.stop.add("late")
+        await until(lambda: "late" in queue.outcomes)
+        assert (running.comparator.ended_by_cancel, running.comparator.disturbed) == (1, 0)
+
+
 async def test_at_the_end_comparisons_get_the_drain_time():
     queue = MemoryQueue()
     queue.put("long", spec=COMPARED)

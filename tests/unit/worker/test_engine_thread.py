@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from attributor.engine.engine import Engine
+from attributor.errors import StoreUnavailable
 from attributor.worker import engine_thread, loop
 from doubles import RecordingModel, fixed, job_spec
 from unit.worker.memory_queue import MemoryQueue, until
@@ -97,6 +98,25 @@ async def test_what_cannot_be_published_harms_no_job(caplog):
         await until(lambda: "a" in queue.outcomes)
     assert len(queue.outcomes["a"].results) == N_INPUTS
     assert "nan cannot be stored" in caplog.text
+
+
+async def test_what_was_not_published_is_published_later_and_in_order():
+    lost = []
+
+    class Flaky(MemoryQueue):
+        async def publish(self, lease, partial):
+            if partial.results and len(lost) < 2:
+                lost.append(partial.results[0].input)
+                raise StoreUnavailable("a moment away")
+            await super().publish(lease, partial)
+
+    queue = Flaky()
+    queue.put("a", spec=MANY)
+    async with working(queue, SlowModel(PROBLEM)):
+        await until(lambda: "a" in queue.outcomes)
+    published = numbers(queue, "a")
+    assert lost == [published[0]] * 2
+    assert len(set(published)) == len(published) > 2
 
 
 async def test_a_defect_of_the_engine_ends_the_worker(monkeypatch):

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from attributor.errors import StoreUnavailable
 from attributor.jobs.result import AttributionResult
 from attributor.worker import loop
 from doubles import fixed, job_spec
@@ -55,6 +56,24 @@ async def test_a_store_that_is_away_for_a_moment_is_survived():
         await until(lambda: "a" in queue.outcomes)
         queue.put("b")
         await until(lambda: "b" in queue.outcomes)
+
+
+async def test_jobs_of_lost_workers_are_looked_for_also_where_a_beat_is_refused():
+    class Full(MemoryQueue):
+        reaped: int = 0
+
+        async def beat_worker(self, worker_id):
+            raise StoreUnavailable("no room")
+
+        async def reap(self):
+            self.reaped += 1
+            return []
+
+    queue, model = Full(), HeldModel(PROBLEM)
+    queue.put("a")
+    async with working(queue, model):
+        await until(lambda: queue.reaped > 2 and queue.renewed["a"] > 2)
+        model.gate.set()
 
 
 async def test_a_cancelled_job_ends_without_an_answer_and_the_worker_goes_on():

@@ -1,6 +1,6 @@
 """What a request will cost at the least, held against what it allows itself and what one job may cost.
 
-A worker computes all inputs of a job side by side, and what ends one of them ends the others at about the same time:
+A worker computes many inputs of a job side by side, and what ends one of them ends the others at about the same time:
 so counts are of the whole job, and each bound keeps one turn of the worker far below the 120 s after which it is taken
 for hung (`worker.step_timeout_s`), or its memory within what a machine has. Sizes of layers are known to the worker
 only; what is kept of them is not counted here.
@@ -16,8 +16,9 @@ from attributor.core.first_round import FEWEST_FIRST_NODES
 from attributor.errors import InvalidRequest
 from attributor.inputs.baselines import shapley_features
 from attributor.inputs.perturbing import default_samples, n_patches
-from attributor.jobs.explanation import BaselineSpec, Explanation, Gamma, GammaKind, Method
-from attributor.jobs.job import RuleName
+from attributor.jobs.explanation import BaselineSpec, Explanation, Method
+from attributor.jobs.job import Quadrature, RuleName
+from attributor.jobs.keeping import DEFAULT_JOB_VECTOR_BYTES, kept, n_baselines, n_pieces
 from attributor.jobs.model import InputKind, ModelInfo
 
 #: Nodes of a fixed rule if the request does not say: what Captum and the TruLens practice start from.
@@ -36,9 +37,9 @@ MOST_SCORES = 4_000_000
 MOST_DESIGN_CELLS = 2**25
 #: Of what must be in memory at once. Ours: what a worker can have on a machine with 4 GB, beside the model and torch.
 MOST_KEPT_BYTES = 2_000_000_000
-#: Of the vectors that a job of the adaptive rule keeps: past it, panels are sealed, their vectors added up and freed.
-#: As `worker.job_vector_bytes` is by default.
-MOST_VECTOR_BYTES = 200_000_000
+#: Of the vectors that a job keeps at a time: fewer of its inputs and noisy copies are then under way at once, and panels
+#: are sealed, their vectors added up and freed. As `worker.job_vector_bytes` is by default.
+MOST_VECTOR_BYTES = DEFAULT_JOB_VECTOR_BYTES
 #: Of the inputs of a job, as the store takes them: a few kilobytes of PNG may be a picture of megabytes. Ours: as much
 #: as an answer.
 MOST_JOB_BYTES = 256_000_000
@@ -62,8 +63,9 @@ _WITHOUT_PATHS = frozenset({Method.SALIENCY, Method.GRADIENT_X_INPUT, Method.LRP
 class Size:
     """How often each part of a request multiplies its cost. `paths`: of one copy of an input, in one target.
 
-    `paths_field` names what decides them. `drawn`: baselines that are made. `nodes`: of one copy, at the least.
-    `steps`: of a fixed rule on each piece, else 1. `sealed`: whether the worker bounds the vectors that it keeps.
+    `paths_field` names what decides them. `drawn`: baselines that are made. `nodes`: of one copy, at the least;
+    `kept`: vectors of one copy that a worker keeps at a time, at the least. `steps`: of a fixed rule on each piece, else
+    1. `adds`: whether the worker adds nodes.
     """
 
     inputs: int
@@ -75,7 +77,8 @@ class Size:
     nodes: int
     steps: int
     targets: int
-    sealed: bool = False
+    adds: bool = False
+    kept: int = 0
 
     @property
     def factors(self) -> Mapping[str, int]:
@@ -139,13 +142,13 @@ def _require(number: int, most: int, what: str, factors: Mapping[str, int], unit
 
 def _require_evaluations(body: AttributionBody, explanation: Explanation) -> None:
     """Of one input: whether its own budget has room for all paths' first nodes, or a fixed rule's nodes are few."""
-    n_paths, n_pieces = _n_baselines(explanation), _pieces(explanation)
-    paths = f"{n_paths} path{'s' * (n_paths > 1)} of {n_pieces} piece{'s' * (n_pieces > 1)}"
+    n_paths, pieces = n_baselines(explanation), n_pieces(explanation)
+    paths = f"{n_paths} path{'s' * (n_paths > 1)} of {pieces} piece{'s' * (pieces > 1)}"
     if body.rule is not RuleName.ADAPTIVE:
-        nodes = n_paths * n_pieces * (body.n_steps or DEFAULT_STEPS)
+        nodes = n_paths * pieces * (body.n_steps or DEFAULT_STEPS)
         if nodes > MOST_EVALUATIONS:
             raise InvalidRequest(f"{nodes} nodes for {paths}: at most {MOST_EVALUATIONS}", field="n_steps")
-    elif (fewest := FEWEST_FIRST_NODES * n_paths * n_pieces) > body.max_evaluations:
+    elif (fewest := FEWEST_FIRST_NODES * n_paths * pieces) > body.max_evaluations:
         raise InvalidRequest(
             f"must be at least {fewest} for {paths}; or take fewer baselines or points", field="max_evaluations"
         )
@@ -176,7 +179,21 @@ def _require_sendable(size: Size, info: ModelInfo) -> None:
 
 
 def _require_memory(size: Size, explanation: Explanation, info: ModelInfo) -> None:
-    """All inputs and copies are under way at once, and keep what they have until they end."""
+    """The vectors of one copy of an input alone; and all that is there at once."""
+    one = 0 if explanation.layer else _features(info) * _FLOAT_BYTES * size.kept * size.targets
+    _require(
+        one // 1_000_000,
+        MOST_VECTOR_BYTES // 1_000_000,
+        "for the vectors of one input",
+        {
+            size.paths_field: size.paths,
+            "target": size.targets,
+            "path": size.pieces,
+            "n_steps": size.steps,
+            "interior.alphas": len(explanation.interior_alphas),
+        },
+        "MB",
+    )
     _require(
         (point_bytes(size, info) + vector_bytes(size, explanation, info)) // 1_000_000,
         MOST_KEPT_BYTES // 1_000_000,
@@ -212,11 +229,11 @@ def point_bytes(size: Size, info: ModelInfo) -> int:
 
 
 def vector_bytes(size: Size, explanation: Explanation, info: ModelInfo) -> int:
-    """Of the vectors at a job's nodes, in the worker; not of a layer, whose size is unknown."""
+    """Of the vectors at a job's nodes, in the worker, at most; not of a layer, whose size is unknown."""
     if explanation.layer:
         return 0
-    kept = size.inputs * size.copies * _features(info) * _FLOAT_BYTES * size.nodes * size.targets
-    return min(kept, MOST_VECTOR_BYTES) if size.sealed else kept
+    whole = size.inputs * size.copies * _features(info) * _FLOAT_BYTES * size.nodes * size.targets
+    return min(whole, MOST_VECTOR_BYTES)
 
 
 def answer_bytes(size: Size, explanation: Explanation, info: ModelInfo) -> int:
@@ -235,8 +252,8 @@ def _has_nodes(size: Size, explanation: Explanation) -> bool:
 
 def size_of(body: AttributionBody, explanation: Explanation) -> Size:
     """How often each part of a request multiplies its cost, at the least."""
-    drawn = paths = _n_baselines(explanation)
-    pieces, field = _pieces(explanation), "baseline"
+    drawn = paths = n_baselines(explanation)
+    pieces, field = n_pieces(explanation), "baseline"
     nodes, steps = 0 if body.method is Method.SHAPLEY else paths, 1
     if body.method is Method.EXPECTED_GRADIENTS:
         field, nodes = "samples", explanation.samples
@@ -249,27 +266,26 @@ def size_of(body: AttributionBody, explanation: Explanation) -> Size:
             steps = body.n_steps or DEFAULT_STEPS
             nodes = steps * paths * pieces
     copies = explanation.smoothing.samples if explanation.smoothing else 1
-    sealed = body.method is Method.INTEGRATED_GRADIENTS and body.rule is RuleName.ADAPTIVE
+    adds = body.method is Method.INTEGRATED_GRADIENTS and body.rule is RuleName.ADAPTIVE
+    quadrature = Quadrature(rule=body.rule, max_evaluations=body.max_evaluations, n_steps=body.n_steps or DEFAULT_STEPS)
+    needed = kept(explanation, quadrature)
     return Size(
-        len(body.inputs), copies, paths, field, pieces, drawn, nodes, steps, len(explanation.targets), sealed=sealed
+        inputs=len(body.inputs),
+        copies=copies,
+        paths=paths,
+        paths_field=field,
+        pieces=pieces,
+        drawn=drawn,
+        nodes=nodes,
+        steps=steps,
+        targets=len(explanation.targets),
+        adds=adds,
+        kept=needed.nodes + needed.beside,
     )
-
-
-def _n_baselines(explanation: Explanation) -> int:
-    return sum(each.samples for each in explanation.baselines) or 1
 
 
 def _is_random(spec: BaselineSpec) -> bool:
     return any(part.kind in DRAWN for part in spec.parts.values())
-
-
-def _pieces(explanation: Explanation) -> int:
-    """How many smooth curves each path is made of, at most."""
-    return max((_pieces_of(gamma) for gamma in explanation.gamma.values()), default=1)
-
-
-def _pieces_of(gamma: Gamma) -> int:
-    return gamma.steps if gamma.kind is GammaKind.GUIDED else len(gamma.points) + 1
 
 
 def _features(info: ModelInfo) -> int:

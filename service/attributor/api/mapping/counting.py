@@ -12,7 +12,7 @@ from attributor.core.integrator import Tolerance
 from attributor.core.placing import LARGEST_SHARE, closer_looks, first_scan
 from attributor.inputs.baselines import shapley_features
 from attributor.inputs.perturbing import default_samples, n_patches, window_shape
-from attributor.jobs.explanation import COMPARATORS, BaselineKind, Explanation, GammaKind, Method
+from attributor.jobs.explanation import COMPARATORS, BaselineKind, Explanation, GammaKind, Method, Precision
 from attributor.jobs.job import JobSpec, Quadrature, RuleName
 from attributor.jobs.model import ModelInfo
 
@@ -25,6 +25,8 @@ TYPICAL_LOOKED_AT = 1.1
 #: As the engine has them: baselines of another class are looked for among so many of the reference set at once, at most
 #: so many in all, and then by so many halvings.
 SEARCHED_AT_ONCE, MOST_SEARCHED, SEARCH_HALVINGS = 64, 1024, 12
+#: As the engine has it: nodes that are evaluated again in float32, where the others are in bfloat16.
+CHECKED_NODES = 3
 #: Nodes of a rule at the ends of its curves: of all others none.
 _AT_BOTH_ENDS, _AT_THE_LAST = RuleName.TRAPEZOID, RuleName.RIGHT_RIEMANN
 
@@ -83,17 +85,38 @@ def _of_method(spec: JobSpec, info: ModelInfo) -> Counts:
     if explanation.method in (Method.SALIENCY, Method.GRADIENT_X_INPUT):
         return _exactly(1, 0)
     if explanation.method is Method.SHAPLEY:
-        orders = 2 * ceil(explanation.samples / 2)
-        return _exactly(0, n_baselines * (orders * (shapley_features(info) - 1) + 2))
+        inner = 2 * ceil(explanation.samples / 2) * (shapley_features(info) - 1)
+        # Each pass has the input in it as well, and how many there are is the worker's choice; and once more it passes
+        # by itself.
+        passes = Count(min(inner, 1), inner)
+        return _exactly(0, n_baselines * (inner + 2) + 1) + Counts(Count(0, 0), passes.times(n_baselines))
     if explanation.method is Method.EXPECTED_GRADIENTS:
         named = sum(each.samples == 1 for each in explanation.baselines)
         drawn = explanation.samples if named < len(explanation.baselines) or not named else 0
-        return _exactly(explanation.samples, min(explanation.samples, named + drawn) + 1)
+        one = _exactly(explanation.samples, min(explanation.samples, named + drawn) + 1)
+        return one + _once_more(_checked(explanation, explanation.samples, seals=False))
     walks, n_pieces = _walks(explanation), _n_pieces(explanation)
     walked = n_baselines * walks
     curves = _Curves(n_baselines, n_pieces, len(explanation.targets))
-    integrated = _fixed(curves, spec.quadrature) or _adaptive(curves, spec.quadrature, walked)
-    return integrated + _exactly(walked, n_baselines if walks else 0)
+    n_nodes = len(curves) * (spec.quadrature.n_steps or CHECKED_NODES)
+    checked = _checked(explanation, n_nodes, seals=n_baselines == 1)
+    integrated = _fixed(curves, spec.quadrature)
+    if integrated is None:
+        integrated = _adaptive(curves, spec.quadrature, Count(walked, walked) + checked)
+    return integrated + _exactly(walked, n_baselines if walks else 0) + _once_more(checked)
+
+
+def _checked(explanation: Explanation, n_nodes: int, *, seals: bool) -> Count:
+    """Nodes that are evaluated again for an answer in low precision; twice, where their vectors were freed."""
+    if explanation.precision is Precision.FLOAT32:
+        return Count(0, 0)
+    n = min(CHECKED_NODES, n_nodes)
+    return Count(n, 2 * n if seals else n)
+
+
+def _once_more(checked: Count) -> Counts:
+    """These nodes, and with them the score at the input."""
+    return Counts(checked, checked + Count(1, 1)) if checked.expected else _exactly(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +148,16 @@ def _fixed(curves: _Curves, quadrature: Quadrature) -> Counts | None:
     return _exactly(len(curves) * inner + gradients, curves.n_vertices - gradients)
 
 
-def _adaptive(curves: _Curves, quadrature: Quadrature, walked: int) -> Counts:
-    """Of the adaptive rule, with what a walk before it has left of the budget."""
+def _adaptive(curves: _Curves, quadrature: Quadrature, others: Count) -> Counts:
+    """Of the adaptive rule, with what others (a walk, a check) leave of the budget."""
     n = len(curves)
-    budget = max(quadrature.max_evaluations - walked, FEWEST_FIRST_NODES * n)
+    budget = max(quadrature.max_evaluations - others.expected, FEWEST_FIRST_NODES * n)
+    most = max(quadrature.max_evaluations - others.at_most, FEWEST_FIRST_NODES * n)
     tolerance = Tolerance(quadrature.tolerance, quadrature.absolute_tolerance, quadrature.attribution_tolerance)
     tight = min(t for t in (quadrature.tolerance, quadrature.attribution_tolerance) if t is not None)
     splitting = 1 + SPLITTING_PER_SQUARE_DECADE * log10(LOOSEST / min(tight, LOOSEST)) ** 2
     first = n * first_nodes(n, tolerance, budget)
-    gradients = Count(min(round(first * splitting), budget), budget)
+    gradients = Count(min(round(first * splitting), budget), most)
     n_scanned = len(first_scan(n))
     scanned = n * (n_scanned - 2) + curves.n_vertices
     # Of a target's shares of the variation so many can be above LARGEST_SHARE.

@@ -50,7 +50,7 @@ def expected(body: AttributionBody, spec: JobSpec, info: ModelInfo, report: Mode
     per_input = counts(spec, info)
     total = per_input.times(len(spec.inputs))
     size = size_of(body, spec.explanation)
-    if size.sealed:
+    if size.adds:
         size = replace(size, nodes=max(size.nodes, per_input.evaluations.expected // size.copies))
     reason = _not_told(spec, report)
     return Expected(

@@ -17,6 +17,7 @@ from attributor.api.quick import plain_body, quick_route
 from attributor.api.representation import (
     JOB_MEDIA_TYPES,
     Known,
+    accepted,
     as_json,
     job_response,
     known_job,
@@ -93,21 +94,25 @@ async def _created(
     asked = await asked_for(deps, body, tenant, repeated=idempotency_key is not None)
     _require_representable(asked.spec, media_type)
     enqueued = await deps.queue.enqueue(
-        asked.spec, idempotency_key=idempotency_key or None, content_key=asked.content_key
+        asked.spec,
+        idempotency_key=idempotency_key or None,
+        content_key=asked.content_key if deps.shares_answers else None,
     )
-    answered = await wait_until_ended(deps, enqueued.job_id, tenant, wait_s or 0, just_queued=enqueued.waits)
-    if answered is None:
-        raise not_found(enqueued.job_id)
-    record, result = answered
-    known = Known(result, None if enqueued.replayed else asked.spec)
-    response = await job_response(deps, request, record, known=known)
-    response.headers["Location"] = f"/v1/attributions/{record.id}"
+    if wait_s is None:
+        response = await accepted(deps, await known_job(deps, enqueued.job_id, tenant))
+    else:
+        answered = await wait_until_ended(deps, enqueued.job_id, tenant, wait_s, just_queued=enqueued.waits)
+        if answered is None:
+            raise not_found(enqueued.job_id)
+        record, result = answered
+        known = Known(result, None if enqueued.replayed else asked.spec)
+        response = await job_response(deps, request, record, known=known)
+        response.headers["Preference-Applied"] = f"wait={wait_s:g}"
+        if record.state not in TERMINAL:
+            response.status_code = 202
+    response.headers["Location"] = f"/v1/attributions/{enqueued.job_id}"
     if enqueued.replayed:
         response.headers["Idempotency-Replayed"] = "true"
-    if wait_s is not None:
-        response.headers["Preference-Applied"] = f"wait={wait_s:g}"
-    if wait_s is None or record.state not in TERMINAL:
-        response.status_code = 202
     return response
 
 
@@ -127,7 +132,7 @@ router.add_api_route(
         202: {
             "model": JobDocument,
             "headers": _CREATED | _headers("Retry-After"),
-            "description": "Accepted; poll `Location`.",
+            "description": "Accepted; poll `Location`. Without results, also where the job is answered at once.",
         },
         **documented(400, 404, 406, 413, 415, 422, 503),
     },

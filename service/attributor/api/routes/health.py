@@ -1,5 +1,7 @@
 """/health: whether the process lives, and whether the service can serve."""
 
+import asyncio
+
 from fastapi import APIRouter, Response
 
 from attributor.api.dependencies import Provided
@@ -7,6 +9,9 @@ from attributor.api.documents import HealthDocument
 from attributor.api.representation import as_json
 from attributor.errors import StoreUnavailable
 from attributor.jobs.model import Readiness
+
+#: The longest that the store is waited for, seconds. Ours: below what the orchestrators' own probes wait for by habit.
+STORE_WAIT_S = 3.0
 
 router = APIRouter(prefix="/health", tags=["health"])
 
@@ -25,15 +30,16 @@ async def live() -> dict[str, str]:
 async def ready(deps: Provided) -> Response:
     """200 when the job store answers, a worker beats, and a model is ready; 503 with the same body otherwise."""
     try:
-        workers = await deps.fleet.workers_alive()
-        reports = await deps.fleet.model_reports()
-    except StoreUnavailable:
+        async with asyncio.timeout(STORE_WAIT_S):
+            workers = await deps.fleet.workers_alive()
+            reports = await deps.fleet.model_reports()
+    except (StoreUnavailable, TimeoutError):
         return as_json({"ready": False, "store": False, "workers": 0, "models": {}}, 503)
     models = {}
     for info in deps.catalog.all():
         report = reports.get(info.ref)
         current = report is not None and report.digest == info.digest
         models[info.ref] = report.readiness if report and current else Readiness.LOADING
-    is_ready = workers > 0 and Readiness.READY in models.values() and not deps.draining.is_set()
+    is_ready = workers > 0 and deps.events.reading and Readiness.READY in models.values() and not deps.draining.is_set()
     body = {"ready": is_ready, "store": True, "workers": workers, "models": models}
     return as_json(body, 200 if is_ready else 503)

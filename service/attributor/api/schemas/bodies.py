@@ -114,7 +114,9 @@ class AttributionBody(Closed):
     )
     max_evaluations: Annotated[int, Field(strict=True, ge=FEWEST_EVALUATIONS, le=MOST_EVALUATIONS)] = Field(
         500,
-        description="Gradient evaluations per input, at most (with smoothing: per noisy copy); for the adaptive rule.",
+        description="Gradient evaluations per input that the adaptive rule may take (with smoothing: per noisy copy), "
+        "with those of a guided path's walk and of the check of `bfloat16`; but each piece of path takes 2 of its own "
+        "in any case. The gradients of `interior` come on top.",
     )
     n_steps: Annotated[int, Field(strict=True, ge=1, le=MOST_STEPS)] | None = Field(
         None, description="Nodes of a fixed rule; 50 if absent."
@@ -133,7 +135,7 @@ class AttributionBody(Closed):
     precision: Precision = Field(
         Precision.FLOAT32,
         description="In what numbers the model computes. `bfloat16`: matrix products and convolutions in bfloat16, "
-        "faster and less exact; the result states `precision_error`.",
+        "faster and less exact; the result states `precision_error`. For integrated and expected gradients.",
     )
     absolute: Annotated[bool, Field(strict=True)] = Field(
         True, description="Of `saliency`: answer |gradient|; false: the gradient with its sign."

@@ -67,26 +67,30 @@ local function restamp(line, tenant)
   end
 end
 
--- The seq of a job never changes, so a job queued again stands before all later ones of its tenant.
-local function make_ready(id, line, tenant, seq)
-  redis.call('ZADD', key('ready', line, tenant), seq, id)
-  redis.call('ZADD', key('ring', line), 'LT', seq, tenant)
+local function ring_bell()
   if redis.call('RPUSH', key('bell'), '1') > BELL_MAX then
     redis.call('LPOP', key('bell'))
   end
 end
 
+-- The seq of a job never changes, so a job queued again stands before all later ones of its tenant.
+local function make_ready(id, line, tenant, seq)
+  redis.call('ZADD', key('ready', line, tenant), seq, id)
+  redis.call('ZADD', key('ring', line), 'LT', seq, tenant)
+  ring_bell()
+end
+
 -- Ends a lease, whatever becomes of its job.
 local function take_from_worker(job)
   redis.call('ZREM', key('leases'), job.id)
-  if job.published then
-    redis.call('DEL', key('partial', job.id))
-  end
   count('running', -1)
 end
 
 -- Puts a job that no worker holds any more back where it stood.
 local function queue_again(job, attempts)
+  if job.published then
+    redis.call('DEL', key('partial', job.id))
+  end
   redis.call('HDEL', job.key, 'token', 'started_ms', 'evaluations', 'completeness_error', 'inputs_done', 'published')
   if job.deadline_ms then
     redis.call('ZADD', key('deadlines'), job.deadline_ms, job.id)
@@ -109,6 +113,12 @@ local function settle(job, state, result, ...)
   if state == 'succeeded' then
     redis.call('SET', key('result', job.id), result, 'PXAT', expires)
   end
+  if job.published and state == 'succeeded' then
+    redis.call('DEL', key('partial', job.id))
+  elseif job.published then -- what it had by then stays readable, but no guesses at what it had not
+    redis.call('HDEL', key('partial', job.id), 'estimates')
+    redis.call('PEXPIREAT', key('partial', job.id), expires)
+  end
   if job.kind == 'attribution' then
     redis.call('ZADD', key('expiring'), expires, job.tenant .. ':' .. job.id)
   end
@@ -119,11 +129,22 @@ end
 --   * The job named by `flight` is computed; those in `followers` are queued in no line and wait for its end.
 --   * Who comes with a better priority than the flight's job is computed and becomes the flight; an earlier one
 --     that still waits then follows it, one that runs goes on, and whichever ends first answers all.
+--   * Nobody follows a job that has less than half of its own time left. Who comes and may not follow is computed beside the flight.
 --   * A result answers all of them and is kept; a failure that the same question would meet again ends them too; after
 --     any other end (cancelled, lost, out of time) the best of the followers becomes the flight.
+--   * Every job gets a copy, so one script hands out SHARED_TOTAL bytes and SHARED_MOST copies at most. The best of the
+--     followers that are left then becomes the flight, and is answered with the others when it is claimed.
+--   * A result of more than SHARED_LARGEST bytes is neither kept nor handed out: copies of it would fill the store with
+--     what small requests asked for. Its followers are queued as jobs of their own.
 
 local function rank(line, seq)
   return tonumber(string.match(line, '%d+$')) * 2 ^ 48 + seq
+end
+
+-- Whether a deadline, false where there is none, leaves less than half of the time that another leaves. (With any less
+-- time, no two who ask the same with the same deadline would share: the later one has always more.)
+local function is_sooner(deadline_ms, other_ms)
+  return deadline_ms and (not other_ms or 2 * (deadline_ms - now_ms()) < other_ms - now_ms())
 end
 
 local function follow(id, content, line, seq)
@@ -146,20 +167,47 @@ local function take_from_queue(job)
   count('queued', -1)
 end
 
+-- Takes the best of the followers, if there are any, and puts it in its line.
+local function line_up(content)
+  local best = redis.call('ZPOPMIN', key('followers', content))[1]
+  if best then
+    local job = read(best)
+    redis.call('HDEL', job.key, 'follows')
+    make_ready(best, job.priority, job.tenant, job.seq)
+  end
+  return best
+end
+
+-- The best of the followers becomes the flight.
+local function next_flight(content)
+  local best = line_up(content)
+  if best then
+    redis.call('SET', key('flight', content), best)
+  else
+    redis.call('DEL', key('flight', content))
+  end
+end
+
 -- A job leaves without an answer that the others could have.
 local function leave_flight(job)
-  if not job.content or redis.call('GET', key('flight', job.content)) ~= job.id then
+  if job.content and redis.call('GET', key('flight', job.content)) == job.id then
+    next_flight(job.content)
+  end
+end
+
+-- A job leaves with an answer too large for the others: each is computed by itself (as many as a script may move).
+local function disband(job)
+  if redis.call('GET', key('flight', job.content)) ~= job.id then
     return
   end
-  local best = redis.call('ZPOPMIN', key('followers', job.content))[1]
-  if not best then
-    redis.call('DEL', key('flight', job.content))
-    return
+  for _ = 1, SHARED_MOST do
+    local id = line_up(job.content)
+    if not id then
+      break
+    end
+    redis.call('HDEL', key('job', id), 'content')
   end
-  redis.call('SET', key('flight', job.content), best)
-  local next_job = read(best)
-  redis.call('HDEL', next_job.key, 'follows')
-  make_ready(best, next_job.priority, next_job.tenant, next_job.seq)
+  next_flight(job.content)
 end
 
 -- Ends a job that waits, with what was found for another.
@@ -173,21 +221,42 @@ local function answer(id, state, result, failure)
   end
 end
 
--- A computed job ended with something that answers the others, too.
+-- What this script may still hand out.
+local bytes_left, copies_left = SHARED_TOTAL, SHARED_MOST
+
+-- Whether one more copy of that many bytes may be handed out; counts it if so.
+local function may_copy(bytes)
+  if copies_left < 1 or bytes_left < bytes then
+    return false
+  end
+  bytes_left, copies_left = bytes_left - bytes, copies_left - 1
+  return true
+end
+
+-- Whether any answer that is kept may still be handed out.
+local function may_answer()
+  return copies_left > 0 and bytes_left >= SHARED_LARGEST
+end
+
+-- A job, computed or answered, ended with something that answers the others, too.
 local function answer_others(job, state, result, failure)
   local flight = redis.call('GET', key('flight', job.content))
   if flight ~= job.id and state ~= 'succeeded' then
     return
   end
-  for _, follower in ipairs(redis.call('ZRANGE', key('followers', job.content), 0, -1)) do
+  local bytes = #(state == 'succeeded' and result or failure)
+  for _, follower in ipairs(redis.call('ZRANGE', key('followers', job.content), 0, SHARED_MOST - 1)) do
+    if not may_copy(bytes) then
+      break
+    end
     answer(follower, state, result, failure)
   end
-  if flight and flight ~= job.id and redis.call('HGET', key('job', flight), 'state') == 'queued' then
+  if flight and flight ~= job.id and redis.call('HGET', key('job', flight), 'state') == 'queued' and may_copy(bytes) then
     answer(flight, state, result, failure)
     flight = job.id
   end
   if flight == job.id then
-    redis.call('DEL', key('flight', job.content))
+    next_flight(job.content)
   end
 end
 
@@ -199,11 +268,21 @@ local function forget_answer(content)
   end
 end
 
+-- The answer kept, if there is one; its time begins anew.
+local function kept_answer(content, ttl_ms)
+  local until_ms = redis.call('ZSCORE', key('answers'), content)
+  if not until_ms or tonumber(until_ms) <= now_ms() then
+    return false
+  end
+  redis.call('ZADD', key('answers'), now_ms() + ttl_ms, content)
+  return redis.call('GET', key('answer', content))
+end
+
 -- Keeps an answer for whoever asks the same later; those that were asked for least recently give way.
 local function keep_answer(content, result, most_bytes, ttl_ms)
   forget_answer(content)
   local bytes = #result + ANSWER_OVERHEAD
-  if bytes > most_bytes then
+  if bytes > most_bytes or #result > SHARED_LARGEST then
     return
   end
   local total = redis.call('INCRBY', key('answers_bytes'), bytes)

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Renews leases and writes progress, all of a worker's jobs in one call.
 -- KEYS: 1 namespace
 -- ARGV: 1 lease in ms, then per job: id, token, evaluations, completeness_error, inputs_done

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Says that a worker is alive.
 -- KEYS: 1 namespace
 -- ARGV: 1 worker id

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Cancels a queued job at once; tells a running one to stop. Others who wait for its answer no longer do.
 -- KEYS: 1 namespace
 -- ARGV: 1 id, 2 tenant

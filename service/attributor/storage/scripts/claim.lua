@@ -1,7 +1,8 @@
 -- Takes queued jobs under fresh leases: by priority, then in the order they came; the engine's first, then comparators'.
+-- One whose answer is known by now is answered instead, and its followers with it, as far as one script may.
 -- KEYS: 1 namespace
 -- ARGV: 1 most jobs of the engine to take, 2 most of comparators, 3 lease in ms, 4 nonce of this claim (the same when
---       it is sent again)
+--       it is sent again), 5 lifetime of an unused answer in ms
 -- Returns: a list of {id, token, spec bytes, created_ms, started_ms}
 
 local lease_ms, nonce = tonumber(ARGV[3]), ARGV[4]
@@ -25,6 +26,22 @@ local function hand_out(job, started_ms)
   out[#out + 1] = { job.id, job.token, redis.call('GET', key('payload', job.id)), job.created_ms, started_ms }
 end
 
+-- Whether a job just taken from its line is answered with what is kept.
+local function is_answered(job)
+  local result = job.content and kept_answer(job.content, tonumber(ARGV[5]))
+  if not result then
+    return false
+  end
+  may_copy(#result) -- counted
+  if job.deadline_ms then
+    redis.call('ZREM', key('deadlines'), job.id)
+  end
+  count('queued', -1)
+  settle(job, 'succeeded', result, 'started_ms', now, 'cached', 1)
+  answer_others(job, 'succeeded', result)
+  return true
+end
+
 local function empty(prefix)
   for _, priority in ipairs(PRIORITIES) do
     if redis.call('EXISTS', key('ring', prefix .. priority)) == 1 then
@@ -39,19 +56,21 @@ local function take_from_lines(prefix, limit)
   local left = limit
   for _, priority in ipairs(PRIORITIES) do
     local line = prefix .. priority
-    while left > 0 do
+    while left > 0 and may_answer() do
       local tenant = redis.call('ZRANGE', key('ring', line), 0, 0)[1]
       if not tenant then
         break
       end
       local job = read(redis.call('ZPOPMIN', key('ready', line, tenant))[1])
       restamp(line, tenant)
-      take(job)
-      hand_out(job, string.format('%.0f', now))
-      left = left - 1
+      if not is_answered(job) then
+        take(job)
+        hand_out(job, string.format('%.0f', now))
+        left = left - 1
+      end
     end
   end
-  return left > 0 or empty(prefix)
+  return left > 0 and may_answer() or empty(prefix)
 end
 
 -- A repetition finds what the first call took; without that, a lost reply would cost each job an attempt.
@@ -64,7 +83,10 @@ for _, id in ipairs(taken) do
 end
 if #taken == 0 then
   local all = take_from_lines('', tonumber(ARGV[1]))
-  if take_from_lines(COMPARISON_LINE, tonumber(ARGV[2])) and all then
+  local all_compared = take_from_lines(COMPARISON_LINE, tonumber(ARGV[2]))
+  if not may_answer() then
+    ring_bell() -- the next claim goes on
+  elseif all and all_compared then
     redis.call('DEL', key('bell')) -- what it rang for is taken; else each of them would wake a worker for nothing
   end
 end

@@ -23,10 +23,7 @@ end
 
 local now = now_ms()
 local content = ARGV[16] ~= '' and ARGV[16]
-local result = false
-if content and tonumber(redis.call('ZSCORE', key('answers'), content) or '0') > now then
-  result = redis.call('GET', key('answer', content))
-end
+local result = content and kept_answer(content, tonumber(ARGV[17]))
 if not result and redis.call('HINCRBY', key('counters'), 'queued', 1) > tonumber(ARGV[4]) then
   count('queued', -1)
   return { 'full', id }
@@ -48,9 +45,10 @@ end
 if content then
   field('content', content)
 end
-if ARGV[15] ~= '' and not result then
-  field('deadline_ms', now + tonumber(ARGV[15]))
-  redis.call('ZADD', key('deadlines'), now + tonumber(ARGV[15]), id)
+local deadline_ms = ARGV[15] ~= '' and now + tonumber(ARGV[15])
+if deadline_ms and not result then
+  field('deadline_ms', deadline_ms)
+  redis.call('ZADD', key('deadlines'), deadline_ms, id)
 end
 redis.call('HSET', key('job', id), unpack(fields))
 redis.call('SET', key('payload', id), ARGV[2])
@@ -59,7 +57,6 @@ if ARGV[8] == 'attribution' then
 end
 
 if result then
-  redis.call('ZADD', key('answers'), now + tonumber(ARGV[17]), content)
   settle(read(id), 'succeeded', result, 'started_ms', now, 'cached', 1)
   return tell({ 'answered', id })
 end
@@ -67,15 +64,24 @@ end
 if content then
   local flight = redis.call('GET', key('flight', content))
   local other = flight and read(flight)
-  if other and rank(other.priority, 0) <= rank(line, 0) then
-    follow(id, content, line, seq)
-    return { 'created', id }
-  end
-  redis.call('SET', key('flight', content), id)
-  if other and other.state == 'queued' then
-    redis.call('ZREM', key('ready', other.priority, tenant), flight)
-    restamp(other.priority, tenant)
-    follow(flight, content, other.priority, other.seq)
+  if not other then
+    redis.call('SET', key('flight', content), id)
+  else
+    local gain = rank(other.priority, 0) - rank(line, 0)
+    local in_time = not is_sooner(other.deadline_ms, deadline_ms)
+    if gain <= 0 and in_time then
+      follow(id, content, line, seq)
+      return { 'created', id }
+    end
+    -- Those who follow the other may follow this one, unless it has less time or a worse priority.
+    if gain >= 0 and not is_sooner(deadline_ms, other.deadline_ms) then
+      redis.call('SET', key('flight', content), id)
+      if gain > 0 and other.state == 'queued' then
+        redis.call('ZREM', key('ready', other.priority, tenant), flight)
+        restamp(other.priority, tenant)
+        follow(flight, content, other.priority, other.seq)
+      end
+    end
   end
 end
 -- Nobody can have heard of it yet: a new job has no event.

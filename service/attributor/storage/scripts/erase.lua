@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Deletes all that is kept of a finished job, also the answer kept for who asks the same. Open streams learn of it by
 -- an event.
 -- KEYS: 1 namespace
@@ -8,7 +9,7 @@ local job = read(ARGV[1])
 if job.tenant ~= ARGV[2] or not job.expires_ms then
   return 0
 end
-redis.call('DEL', job.key, key('payload', job.id), key('result', job.id))
+redis.call('DEL', job.key, key('payload', job.id), key('result', job.id), key('partial', job.id))
 redis.call('ZREM', key('index', job.tenant), job.id)
 redis.call('ZREM', key('expiring'), job.tenant .. ':' .. job.id)
 if job.content then

@@ -18,7 +18,9 @@ local function finish(job, ended, result, failure, shared)
   if state == 'succeeded' then
     keep_answer(job.content, result, tonumber(ARGV[1]), tonumber(ARGV[2]))
   end
-  if state ~= 'cancelled' and shared == '1' then
+  if state == 'succeeded' and #result > SHARED_LARGEST then
+    disband(job)
+  elseif state ~= 'cancelled' and shared == '1' then
     answer_others(job, state, result, failure)
   else
     leave_flight(job)

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Takes jobs from workers whose lease ran out: cancelled if that was asked, failed after too many attempts, else
 -- queued again before all later jobs. Fails queued jobs whose time is over. Prunes what has expired.
 -- KEYS: 1 namespace

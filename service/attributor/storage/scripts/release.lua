@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Gives running jobs back before their worker leaves: queued again before all later jobs, and not charged with an
 -- attempt, for nothing went wrong. A cancelled one ends as cancelled.
 -- KEYS: 1 namespace

@@ -12,6 +12,7 @@ from attributor.jobs.explanation import (
     Gamma,
     GammaKind,
     Method,
+    Precision,
     Saturation,
     Smoothing,
     Target,
@@ -90,9 +91,40 @@ def test_what_a_method_without_an_error_to_control_takes_is_told_to_the_point(me
 def test_sampled_orders_take_a_pass_per_feature():
     found = told(Quadrature(), method=Method.SHAPLEY, samples=5)
     assert found.evaluations == Count(0, 0)
-    # The engine visits the input once more with every pass that it fills.
-    assert found.forwards.expected <= done(Quadrature(), method=Method.SHAPLEY, samples=5)[1] <= 22
-    assert found.forwards.expected == 6 * 3 + 2
+    # The input is in both passes, of the baseline and of the orders, and in one of its own.
+    assert found.forwards.expected == done(Quadrature(), method=Method.SHAPLEY, samples=5)[1] == 6 * 3 + 1 + 3
+    assert found.forwards.at_most == 2 * 6 * 3 + 3, "passes of a point each, and the input"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"baselines": (zero(INFO), OTHER)},
+        {"gamma": GUIDED},
+        {"smoothing": Smoothing(samples=3)},
+        {"method": Method.EXPECTED_GRADIENTS, "samples": 20},
+    ],
+)
+@pytest.mark.parametrize("n_steps", [2, 6])
+def test_what_is_evaluated_again_in_float32_is_told_to_the_point_where_nothing_was_freed(n_steps, asked):
+    quadrature = Quadrature(rule=RuleName.MIDPOINT, n_steps=n_steps)
+    asked = asked | {"precision": Precision.BFLOAT16}
+    found = told(quadrature, **asked)
+    assert (found.evaluations.expected, found.forwards.expected) == done(quadrature, **asked)
+    assert found.evaluations.at_most >= found.evaluations.expected
+
+
+@pytest.mark.parametrize("most", [9, 30])
+@pytest.mark.parametrize("asked", [{}, {"gamma": GUIDED}, {"interior_alphas": (0.1, 0.5, 0.7)}])
+def test_a_budget_has_the_check_of_low_precision_and_a_walk_in_it_but_not_the_interior(most, asked):
+    quadrature = Quadrature(tolerance=1e-6, absolute_tolerance=1e-12, max_evaluations=most)
+    asked = asked | {"precision": Precision.BFLOAT16}
+    found, (evaluations, forwards) = told(quadrature, **asked), done(quadrature, **asked)
+    assert evaluations <= found.evaluations.at_most
+    assert forwards <= found.forwards.at_most
+    if "gamma" not in asked or most > 9:
+        assert found.evaluations.at_most == most + len(asked.get("interior_alphas", ()))
 
 
 @pytest.mark.parametrize("tolerance", [0.05, 0.01, 0.001])
