@@ -120,9 +120,9 @@ class WorkerSettings(BaseModel):
     job_vector_bytes: int = Field(
         200_000_000,
         ge=1_000_000,
-        description="Most memory for the vectors of one job, bytes. Fewer of its inputs are then under way at a time, and "
-        "parts of a path are summed up early; what cannot do with it ends with `out_of_memory`. 200 MB: 300 nodes of a "
-        "picture of 3x224x224.",
+        description="Most memory for the vectors of one job, bytes. Fewer of its inputs are then under way at a time, "
+        "and parts of a path are summed up early; what cannot do with it ends with `out_of_memory`. 200 MB: 300 nodes "
+        "of a picture of 3x224x224.",
     )
     max_active_jobs: int = Field(64, ge=1, description="Jobs computed together: enough to fill a pass with short ones.")
     beat_s: float = Field(0.5, gt=0, description="Interval of lease renewal, progress and cancellation, seconds.")

@@ -92,15 +92,19 @@ async def test_one_script_answers_so_many_and_the_next_claims_the_others(
     assert await store.call("EXISTS", *(store.keys.key(name, KEY) for name in ("flight", "followers"))) == 0
 
 
-async def test_other_jobs_behind_many_answers_are_claimed_next(limits, queue, ask, make_spec):
+async def test_other_jobs_behind_many_answers_wake_a_worker_and_are_claimed_next(
+    limits, store, queue, ask, make_spec, succeeded
+):
     limits(SHARED_MOST=3)
-    for _ in range(7):
-        await ask()
+    ids = [await ask() for _ in range(7)]
+    [lease] = (await _claimed(queue)).values()
+    await queue.finish(lease, _answer(4))
     other = (await queue.enqueue(make_spec())).job_id
-    leases = await _claimed(queue)
-    await queue.finish(leases.pop(next(iter(set(leases) - {other}))), _answer(4))
-    await queue.release(leases.values())
-    assert other in [claimed.lease.job_id for _ in range(3) for claimed in await queue.claim(9, wait_s=1)]
+    await store.call("DEL", store.keys.key("bell"))  # heard by workers that went away
+    assert await _claimed(queue) == {}
+    assert await succeeded(ids) == 7
+    assert await store.call("LLEN", store.keys.key("bell")) == 1
+    assert list(await _claimed(queue)) == [other]
 
 
 async def test_a_failure_of_the_question_ends_so_many_at_once(limits, queue, ask, jobs):

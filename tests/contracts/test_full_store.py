@@ -49,5 +49,7 @@ async def test_what_keeps_jobs_alive_and_what_makes_room_is_done_also_in_a_full_
     assert await queue.cancel(waits, tenant="default") is JobState.QUEUED or True
     assert (await jobs.record(waits, tenant="default")).state is JobState.CANCELLED
     assert await jobs.erase(waits, tenant="default")
+    assert await queue.cancel(runs, tenant="default") is JobState.RUNNING
+    assert (await queue.beat({held[runs]: None})).stop == {runs}
     with pytest.raises(StoreUnavailable):
         await queue.publish(held[runs], PartialResult((), (Estimate(0, 1, None, {}),)))

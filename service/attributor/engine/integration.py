@@ -76,8 +76,8 @@ def _room(work: Work, route: Route, placed: Placed) -> Room:
     if (needed.nodes + beside) * one > part:
         raise OutOfMemory(
             f"This explanation keeps {needed.nodes + beside} vectors of {one} bytes at a time at the least, and the "
-            f"vectors of a job may take {work.memory.job_bytes} bytes (worker.job_vector_bytes). Ask for fewer targets, "
-            "baselines or samples, or a smaller layer or input."
+            f"vectors of a job may take {work.memory.job_bytes} bytes (worker.job_vector_bytes). Ask for fewer "
+            "targets, baselines or samples, or a smaller layer or input."
         )
     vertices = needed.vertices * route.model.vertex_bytes(route.id)
     nodes = (part - vertices) // one - beside

@@ -8,8 +8,8 @@ from attributor.engine.route import Route
 from attributor.engine.work import Memory
 from attributor.errors import AttributorError
 from attributor.jobs.explanation import Explanation, Method, Target
-from attributor.jobs.job import JobKind, JobSpec
 from attributor.jobs.fitting import AS_RETURNED
+from attributor.jobs.job import JobKind, JobSpec
 from attributor.jobs.keeping import kept, n_baselines
 from attributor.jobs.model import ModelInfo, Tensors
 from attributor.model_port import GradientModel, RouteSpec

@@ -46,7 +46,8 @@ class Wire(asyncio.Protocol):
         self._reader = hiredis.Reader(replyError=exceptions.ResponseError)
         self._unsent: list[bytes] = []
         self._awaited: deque[asyncio.Future[Any]] = deque()
-        self._replies = 0
+        #: When something was last heard, or first waited for, by the loop's clock.
+        self._heard_s = 0.0
         self._watch: asyncio.TimerHandle | None = None
         self.lost = False
 
@@ -58,9 +59,11 @@ class Wire(asyncio.Protocol):
         if not self._unsent:
             self._loop.call_soon(self._flush)  # after all that is ready to run now, and may send, too
         self._unsent.extend(hiredis.pack_command(command) for command in commands)  # type: ignore[arg-type]  # its stub says one word
+        if not self._awaited:
+            self._heard_s = self._loop.time()
         self._awaited.extend(futures)
         if self._watch is None:
-            self._watch = self._loop.call_later(SILENCE_S, self._look, self._replies)
+            self._watch = self._loop.call_later(SILENCE_S, self._look)
         return futures
 
     def close(self) -> None:
@@ -69,10 +72,10 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Called by the transport."""
+        self._heard_s = self._loop.time()
         self._reader.feed(data)
         while self._awaited and (reply := self._reader.gets()) is not False:
             future = self._awaited.popleft()
-            self._replies += 1
             if future.done():
                 continue  # whoever asked was cancelled
             if isinstance(reply, Exception):
@@ -93,13 +96,14 @@ class Wire(asyncio.Protocol):
         if not self.lost:
             self._transport.write(b"".join(unsent))
 
-    def _look(self, replies_then: int) -> None:
-        """Whether the server has said anything since."""
+    def _look(self) -> None:
+        """Whether the server has been silent for too long; looks again when that may be."""
         self._watch = None
-        if self._awaited and self._replies == replies_then:
+        left_s = self._heard_s + SILENCE_S - self._loop.time()
+        if self._awaited and left_s <= 0:
             self._end(f"the server has said nothing for {SILENCE_S:.0f} s", WireSilent)
         elif self._awaited:
-            self._watch = self._loop.call_later(SILENCE_S, self._look, self._replies)
+            self._watch = self._loop.call_later(left_s, self._look)
 
     def _end(self, why: str, lost: type[WireLost] = WireLost) -> None:
         if self.lost:

@@ -215,7 +215,7 @@ def test_no_more_inputs_are_under_way_than_the_window_allows():
 
 
 def test_as_many_inputs_are_under_way_as_the_memory_for_their_vectors_allows():
-    # Of one feature, float64 in the double: vectors in two targets, those of the sums of sealed panels too, two vertices.
+    # Of one feature, float64 in the double: vectors in two targets, with the sums of sealed panels, and two vertices.
     one = (USUAL_NODES + SUMS_IN_NODES) * 8 * 2 + 2 * 8
     for memory, window in ((10 * one, 7), (3 * one, 3), (3 * one + one // 2, 3), (one, 1)):
         model = RecordingModel(WAVE)

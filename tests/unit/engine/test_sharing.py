@@ -1,5 +1,7 @@
 """What all vectors of a job take at a time, in the real engine on real nets of torch."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -19,6 +21,7 @@ from attributor.jobs.explanation import (
 from attributor.jobs.job import Failure, JobKind, JobSpec, Quadrature, RuleName
 from attributor.jobs.model import InputKind, InputSpec, ModelInfo
 from attributor.jobs.result import AttributionResult
+from attributor.runtimes.routes import OpenRoute
 from attributor.runtimes.torch_runtime import TorchModel
 from attributor.runtimes.transforms.choosing import AFFINE_PREFIX, transformed
 from attributor.runtimes.transforms.proving import Sample
@@ -52,8 +55,6 @@ def kept(monkeypatch):
         alive.remove(self.vectors)
         return released(self)
 
-    from attributor.runtimes.routes import OpenRoute
-
     released = OpenRoute.release
     monkeypatch.setattr(Vectors, "__init__", begin)
     monkeypatch.setattr(Vectors, "keep", keep_and_look)
@@ -64,7 +65,7 @@ def kept(monkeypatch):
 def net(*sizes: int) -> nn.Sequential:
     torch.manual_seed(0)
     layers: list[nn.Module] = []
-    for n_in, n_out in zip(sizes, sizes[1:], strict=False):
+    for n_in, n_out in pairwise(sizes):
         layers += [nn.Linear(n_in, n_out), nn.ReLU()]
     made = nn.Sequential(*layers[:-1]).eval().requires_grad_(False)
     for weights in made.parameters():
@@ -100,7 +101,7 @@ CASES = {
     "interior gradients": (20, {"interior_alphas": tuple(np.linspace(0.1, 0.9, 9).tolist())}),
     "guided path": (10, {"gamma": {"x": Gamma(GammaKind.GUIDED, steps=10)}}),
     "bfloat16": (20, {"precision": Precision.BFLOAT16}),
-    "draws": (20, {"method": Method.EXPECTED_GRADIENTS, "samples": 30}),
+    "draws": (20, {"method": Method.EXPECTED_GRADIENTS, "samples": 15}),
     "fixed rule": (20, {"quadrature": Quadrature(rule=RuleName.GAUSS_LEGENDRE, n_steps=200)}),
 }
 

@@ -2,8 +2,8 @@ import random
 from itertools import pairwise
 
 import pytest
+from attributor.runtimes.climbing import LONGEST_PASS_S
 from attributor.runtimes.sizing import (
-    LONGEST_PASS_S,
     MOST_POINTS,
     USUAL,
     Bounds,

@@ -10,7 +10,7 @@ from attributor.core.integrator import Seal
 from attributor.errors import OutOfMemory
 from attributor.jobs.explanation import Layer, Quantity, Target, Term
 from attributor.jobs.model import OutputScale
-from attributor.model_port import Evaluations, Points
+from attributor.model_port import Evaluations, Points, RouteSpec
 from attributor.runtimes.torch_runtime import TorchModel
 from attributor.runtimes.vectors import Vectors
 from modules import LOGIT, Skipping, at, open_straight, row, vector_info
@@ -226,3 +226,34 @@ def test_sums_that_never_find_room_end_with_that_reason(what, monkeypatch):
     monkeypatch.setattr(Vectors, what, Limited(getattr(Vectors, what), 1, 2))
     with pytest.raises(OutOfMemory, match="worker with more memory"):
         model.attributions("p", 0, ALL) if what == "sums" else model.seal("p", Seal((SOME,), (None,), (2, 3)))
+
+
+class Greedy(Skipping):
+    """One row of it, of large numbers, fits no memory; of a layer's passes, no more than `most`."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(skip=True)
+        self.most = most
+
+    def forward(self, x: Tensor) -> Tensor:
+        if bool((x.detach().abs() > 50).any()) or (len(x) > self.most and self.second._forward_hooks):
+            raise MemoryError("no room")
+        return super().forward(x)
+
+
+def test_a_point_that_fits_no_pass_makes_none_smaller_for_others():
+    model = TorchModel(Greedy(most=10**9).eval(), vector_info(3), sizes=64)
+    open_straight(model, "p", EXAMPLE, BASELINE, targets=(LOGIT,))
+    open_straight(model, "q", {"x": row(99, 99, 99)}, BASELINE, targets=(LOGIT,))
+    with pytest.raises(OutOfMemory):
+        model.evaluate([*points_of("p", 6), *points_of("q", 7)])
+    assert model.max_points == model.pass_points(model.lane(RouteSpec(EXAMPLE, (LOGIT,)))) == 64
+
+
+def test_what_a_layers_passes_take_says_nothing_of_others():
+    model = TorchModel(Greedy(most=4).eval(), vector_info(3), sizes=64)
+    layer = Layer("second", Quantity.CONDUCTANCE)
+    open_straight(model, "p", EXAMPLE, BASELINE, targets=(LOGIT,), layer=layer)
+    model.evaluate(points_of("p", 12))
+    plain, of_layer = (model.lane(RouteSpec(EXAMPLE, (LOGIT,), each)) for each in (None, layer))
+    assert (model.pass_points(plain), model.pass_points(of_layer)) == (64, 3)

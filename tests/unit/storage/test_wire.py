@@ -128,6 +128,19 @@ async def test_a_command_whose_reply_was_lost_is_sent_again(tmp_path):
         assert server.connections == 2
 
 
+async def test_silence_is_measured_from_the_last_that_was_heard(tmp_path, monkeypatch):
+    monkeypatch.setattr(wires, "SILENCE_S", 0.3)
+    async with obedient(tmp_path) as (server, url):
+        wire = await open_wire(url)
+        [first] = wire.send(("A",))
+        await server.hears(b"A\r\n")
+        server.say(b"+prompt\r\n")
+        await first
+        [second] = wire.send(("B",))
+        with pytest.raises(WireLost, match="nothing for"):
+            await asyncio.wait_for(second, 0.45)
+
+
 async def test_a_silent_server_is_not_asked_again(tmp_path, monkeypatch):
     monkeypatch.setattr(wires, "SILENCE_S", 0.1)
     async with obedient(tmp_path) as (server, url), RedisStore(url) as store:

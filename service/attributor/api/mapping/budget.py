@@ -37,8 +37,8 @@ MOST_SCORES = 4_000_000
 MOST_DESIGN_CELLS = 2**25
 #: Of what must be in memory at once. Ours: what a worker can have on a machine with 4 GB, beside the model and torch.
 MOST_KEPT_BYTES = 2_000_000_000
-#: Of the vectors that a job keeps at a time: fewer of its inputs and noisy copies are then under way at once, and panels
-#: are sealed, their vectors added up and freed. As `worker.job_vector_bytes` is by default.
+#: Of the vectors that a job keeps at a time: fewer of its inputs and noisy copies are then under way at once, and
+#: panels are sealed, their vectors added up and freed. As `worker.job_vector_bytes` is by default.
 MOST_VECTOR_BYTES = DEFAULT_JOB_VECTOR_BYTES
 #: Of the inputs of a job, as the store takes them: a few kilobytes of PNG may be a picture of megabytes. Ours: as much
 #: as an answer.
@@ -64,8 +64,8 @@ class Size:
     """How often each part of a request multiplies its cost. `paths`: of one copy of an input, in one target.
 
     `paths_field` names what decides them. `drawn`: baselines that are made. `nodes`: of one copy, at the least;
-    `kept`: vectors of one copy that a worker keeps at a time, at the least. `steps`: of a fixed rule on each piece, else
-    1. `adds`: whether the worker adds nodes.
+    `kept`: vectors of one copy that a worker keeps at a time, at the least. `steps`: of a fixed rule on each piece,
+    else 1. `adds`: whether the worker adds nodes.
     """
 
     inputs: int

@@ -35,8 +35,9 @@ def fold_norms(module: nn.Module, inputs: Sequence[Tensor], *others: Sequence[Te
     """A copy with every norm folded for which that is exact, and their number; the module itself if there are none.
 
     `others`: inputs of other shapes, on which it must take the same way. None are folded where Python reads values:
-    another input might take a way past the norm. Memory: new weights for the folded layers, the rest is shared. A folded layer's own output is not what it was, so
-    layers are asked of the plain module. Raises whatever the module raises.
+    another input might take a way past the norm. Memory: new weights for the folded layers, the rest is shared. A
+    folded layer's own output is not what it was, so layers are asked of the plain module. Raises whatever the module
+    raises.
     """
     if not any(isinstance(part, _NORMS) for part in module.modules()):
         return module, 0
