@@ -62,7 +62,7 @@ def test_a_waiting_job_knows_its_place(launch):
     with httpx.Client(base_url=service.url, timeout=20) as client:
         first = created(client, slow(40))
         running(client, first)
-        second, third = created(client, pair("raises")), created(client, pair("raises"))
+        second, third = created(client, pair("raises")), created(client, pair("raises", a=2.0))
         assert [client.get(path).json()["position"] for path in (first, second, third)] == [None, 0, 1]
         assert client.delete(second).status_code == 200
         told = list(events(client, third))

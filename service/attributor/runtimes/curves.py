@@ -49,7 +49,8 @@ class Curve:
 def straight(start: Tensor, end: Tensor, alphas: Tensor, *, at_end: bool = True) -> tuple[Tensor, Tensor]:
     """Points and derivatives of one straight curve per row, all (rows, *shape); exactly the ends at alpha 0 and 1.
 
-    `at_end`: whether any alpha may be 1. A multiplication and an addition, not lerp: fused arithmetic may round by the place in the batch.
+    `at_end`: whether any alpha may be 1. A multiplication and an addition, not lerp: fused arithmetic may round by the
+    place in the batch.
     """
     alpha = alphas.view(-1, *[1] * (end.dim() - 1))
     delta = end - start

@@ -20,8 +20,8 @@ from attributor.ports import Clock
 #: The thread's name.
 THREAD = "engine"
 
-#: With so many jobs at hand, short passes pause before the next one, seconds: more of them share it then, and the others
-#: on the machine get the core, who bring and take the jobs. Ours: see ARCHITECTURE.md, decision 52.
+#: With so many jobs at hand, short passes pause before the next one, seconds: more of them share it then, and the
+#: others on the machine get the core, who bring and take the jobs. Ours; ARCHITECTURE.md, decision 52.
 CROWD, SHORT_PASS_S, GATHER_S = 8, 0.01, 0.003
 
 #: Jobs that ended together, by the leases that they were admitted under; None: stopped.
