@@ -79,7 +79,9 @@ class Patches(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("build", "shape"), [(Net, (4, 4, 4)), (linear, (8,)), (pooled, (5,)), (Patches, (9, 6))], ids=str
+    ("build", "shape"),
+    [(Net, (4, 4, 4)), (linear, (8,)), (pooled, (5,)), (Patches, (9, 6))],
+    ids=["net", "linear", "pooled", "patches"],
 )
 def test_points_between_zs_give_the_same_integral(build, shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
