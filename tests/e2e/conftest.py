@@ -61,13 +61,14 @@ def build():
 """
 
 #: One worker, small passes, quick beats and looks, so that little models show what large ones do; little time to say
-#: goodbye.
+#: goodbye. Answers are not kept for repeats: tests ask the same again and want it computed.
 SETTINGS = {
     "ATTRIBUTOR_WORKER__PROCESSES": "1",
     "ATTRIBUTOR_WORKER__MAX_POINTS": "8",
     "ATTRIBUTOR_WORKER__BEAT_S": "0.1",
     "ATTRIBUTOR_WORKER__DRAIN_S": "2",
     "ATTRIBUTOR_STORE__LEASE_S": "1.5",
+    "ATTRIBUTOR_STORE__CACHE_BYTES": "0",
     "ATTRIBUTOR_MODELS_RESCAN_S": "0.2",
 }
 

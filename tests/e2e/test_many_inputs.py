@@ -126,3 +126,13 @@ def test_progress_comes_every_second_with_the_inputs_that_are_done(client):
     assert all(later - sooner < 1.3 for sooner, later in pairwise(at))
     assert {each["inputs"] for each in told} == {24}
     assert all(each["elapsed_s"] >= 0 for each in told)
+
+
+def test_the_same_question_again_is_answered_from_the_first_answer(launch):
+    service = launch(ATTRIBUTOR_STORE__CACHE_BYTES="1000000")
+    with httpx.Client(base_url=service.url, timeout=20) as client:
+        first, again = explained(client, slow(2)), explained(client, slow(2))
+        assert [first["cached"], again["cached"]] == [False, True]
+        assert again["id"] != first["id"]
+        assert again["results"][0]["attributions"] == first["results"][0]["attributions"]
+        assert not explained(client, slow(3))["cached"]

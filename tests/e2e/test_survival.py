@@ -151,7 +151,7 @@ def test_a_lone_api_on_a_taken_port_says_so_too(service, small_models):
 
 def test_a_second_worker_takes_its_share_and_leaves(launch, small_models):
     service = launch(ATTRIBUTOR_WORKER__MAX_ACTIVE_JOBS="1")
-    command = [sys.executable, "-m", "attributor", "worker", "--models", str(small_models)]
+    command = [sys.executable, "-m", "attributor", "worker", "--workers", "1", "--models", str(small_models)]
     url = EmbeddedStore(service.data_dir).url
     with (
         subprocess.Popen([*command, "--redis-url", url, "--log-level", "warning"], cwd=service.data_dir) as second,
