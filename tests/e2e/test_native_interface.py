@@ -90,19 +90,21 @@ def test_a_bad_prefer_is_refused_before_anything_is_queued(client, prefer):
     assert newest_id(client) == newest
 
 
-def test_a_repeat_that_does_not_wait_is_accepted_like_the_first_and_is_done_at_once(client):
-    body = pair("raises", a=0.123)
-    assert not explained(client, body)["cached"]
-    for accept in ("application/json", "application/x-npy"):
-        again = client.post("/v1/attributions", json=body, headers={"Accept": accept})
-        assert (again.status_code, again.headers["Content-Type"]) == (202, "application/json")
-        job = strictly_documented(again)
-        assert (job["state"], job["cached"], job["results"], job["next"]) == ("succeeded", True, None, None)
-        # What it was told is not the whole of it.
-        whole = client.get(job["links"]["self"], headers={"If-None-Match": again.headers["ETag"]})
-        assert len(whole.json()["results"]) == 1
-    waited = client.post("/v1/attributions", json=body, headers={"Accept": accept, "Prefer": "wait=5"})
-    assert (waited.status_code, waited.headers["Content-Type"]) == (200, accept)
+def test_a_repeat_that_does_not_wait_is_accepted_like_the_first_and_is_done_at_once(launch):
+    service = launch(ATTRIBUTOR_STORE__CACHE_BYTES="1000000")
+    with httpx.Client(base_url=service.url, timeout=20) as client:
+        body = pair("raises", a=0.123)
+        assert not explained(client, body)["cached"]
+        for accept in ("application/json", "application/x-npy"):
+            again = client.post("/v1/attributions", json=body, headers={"Accept": accept})
+            assert (again.status_code, again.headers["Content-Type"]) == (202, "application/json")
+            job = strictly_documented(again)
+            assert (job["state"], job["cached"], job["results"], job["next"]) == ("succeeded", True, None, None)
+            # What it was told is not the whole of it.
+            whole = client.get(job["links"]["self"], headers={"If-None-Match": again.headers["ETag"]})
+            assert len(whole.json()["results"]) == 1
+        waited = client.post("/v1/attributions", json=body, headers={"Accept": accept, "Prefer": "wait=5"})
+        assert (waited.status_code, waited.headers["Content-Type"]) == (200, accept)
 
 
 def test_a_client_that_hangs_up_while_it_sends_is_not_in_the_log(client, service):
