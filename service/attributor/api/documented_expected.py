@@ -21,7 +21,8 @@ class CountsDocument(Document):
 
 
 class SecondsDocument(Document):
-    """Of computing on one worker that has nothing else to do, in full passes; a few points take longer each."""
+    """Of the model's passes on one worker that has nothing else to do, in full passes; a few points take longer each,
+    and what the service spends around them, some milliseconds a job, is not in it."""
 
     expected: float
     at_most: float

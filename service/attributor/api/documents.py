@@ -171,7 +171,14 @@ class ReadinessDocument(Document):
     loaded: bool = Field(description="Whether it is in memory; one that is ready is loaded when a job wants it.")
     memory_bytes: int | None = Field(description="Of its parameters and buffers; null until a worker has told.")
     seconds_per_evaluation: float | None = Field(
-        description="A forward and backward pass of one input on that worker; null until measured."
+        description="Of one point's forward and backward pass on that worker, in passes of `points_per_pass`; null "
+        "until measured."
+    )
+    points_per_pass: int | None = Field(description="As many as were measured best; null until measured.")
+    transforms: list[str] = Field(
+        description="What was done to the model without changing its answers, to make passes cheaper: `folded_norms`, "
+        "`channels_last`, `fused_attention`, `affine_prefix`; and `length_buckets` where examples of several lengths "
+        "share passes."
     )
 
 

@@ -92,6 +92,8 @@ def _readiness(report: ModelReport | None) -> dict[str, Any]:
         "loaded": report is not None and report.loaded,
         "memory_bytes": report.memory_bytes if report else None,
         "seconds_per_evaluation": report.seconds_per_evaluation if report else None,
+        "points_per_pass": report.points_per_pass if report else None,
+        "transforms": list(report.transforms) if report else [],
     }
 
 

@@ -1,8 +1,8 @@
 """A shorter way into an endpoint, for what clients send most: a plain JSON body. Everything else goes the framework's
 own way, which also finds and tells what is wrong with a request.
 
-The framework's way costs 0.3 ms of processor time for each request (measured): its parser of JSON is Python's own, and
-each parameter is looked up, copied and validated by itself.
+The framework's way costs more than all the rest of a small request: its parser of JSON is Python's own, and each
+parameter is looked up, copied and validated by itself.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine

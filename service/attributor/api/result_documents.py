@@ -24,15 +24,10 @@ from attributor.rendering.subject import Subject
 MOST_NUMBERS = 10_000
 
 
-def result_document(result: PathResult, spec: JobSpec, encoding: str, queued_s: float) -> dict[str, Any]:
-    """The answer for one input and target (ResultDocument)."""
-    return _document(result, spec, encoding, queued_s, asked_document(spec))
-
-
 def result_documents(
     results: Iterable[PathResult], spec: JobSpec, encoding: str, queued_s: float
 ) -> list[dict[str, Any]]:
-    """Those of several; what they share is made once."""
+    """The answers, one for each input and target (ResultDocument); what they share is made once."""
     asked = asked_document(spec)
     return [_document(result, spec, encoding, queued_s, asked) for result in results]
 

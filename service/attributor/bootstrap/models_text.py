@@ -49,7 +49,12 @@ def checked(report: ModelReport) -> Iterator[str]:
     if report.memory_bytes:
         yield f"    {'memory':<20} {report.memory_bytes / _MB:.1f} MB of parameters and buffers"
     if report.seconds_per_evaluation is not None:
-        yield f"    {'evaluation':<20} {report.seconds_per_evaluation * 1000:.2f} ms, forward and backward, one row"
+        yield (
+            f"    {'evaluation':<20} {report.seconds_per_evaluation * 1000:.3g} ms a point, forward and backward"
+            + (f", in passes of {report.points_per_pass}" if report.points_per_pass else "")
+        )
+    if report.transforms:
+        yield f"    {'transforms':<20} {', '.join(report.transforms)}"
     for name, finding in report.checks.items():
         yield f"    {name:<20} {finding}"
 

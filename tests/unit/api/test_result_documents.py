@@ -10,7 +10,7 @@ import orjson
 import pytest
 from attributor.api.documented_result import ResultDocument
 from attributor.api.mapping.specs import attribution_spec
-from attributor.api.result_documents import MOST_NUMBERS, default_view, npy, result_document, subject
+from attributor.api.result_documents import MOST_NUMBERS, default_view, npy, result_documents, subject
 from attributor.api.schemas.bodies import AttributionBody
 from attributor.errors import UnsupportedVisualization
 from attributor.jobs.explanation import Layer, Method, Quantity, Term
@@ -49,9 +49,8 @@ BARE = {
 
 def document(made: PathResult, job: JobSpec | None = None, encoding: str = "auto") -> dict[str, Any]:
     """As a client reads it, after the strictest look at its form."""
-    content = orjson.dumps(
-        result_document(made, job or spec("photo-and-record"), encoding, 0.5), option=orjson.OPT_SERIALIZE_NUMPY
-    )
+    (found,) = result_documents([made], job or spec("photo-and-record"), encoding, 0.5)
+    content = orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY)
     ResultDocument.model_validate_json(content, strict=True)
     return orjson.loads(content)
 
