@@ -73,6 +73,8 @@ class RecordingModel:
         """`<job>/<input>` of all open routes."""
         return {_path_of(route) for route in self.routes}
 
+    looks, stacks = True, False
+
     def pass_points(self, lane: Hashable) -> int:
         return self.max_points
 

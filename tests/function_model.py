@@ -32,6 +32,8 @@ class FunctionModel:
         self.gradients = 0
         self.most_curves = 0
 
+    looks, stacks = True, False
+
     def pass_points(self, lane: int) -> int:
         return self.max_points
 

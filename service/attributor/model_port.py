@@ -83,6 +83,52 @@ class Evaluations:
     tops: Indices
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Stack:
+    """Straight paths from one baseline to many examples, with the same nodes on each: a stack of rows.
+
+    `examples`: per input, shape (rows, *input shape), float32; `start`: the baseline, of the input's shape. `target`:
+    as asked; `alphas`: of the nodes with gradients, ascending in (0, 1).
+    """
+
+    examples: Tensors
+    start: Tensors
+    target: Target
+    alphas: tuple[float, ...]
+
+    @property
+    def n_rows(self) -> int:
+        """How many examples there are."""
+        return len(next(iter(self.examples.values())))
+
+    @property
+    def n_points(self) -> int:
+        """Of all rows: both ends and the nodes between."""
+        return self.n_rows * (len(self.alphas) + 2)
+
+
+class StackVectors(Protocol):
+    """The vectors of a stack's nodes, on the device."""
+
+    def sums(self, rows: Indices, weights: Floats) -> Mapping[str, Floats]:
+        """Weighted sums over the nodes of some rows, per input, shape (rows, *input shape), float64. `weights`: shape
+        (rows, nodes), or (nodes,) for all."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StackTold:
+    """What the model says of a stack, float64: `scores` at both ends and the nodes between, shape (rows, nodes + 2);
+    `slopes` at the nodes, shape (rows, nodes). May be non-finite. Per row, the target as `resolved` at its example, and
+    the index of the largest output there, `tops`."""
+
+    scores: Floats
+    slopes: Floats
+    resolved: tuple[Target, ...]
+    tops: Indices
+    outputs: NDArray[np.float32]
+    vectors: StackVectors
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What diagnostics keep of an evaluated point: the first target on both scales, and per observed layer the L2 norm
@@ -101,6 +147,24 @@ class GradientModel(Protocol):
     @property
     def max_points(self) -> int:
         """The most points that one pass of any lane should have."""
+
+    @property
+    def looks(self) -> bool:
+        """Whether scores should show where the first gradients of an adaptive integration are wanted. Not of a model so
+        small that the passes for it cost more than some gradients more, spread evenly."""
+
+    @property
+    def stacks(self) -> bool:
+        """Whether `evaluate_stack` can be asked."""
+
+    def evaluate_stack(self, stack: Stack) -> StackTold:
+        """One forward pass over the ends and nodes of all rows, and one backward pass from the nodes. No route is open
+        for them. Raises whatever the model raises."""
+
+    def take_over(self, route: str, asks: Asks, told: StackTold, row: int) -> Evaluations:
+        """Go on with a row by itself: a straight route to its example, with its curve, gets the vectors of the nodes
+        and is resolved. `asks`: those of all of the row's points, at its example first, then its start, then the
+        nodes."""
 
     def pass_points(self, lane: Hashable) -> int:
         """The most points that the next pass of a lane should have."""

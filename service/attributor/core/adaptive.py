@@ -19,15 +19,22 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate, chain
 from math import sqrt
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attributor.core import spectral
 from attributor.core.asks import Asks, Awaited, Curve, Floats, Indices, checked, one_node_each
 from attributor.core.choosing import for_completeness, for_vectors, rationed, why_stuck, within_allowance
 from attributor.core.curves import add_scores, add_told, known, weights_of
-from attributor.core.first_round import fewest_evaluations, first_asks, first_nodes
+from attributor.core.first_round import (
+    SHARE_LEFT,
+    even_asks,
+    even_rule,
+    fewest_evaluations,
+    first_asks,
+    first_rule,
+)
 from attributor.core.integrator import Check, Integral, Seal, StopReason, Tolerance, attributed
 from attributor.core.panels import CurvePanels, Panels, fit_together, side_by_side
 from attributor.core.placing import Scan, look_together
@@ -37,9 +44,6 @@ from attributor.core.room import sealed_for
 EXTENDED_SHARE = 0.5
 #: Of the panels, one in so many is split at once (two at least): later rounds know more.
 MOST_SPLITS_SHARE = 3
-#: Vectors that are left, of the most that may be kept, when panels are sealed; so many are the first ones at most, so
-#: that there is room to split before anything must be sealed. Ours: the next seal is then half of the bound away.
-SHARE_LEFT = 1 / 2
 #: Of the most that may be kept, the share that is left alone as long as the worst panels are split first. It is for
 #: finishing one part of the path after the other, where these are too many. Ours: a part takes some halvings.
 SHARE_IN_RESERVE = 1 / 4
@@ -82,14 +86,15 @@ class AdaptiveIntegrator:
         self._seal: Seal | None = None
         self._n_dropped = 0
         self._targets = range(n_targets)
+        self._all = tuple(curves)
         self._shares = [curve.weight for curve in curves]
         #: Until the first nodes are placed; the curves from then on.
         self._scans = [Scan() for _ in curves]
         self._curves: list[CurvePanels] = []
-        self._wanted: list[Asks] = [first_asks(tuple(curves))]
+        self._wanted: list[Asks] = [first_asks(self._all)]
         self._awaited = Awaited()
-        self._next_index = len(self._wanted[0].arrays.index)
         self._evaluations = 0
+        self._next_index = len(self._wanted[0].arrays.index)
         self._unfitted = set(range(len(curves)))
         self._residuals: list[float] = []
         self._gaps: tuple[float, ...] = ()
@@ -101,6 +106,17 @@ class AdaptiveIntegrator:
         self._check: Check | None = None
         self._errors: tuple[float | None, ...] | None = None
         self._stop: StopReason | None = None
+
+    def without_a_look(self) -> Self:
+        """Of a single curve, before anything is asked: the first gradients are spread evenly, and wanted together with
+        the scores of both ends, instead of where scores show that they are needed. Raises ValueError for several."""
+        (curve,) = self._all
+        rule = even_rule(self._tolerance, self._max_evaluations, self._most_kept)
+        asks = even_asks(curve, rule)
+        self._wanted, self._next_index = [asks], len(asks.arrays.index)
+        self._curves = [CurvePanels(curve.weight, rule)]
+        self._evaluations = rule.n
+        return self
 
     @property
     def done(self) -> bool:
@@ -212,13 +228,9 @@ class AdaptiveIntegrator:
             self._want(number, tuple(scan.wanted), gradient=False)
         if self._wanted:
             return
-        most = self._max_evaluations
-        if self._most_kept is not None:
-            most = min(most, int(SHARE_LEFT * self._most_kept))
-        n = first_nodes(len(self._scans), self._tolerance, most)
-        nested = n * len(self._scans) < self._max_evaluations
+        limits = len(self._scans), self._tolerance, self._max_evaluations, self._most_kept
         for number, (scan, share) in enumerate(zip(self._scans, self._shares, strict=True)):
-            rule = spectral.rule(n, scan.placing, nested=nested)
+            rule = first_rule(*limits, scan.placing)
             self._curves.append(CurvePanels(share, rule))
             index, alpha, scores = scan.ends
             self._curves[number].add(index, alpha, scores, np.full_like(scores, np.nan))

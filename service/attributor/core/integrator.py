@@ -9,6 +9,8 @@ from enum import StrEnum
 from math import inf
 from typing import Protocol
 
+import numpy as np
+
 from attributor.core.asks import Asks, Floats, Known, Told
 
 
@@ -51,6 +53,13 @@ class Tolerance:
         if self.relative is None:
             return inf
         return max(self.relative * abs(gap), self.absolute, self.relative * SMALL_GAP_SHARE * variation)
+
+    def limits(self, gaps: Floats, variations: Floats) -> Floats:
+        """`limit` of each."""
+        if self.relative is None:
+            return np.full_like(gaps, inf)
+        relative = np.maximum(self.relative * np.abs(gaps), self.relative * SMALL_GAP_SHARE * variations)
+        return np.maximum(relative, self.absolute)
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,9 @@ def _fitted(
     residual; the noise."""
     usable = np.isfinite(slope[0])
     shape = _shape(alpha.shape[1], usable.tobytes())
-    tables = [_table_of(nodes, usable) for nodes in alpha]
+    # Meshes that are one and the same, broadcast, share one table.
+    one_mesh = len(alpha) == 1 or alpha.strides[0] == 0
+    tables = [_table_of(nodes, usable) for nodes in (alpha[:1] if one_mesh else alpha)]
     rows = _stacked([table.rows for table in tables])
     price = _stacked([table.price for table in tables])
     if sealed is not None:
@@ -109,7 +111,7 @@ def _fitted(
     chosen = shape.candidates[np.arange(place.shape[1]), place]
     mesh = np.arange(len(chosen))[:, None]
     best, trapezoid = residual[mesh, chosen], residual[:, shape.shortest]
-    of_panels = rows[mesh, chosen]
+    of_panels = rows[0][chosen] if one_mesh else rows[mesh, chosen]
     if sealed is not None:
         of_panels[sealed] = 0.0
     return of_panels, best, trapezoid, noise

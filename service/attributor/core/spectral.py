@@ -118,7 +118,7 @@ def fit_all(rules: Sequence[Rule], score: Floats, slope: Floats, local: mesh.Fit
     """Integrate each curve by its one polynomial, unless the local stencils' indicators add up to less: then by these.
 
     `score`, `slope`: shape (curves, n + 2) at both ends and the n nodes between, the slopes of the ends unused; all
-    rules have as many nodes.
+    rules have as many nodes. One rule: that of all curves.
     """
     rows = rules[0].rows[None] if len(rules) == 1 else np.stack([rule.rows for rule in rules])
     residual = (rows @ slope[:, 1:-1, None])[:, :, 0] - (score[:, 1:] - score[:, :-1])

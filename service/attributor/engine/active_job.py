@@ -6,14 +6,15 @@ pass takes whole or in part. What a portion gave goes back to its task, which go
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from attributor.engine.alike import Alike
 from attributor.engine.sharing import share_out
 from attributor.engine.steps import Steps
 from attributor.engine.task import Lane, Pick, Portion, Task, Wish
-from attributor.engine.work import Question, Work
+from attributor.engine.work import Memory, Question, Work
 from attributor.jobs.job import JobSpec, Progress
 from attributor.jobs.model import ModelInfo, Tensors
 from attributor.jobs.result import Estimate
@@ -51,23 +52,52 @@ class Line:
             yield pick, then
 
 
+class AlikeLine:
+    """Inputs of a job, by number, that wait for a first round among others that are alike."""
+
+    __slots__ = ("_alike", "_numbers")
+
+    def __init__(self, alike: Alike, numbers: Iterable[int]) -> None:
+        self._alike = alike
+        self._numbers = deque(numbers)
+
+    @property
+    def waiting(self) -> int:
+        """Points of all that wait."""
+        return self._alike.n_points * len(self._numbers)
+
+    def take(self, most: int) -> list[int]:
+        """Up to so many inputs, from the front."""
+        return [self._numbers.popleft() for _ in range(min(most, len(self._numbers)))]
+
+
 @dataclass(slots=True, eq=False)
 class ActiveJob:
-    """One admitted job. Its inputs are begun one after the other, as many at a time as `window` allows."""
+    """One admitted job. Its inputs are begun one after the other, as many at a time as `window` allows.
+
+    `tasks`: of the inputs that procedures compute. Where inputs are alike, these are the ones that need more than a
+    first round. `admitted_s` is on the engine's clock.
+    """
 
     id: str
     spec: JobSpec
     model: GradientModel
-    tasks: list[Task]
+    info: ModelInfo
+    admitted_s: float
     window: int
+    _task: Callable[[int], Task]
+    tasks: list[Task] = field(default_factory=list)
     lines: dict[Lane, Line] = field(default_factory=dict)
+    alike_lines: dict[Lane, AlikeLine] = field(default_factory=dict)
     n_started: int = 0
-    n_done: int = 0
-    #: Of the tasks that are done: evaluations, the largest completeness error, and the answers not yet handed out.
+    #: By the numbers of the inputs that are done.
+    answers: dict[int, Any] = field(default_factory=dict)
+    #: Of those: evaluations, the largest completeness error, and the answers not yet handed out.
     _evaluations: int = 0
     _worst: float | None = None
     _fresh: list[Any] = field(default_factory=list)
     _running: dict[int, Task] = field(default_factory=dict)
+    _memory: Memory = field(default_factory=Memory)
 
     @classmethod
     def of(
@@ -77,21 +107,58 @@ class ActiveJob:
         on: tuple[GradientModel, ModelInfo, Tensors],
         procedure: Procedure,
         now_s: float,
+        alike: Alike | None = None,
     ) -> "ActiveJob":
-        """A job with one task per input, not started. Raises ValueError if there is no input."""
+        """A job, not started. `alike`: what its inputs have in common with others, if they are computed in stacks.
+        Raises ValueError if there is no input."""
         if not spec.inputs:
             raise ValueError("a job needs at least one input")
         model, info, reference = on
-        questions = [Question(i, spec, info) for i in range(len(spec.inputs))]
-        works = [Work(f"{job_id}/{q.number}", q, model, reference, now_s) for q in questions]
-        return cls(job_id, spec, model, [Task(work, procedure(work)) for work in works], window=len(works))
+
+        def task(number: int) -> Task:
+            work = Work(f"{job_id}/{number}", Question(number, spec, info), model, reference, now_s)
+            return Task(work, procedure(work))
+
+        numbers = range(len(spec.inputs))
+        job = cls(job_id, spec, model, info, now_s, len(numbers), task)
+        if alike is None:
+            job.tasks = [task(number) for number in numbers]
+        else:
+            job.alike_lines[alike, True] = AlikeLine(alike, numbers)
+        return job
 
     def share_out(self, vector_bytes: int) -> None:
         """Let the job's inputs have so much memory for vectors together: as many are under way at a time as fit."""
-        memory = share_out(vector_bytes, self.id, self.spec, self.tasks[0].work.info, self.model)
-        self.window = memory.inputs
+        self._memory = share_out(vector_bytes, self.id, self.spec, self.info, self.model)
+        self.window = self._memory.inputs
         for task in self.tasks:
-            task.work.memory = memory
+            task.work.memory = self._memory
+
+    @property
+    def waits(self) -> bool:
+        """Whether any points wait."""
+        return bool(self.lines or self.alike_lines)
+
+    def waiting(self, lane: Lane) -> int:
+        """How many points of a lane wait."""
+        line = self.lines.get(lane) or self.alike_lines.get(lane)
+        return line.waiting if line else 0
+
+    def take_alike(self, lane: Lane, most: int) -> list[int]:
+        """Up to so many inputs that wait for a first round among others that are alike."""
+        line = self.alike_lines[lane]
+        numbers = line.take(most)
+        if not line.waiting:
+            del self.alike_lines[lane]
+        return numbers
+
+    def hand_over(self, number: int) -> Task | None:
+        """Let a procedure compute an input that needs more than a first round. None: there is no room for it now, and
+        it begins afresh when there is."""
+        task = self._task(number)
+        task.work.memory = self._memory
+        self.tasks.append(task)
+        return self.next_task()
 
     def next_task(self) -> Task | None:
         """The next input that is to be begun now, if there is room."""
@@ -115,7 +182,7 @@ class ActiveJob:
 
     def first_lane(self) -> Lane | None:
         """That of the points that have waited for longest, about; None if none wait."""
-        return next(iter(self.lines), None)
+        return next(iter(self.lines or self.alike_lines), None)
 
     def take(self, lane: Lane, most: int) -> list[Pick]:
         """Up to so many waiting asks of a lane."""
@@ -143,21 +210,37 @@ class ActiveJob:
 
     def _note_done(self, task: Task) -> None:
         del self._running[id(task)]
-        self.n_done += 1
-        self._fresh.append(task.answer)
-        self._evaluations += task.work.costs.evaluations
-        self._worst = _worst(self._worst, task.work.error())
+        work = task.work
+        self.answered(work.question.number, task.answer, work.costs.evaluations, work.error())
+
+    def answered(self, number: int, answer: Any, evaluations: int, error: float | None) -> None:
+        """Note an answer, what it took, and its relative completeness error."""
+        self.answers[number] = answer
+        self._fresh.append(answer)
+        self._evaluations += evaluations
+        self._worst = _worst(self._worst, error)
+
+    @property
+    def n_done(self) -> int:
+        """How many inputs are."""
+        return len(self.answers)
+
+    @property
+    def in_order(self) -> list[Any]:
+        """The answers of all inputs, in their order."""
+        return [self.answers[number] for number in range(len(self.answers))]
 
     def close(self) -> None:
         """Free all vectors."""
         self.lines.clear()
+        self.alike_lines.clear()
         for task in self.tasks:
             task.close()
 
     @property
     def done(self) -> bool:
-        """Whether every task is."""
-        return self.n_done == len(self.tasks)
+        """Whether every input is."""
+        return self.n_done == len(self.spec.inputs)
 
     def progress(self) -> Progress:
         """Evaluations so far, and the largest running completeness error over the inputs, relative."""

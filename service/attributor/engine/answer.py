@@ -92,9 +92,13 @@ def _rule(question: Question, outcome: Outcome) -> str | None:
 
 def resolved_target(outcome: Outcome, k: int, info: ModelInfo) -> ResolvedTarget:
     """A target with the names of its outputs."""
-    target = outcome.targets[k]
+    return named_target(outcome.targets[k], outcome.predicted[k], info)
+
+
+def named_target(target: Target, predicted_class: int | None, info: ModelInfo) -> ResolvedTarget:
+    """The same of one target. `predicted_class`: at its position; None for regression."""
     (first, *others) = target.terms
-    predicted = not others and first.weight == 1.0 and first.index == outcome.predicted[k]
+    predicted = not others and first.weight == 1.0 and first.index == predicted_class
     return _named(target, tuple([info.output.labels[term.index] for term in target.terms]), predicted=predicted)
 
 

@@ -3,20 +3,16 @@
 "Warnings are part of the product": each has a stable code and a sentence that says what to do.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-from attributor.core.integrator import Integral, StopReason
-from attributor.engine.baselines import Values
+from attributor.core.integrator import StopReason
+from attributor.engine.input_cautions import Caution, of_inputs
 from attributor.engine.outcome import Outcome
 from attributor.engine.paths import OTHER_CLASS
 from attributor.engine.work import Question
-from attributor.jobs.columns import columns_outside, equal_columns
-from attributor.jobs.domain import declared_bounds
-from attributor.jobs.explanation import Gamma, GammaKind, Method, Quantity
-from attributor.jobs.model import InputKind, InputSpec, OutputScale, Tensors
+from attributor.jobs.explanation import Quantity
+from attributor.jobs.job import Quadrature
+from attributor.jobs.model import OutputScale
 from attributor.jobs.result import ResultWarning
 
 #: A gap below this says little: Vertex Explainable AI's documentation advises another baseline there. In units of a
@@ -26,19 +22,8 @@ SMALL_GAP = 0.05
 BASELINE_SHARE = 0.2
 #: Times 1 / classes: a probability that says nothing of the class. Ours: a tenth above chance is still chance.
 CHANCE = 1.1
-#: Methods and paths by which a feature that does not move gets nothing.
-_BY_MOVEMENT = (Method.INTEGRATED_GRADIENTS, Method.EXPECTED_GRADIENTS, Method.SHAPLEY, Method.DEEP_LIFT)
-_STAYING = (GammaKind.STRAIGHT, GammaKind.GUIDED)
-#: Share of features at their baseline from which it is said that they get zero. Ours: less is no surprise to anyone.
-EQUAL_SHARE = 0.1
 #: An estimated error of the attributions, relative L1, from which it is said. Ours: ranks of features change then.
 LARGE_ATTRIBUTION_ERROR = 0.1
-#: So many features outside their domain are named; the rest are counted.
-NAMED_FEATURES = 5
-#: How far float32 may carry a pixel at the end of its range, relative. Ours: eight roundings (2^-24 each), as
-#: normalising takes a few.
-PIXEL_ROUNDING = 8 * 2.0**-24
-
 #: The adaptive rule asks that the errors of the path's parts, taken together as independent ones, are within the
 #: tolerance, so that they cannot cancel by luck: the completeness error itself may be small all the same.
 _ABOVE = "the errors along the path, taken together, are above the tolerance"
@@ -67,7 +52,7 @@ def cautions(
     """The warnings of one answer, for target number `k`, most important first."""
     found = [
         *_convergence(question, outcome, k),
-        *_vector(attribution_error),
+        *vector_differs(attribution_error),
         *_layer(question, outcome),
         *_scores(question, outcome, k),
         *_inputs(question, outcome),
@@ -75,7 +60,7 @@ def cautions(
     return tuple(ResultWarning(code, message) for code, message in found)
 
 
-def _convergence(question: Question, outcome: Outcome, k: int) -> Iterator[tuple[str, str]]:
+def _convergence(question: Question, outcome: Outcome, k: int) -> Iterator[Caution]:
     if outcome.converged and not outcome.converged[k]:
         yield "not_converged", _why(question, outcome, k)
     if outcome.integration is None:
@@ -85,16 +70,17 @@ def _convergence(question: Question, outcome: Outcome, k: int) -> Iterator[tuple
         curve, alpha = integral.discontinuous_at
         where = f"alpha = {alpha:.6g}" + (f" of piece {curve} of the path" if len(curves) > 1 else "")
         yield "discontinuous", f"the score jumps, or nearly so, at {where}"
-    yield from _absolute(question, integral, k)
+    variation = integral.variations[k] if integral.variations else 0.0
+    yield from absolute_governs(question.spec.quadrature, integral.gaps[k], integral.limits[k], variation)
 
 
-def _absolute(question: Question, integral: Integral, k: int) -> Iterator[tuple[str, str]]:
+def absolute_governs(quadrature: Quadrature, gap: float, limit: float, variation: float) -> Iterator[Caution]:
     """Where the difference of the scores is too small for the relative tolerance to be what decides."""
-    gap, limit, quadrature = abs(integral.gaps[k]), integral.limits[k], question.spec.quadrature
+    gap = abs(gap)
     if quadrature.tolerance is None or limit <= quadrature.tolerance * gap:
         return
     if limit > quadrature.absolute_tolerance:
-        why = f", little beside the {integral.variations[k]:.3g} that the score moves up and down along the path"
+        why = f", little beside the {variation:.3g} that the score moves up and down along the path"
     else:
         why = ""
     yield (
@@ -117,7 +103,8 @@ def _why(question: Question, outcome: Outcome, k: int) -> str:
     return _STOPPED[integral.stop_reason]
 
 
-def _vector(attribution_error: float | None) -> Iterator[tuple[str, str]]:
+def vector_differs(attribution_error: float | None) -> Iterator[Caution]:
+    """Where single attributions may be far off, although they add up."""
     if attribution_error is not None and attribution_error > LARGE_ATTRIBUTION_ERROR:
         yield (
             "attribution_error_large",
@@ -126,7 +113,7 @@ def _vector(attribution_error: float | None) -> Iterator[tuple[str, str]]:
         )
 
 
-def _layer(question: Question, outcome: Outcome) -> Iterator[tuple[str, str]]:
+def _layer(question: Question, outcome: Outcome) -> Iterator[Caution]:
     layer = outcome.layer
     if layer and layer.cut is False and layer.quantity is not Quantity.INFLUENCE:
         lost = (
@@ -138,11 +125,21 @@ def _layer(question: Question, outcome: Outcome) -> Iterator[tuple[str, str]]:
         yield "layer_not_a_cut", f"a part of the score does not pass through '{name}': {lost}"
 
 
-def _scores(question: Question, outcome: Outcome, k: int) -> Iterator[tuple[str, str]]:
+def _scores(question: Question, outcome: Outcome, k: int) -> Iterator[Caution]:
     score, baseline_score = outcome.scores[k], outcome.baseline_score(k)
     if baseline_score is None:
         return
-    scale = outcome.targets[k].scale
+    at_boundary = any(line.baseline.name == OTHER_CLASS for line in outcome.lines)
+    yield from small_or_large(
+        score, baseline_score, outcome.targets[k].scale, len(question.info.output.labels), at_boundary=at_boundary
+    )
+
+
+def small_or_large(
+    score: float, baseline_score: float, scale: OutputScale, n_outputs: int, *, at_boundary: bool = False
+) -> Iterator[Caution]:
+    """Where the scores hardly differ, or that of the baseline is not near zero. `at_boundary`: the baseline is of
+    another class."""
     saturated = scale is OutputScale.PROBABILITY and min(score, baseline_score) > 1 - SMALL_GAP
     size = 1.0 if scale is OutputScale.PROBABILITY else max(abs(score), abs(baseline_score))
     if abs(score - baseline_score) < SMALL_GAP * size or score == baseline_score:
@@ -153,9 +150,8 @@ def _scores(question: Question, outcome: Outcome, k: int) -> Iterator[tuple[str,
         )
     # The log of a small probability is far from zero by nature, and zero may mean nothing to a regression. A class that
     # is no likelier than by chance is as near zero as it gets where there are two; at a boundary it must be likely.
-    chance = CHANCE / len(question.info.output.labels) if scale is OutputScale.PROBABILITY else 0.0
+    chance = CHANCE / n_outputs if scale is OutputScale.PROBABILITY else 0.0
     near_zero = abs(baseline_score) <= max(BASELINE_SHARE * abs(score), chance)
-    at_boundary = any(line.baseline.name == OTHER_CLASS for line in outcome.lines)
     if scale in (OutputScale.PROBABILITY, OutputScale.LOGIT) and not near_zero and not at_boundary:
         yield (
             "baseline_score_not_near_zero",
@@ -163,57 +159,7 @@ def _scores(question: Question, outcome: Outcome, k: int) -> Iterator[tuple[str,
         )
 
 
-def _inputs(question: Question, outcome: Outcome) -> Iterator[tuple[str, str]]:
-    example, explanation = question.example, question.explanation
-    moves = explanation.method in _BY_MOVEMENT and not (explanation.layer or explanation.smoothing)
-    for declared in question.info.inputs:
-        if not declared.attributed:
-            continue
-        values = example[declared.name]
-        stays = explanation.gamma.get(declared.name, Gamma()).kind in _STAYING
-        equal = (
-            [_equal(declared, values, line.baseline.tensors[declared.name]) for line in outcome.lines]
-            if moves and stays
-            else []
-        )
-        share = float((equal[0] if len(equal) == 1 else np.all(equal, axis=0)).mean()) if equal else 0.0
-        if share >= EQUAL_SHARE:
-            yield (
-                "features_equal_to_baseline",
-                f"{share:.0%} of the features of '{declared.name}' equal the baseline; they get zero by construction",
-            )
-        outside = _outside_domain(declared, example)
-        if outside:
-            named = ", ".join(outside[:NAMED_FEATURES])
-            more = f" and {len(outside) - NAMED_FEATURES} more" if len(outside) > NAMED_FEATURES else ""
-            yield "outside_domain", f"outside the domain that the model declares: {named}{more}"
-
-
-def _equal(declared: InputSpec, values: Values, baseline: Values) -> NDArray[np.bool_]:
-    """Which features agree: of a table its columns, whose one-hot elements are one feature; else every element."""
-    if declared.features:
-        return equal_columns(declared, values, baseline)
-    return np.asarray(values == baseline)
-
-
-def _outside_domain(declared: InputSpec, example: Tensors) -> list[str]:
-    values = example[declared.name]
-    if declared.kind is InputKind.IMAGE:
-        return _outside_pixels(declared, values)
-    said = [(column, column.value(values)) for column in columns_outside(declared, values)]
-    return [
-        f"{column.feature.name} = {value:.4g}"
-        if isinstance(value, float)
-        else f"{column.feature.name} is not 1 for one category and 0 for the others"
-        for column, value in said
-    ]
-
-
-def _outside_pixels(declared: InputSpec, values: Values) -> list[str]:
-    low, high = declared_bounds(declared, values.shape)
-    slack = PIXEL_ROUNDING * np.maximum(abs(low), abs(high))
-    beyond = int(((values < low - slack) | (values > high + slack)).sum())
-    if not beyond:
-        return []
-    where = "what pixels can be" if declared.normalise else f"[{low.min():g}, {high.max():g}]"
-    return [f"{beyond} values of '{declared.name}' beyond {where}"]
+def _inputs(question: Question, outcome: Outcome) -> Sequence[Caution]:
+    one = {name: values[None] for name, values in question.example.items()}
+    (found,) = of_inputs(question.explanation, question.info, one, [line.baseline.tensors for line in outcome.lines])
+    return found

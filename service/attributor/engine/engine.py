@@ -9,19 +9,22 @@ from dataclasses import dataclass
 from attributor.core.adaptive import AdaptiveIntegrator
 from attributor.core.asks import Asks, Floats
 from attributor.core.together import tell_together
+from attributor.engine import first_rounds
 from attributor.engine.active_job import ActiveJob
+from attributor.engine.alike import Kinds
 from attributor.engine.explain import explain
 from attributor.engine.fairness import Claimant, Fairness
 from attributor.engine.faults import RAISED_BY_MODELS, failure, model_error
 from attributor.engine.prediction import predict, prediction_result
-from attributor.engine.scheduler import Batch, plan
+from attributor.engine.scheduler import Batch, StackBatch, plan
 from attributor.engine.steps import Integrating
-from attributor.engine.task import Wish
+from attributor.engine.task import Task, Wish
+from attributor.engine.work import Question
 from attributor.errors import DeadlineExceeded
 from attributor.jobs.job import Failure, JobKind, JobSpec, Progress
 from attributor.jobs.keeping import DEFAULT_JOB_VECTOR_BYTES
 from attributor.jobs.result import AttributionResult, JobResult, PartialResult
-from attributor.model_port import Evaluations, ModelProvider
+from attributor.model_port import Evaluations, ModelProvider, StackTold
 from attributor.ports import Clock
 
 
@@ -46,6 +49,7 @@ class Engine:
         self._active: dict[str, ActiveJob] = {}
         self._finished: list[Finished] = []
         self._fairness = Fairness()
+        self._kinds = Kinds()
 
     @property
     def idle(self) -> bool:
@@ -63,7 +67,8 @@ class Engine:
             model = self._models.get(spec.ref, spec.digest)
             on = (model, self._models.info(spec.ref), self._models.reference_set(spec.ref))
             procedure = explain(self._clock) if spec.kind is JobKind.ATTRIBUTION else predict
-            job = ActiveJob.of(job_id, spec, on, procedure, now_s)
+            alike = self._kinds.of(spec, *on)
+            job = ActiveJob.of(job_id, spec, on, procedure, now_s, alike)
             job.share_out(self._job_vector_bytes)
         except Exception as error:
             self._finished.append(Finished(job_id, failure(error)))
@@ -107,35 +112,64 @@ class Engine:
         finished, self._finished = self._finished, []
         return finished
 
-    def _charge(self, batch: Batch, seconds: float) -> None:
+    def _charge(self, batch: Batch | StackBatch, seconds: float) -> None:
         sizes = batch.sizes()
         share = seconds / sum(sizes.values())
         self._fairness.charge({job_id: share * n for job_id, n in sizes.items()})
 
-    def _run(self, batch: Batch) -> None:
+    def _run(self, batch: Batch | StackBatch) -> None:
         """Evaluate a batch and absorb it; if the model raises, each of its jobs alone, to find whose fault it is."""
-        evaluations = self._evaluate(batch)
-        if evaluations is not None:
-            self._absorb(batch, evaluations)
-            return
-        if len(jobs := batch.jobs) > 1:
-            for job in jobs:
-                self._run(batch.of_job(job))
-
-    def _evaluate(self, batch: Batch) -> list[Evaluations] | None:
-        """What the model says; None if it raises, which ends the batch's job if there is only one."""
         try:
-            return batch.model.evaluate(batch.points)
+            if isinstance(batch, StackBatch):
+                told = first_rounds.evaluate(batch)
+            else:
+                evaluations = batch.model.evaluate(batch.points)
         except RAISED_BY_MODELS as error:
-            if len(batch.jobs) == 1:
-                self._end(batch.jobs[0], failure(model_error(error)))
-            return None
+            self._each_alone(batch, model_error(error))
+            return
+        if isinstance(batch, StackBatch):
+            self._absorb_stack(batch, told)
+        else:
+            self._absorb(batch, evaluations)
+
+    def _each_alone(self, batch: Batch | StackBatch, error: Exception) -> None:
+        """After a fault, whose it is: that of the one job there is, or else each is tried alone."""
+        if len(jobs := batch.jobs) == 1:
+            self._end(jobs[0], failure(error))
+            return
+        for job in jobs:
+            self._run(batch.of_job(job))
 
     def _absorb(self, batch: Batch, evaluations: list[Evaluations]) -> None:
         rounds = []
         for (job, pick), told in zip(batch.picks, evaluations, strict=True):
             if known := job.tell(pick, told):
                 rounds.append((job, *known))
+        self._settle(rounds)
+
+    def _absorb_stack(self, batch: StackBatch, told: StackTold) -> None:
+        try:
+            unfinished = first_rounds.settle(batch, told, self._clock())
+        except Exception as error:  # a defect; no answer is given before all are made
+            self._each_alone(batch, error)
+            return
+        rounds = []
+        for each in unfinished:
+            job = each[0]
+            if job.id not in self._active:
+                continue
+            try:
+                if known := first_rounds.go_on(batch, told, each):
+                    rounds.append((job, *known))
+            except Exception as error:
+                self._end(job, failure(error, where=Question(each[1], job.spec, job.info).name))
+        self._settle(rounds)
+        for job in batch.jobs:
+            if job.id in self._active:
+                self._start_more(job)
+
+    def _settle(self, rounds: Sequence[tuple[ActiveJob, Task, Wish]]) -> None:
+        """Let tasks go on whose rounds are known in full."""
         for (job, task, wish), error in zip(rounds, _told([wish for _, _, wish in rounds]), strict=True):
             if job.id not in self._active:
                 continue  # failed at an earlier point of this very batch
@@ -193,5 +227,5 @@ def _told(wishes: Sequence[Wish]) -> list[Exception | None]:
 
 def _outcome(job: ActiveJob) -> JobResult:
     if job.spec.kind is JobKind.PREDICTION:
-        return prediction_result([task.answer for task in job.tasks], job.tasks[0].work.info)
-    return AttributionResult(tuple(result for task in job.tasks for result in task.answer))
+        return prediction_result(job.in_order, job.info)
+    return AttributionResult(tuple([result for answer in job.in_order for result in answer]))

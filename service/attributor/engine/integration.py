@@ -52,14 +52,17 @@ class Room:
 
 
 def integrator_for(
-    quadrature: Quadrature, curves: Sequence[Curve], n_targets: int, room: Room | None = None
+    quadrature: Quadrature, curves: Sequence[Curve], n_targets: int, room: Room | None = None, *, looks: bool = True
 ) -> Integrator:
-    """The integrator that a request's quadrature names. Raises ValueError for counts that it cannot work with."""
+    """The integrator that a request's quadrature names. `looks`: whether scores show an adaptive one where its first
+    gradients are wanted. Raises ValueError for counts that it cannot work with."""
     tolerance = tolerance_of(quadrature)
     most_kept = room.nodes if room else None
     if quadrature.rule is RuleName.ADAPTIVE:
         seals = room is None or room.seals
-        return AdaptiveIntegrator(curves, n_targets, tolerance, quadrature.max_evaluations, most_kept, seals=seals)
+        budget = quadrature.max_evaluations
+        integrator = AdaptiveIntegrator(curves, n_targets, tolerance, budget, most_kept, seals=seals)
+        return integrator if looks else integrator.without_a_look()
     if quadrature.n_steps is None:
         raise ValueError("a fixed rule needs n_steps")
     rule = FIXED_RULES[quadrature.rule](quadrature.n_steps)
@@ -105,7 +108,8 @@ def integrated_gradients(work: Work, copy: Copy) -> Steps[Outcome]:
         spent = walked(work, len(baselines)) + reserved(work.explanation.precision, seals=seals)
         if spent:  # gone, but the integration needs its first nodes
             left = max(left - spent, fewest_evaluations(curves))
-        return integrator_for(replace(quadrature, max_evaluations=left), curves, len(copy.targets), room)
+        asked, looks = replace(quadrature, max_evaluations=left), work.model.looks or len(curves) > 1
+        return integrator_for(asked, curves, len(copy.targets), room, looks=looks)
 
     return (yield from _along(work, copy, baselines, integrator))
 

@@ -3,10 +3,11 @@
 The model and the shares of the jobs are `fairness.py`'s to say.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from attributor.engine.active_job import ActiveJob
+from attributor.engine.alike import Alike
 from attributor.engine.fairness import Fairness
 from attributor.engine.task import Pick
 from attributor.model_port import GradientModel, Points
@@ -41,20 +42,52 @@ class Batch:
         return found
 
 
-def plan(jobs: Mapping[str, ActiveJob], fairness: Fairness, now_s: float) -> Batch | None:
+@dataclass(frozen=True, slots=True)
+class StackBatch:
+    """One pass of one model over first rounds that are alike, with the numbers of each job's inputs."""
+
+    model: GradientModel
+    alike: Alike
+    picks: tuple[tuple[ActiveJob, list[int]], ...]
+
+    @property
+    def jobs(self) -> list[ActiveJob]:
+        """The jobs that take part, each once."""
+        return [job for job, _ in self.picks]
+
+    def of_job(self, job: ActiveJob) -> "StackBatch":
+        """The part of the pass that belongs to one job."""
+        return StackBatch(self.model, self.alike, tuple(pick for pick in self.picks if pick[0] is job))
+
+    def sizes(self) -> dict[str, int]:
+        """Points by job."""
+        return {job.id: self.alike.n_points * len(numbers) for job, numbers in self.picks}
+
+
+def plan(jobs: Mapping[str, ActiveJob], fairness: Fairness, now_s: float) -> Batch | StackBatch | None:
     """The next pass, or None if no job waits for one."""
-    waiting = [job_id for job_id, job in jobs.items() if job.lines]
+    waiting = [job_id for job_id, job in jobs.items() if job.waits]
     if not waiting:
         return None
     first = jobs[fairness.next_model(waiting, now_s)]
     model, lane = first.model, first.first_lane()
     if lane is None:
         raise RuntimeError("a job without waiting points was chosen. This is a bug.")
+    alike = lane[0] if isinstance(lane[0], Alike) else None
     counts = {
-        job_id: line.waiting
-        for job_id in waiting
-        if (job := jobs[job_id]).model is model and (line := job.lines.get(lane)) is not None
+        job_id: count for job_id in waiting if (job := jobs[job_id]).model is model and (count := job.waiting(lane))
     }
-    shares = fairness.shares(counts, model.pass_points(lane[0]), now_s)
+    shares = fairness.shares(counts, model.pass_points(lane[0] if alike is None else alike.lane), now_s)
+    if alike is not None:
+        return StackBatch(model, alike, _whole_rounds([(jobs[job_id], n) for job_id, n in shares.items()], alike))
     picks = [(jobs[job_id], pick) for job_id, n in shares.items() if n for pick in jobs[job_id].take(lane, n)]
     return Batch(model, tuple(picks))
+
+
+def _whole_rounds(shares: Sequence[tuple[ActiveJob, int]], alike: Alike) -> tuple[tuple[ActiveJob, list[int]], ...]:
+    """The inputs whose first rounds fit into each job's share; one at least of the largest share."""
+    lane = alike, True
+    if all(n < alike.n_points for _, n in shares):
+        first = max(shares, key=lambda share: share[1])[0]
+        return ((first, first.take_alike(lane, 1)),)
+    return tuple([(job, job.take_alike(lane, n // alike.n_points)) for job, n in shares if n >= alike.n_points])

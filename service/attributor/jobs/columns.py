@@ -66,8 +66,20 @@ def _bounds(spec: InputSpec) -> tuple[NDArray[np.intp], NDArray[np.float64], NDA
 
 
 def equal_columns(spec: InputSpec, values: NDArray[Any], others: NDArray[Any]) -> NDArray[np.bool_]:
-    """In which columns two tensors of a tabular input agree."""
-    return np.logical_and.reduceat(values == others, _bounds(spec)[0])
+    """In which columns tensors of a tabular input agree; the last axis is that of the elements."""
+    return np.logical_and.reduceat(values == others, _bounds(spec)[0], axis=-1)
+
+
+def may_be_outside(spec: InputSpec, values: NDArray[Any]) -> NDArray[np.bool_]:
+    """For which of many tensors, shape (tensors, *input shape), `columns_outside` has to be asked; none of other
+    kinds."""
+    if not spec.features:
+        return np.zeros(len(values), np.bool_)
+    starts, lows, highs, others = _bounds(spec)
+    if others:
+        return np.ones(len(values), np.bool_)
+    own = values[:, starts]
+    return np.asarray(((own < lows) | (own > highs)).any(axis=1))
 
 
 def columns_outside(spec: InputSpec, values: NDArray[Any]) -> list[Column]:

@@ -272,7 +272,7 @@ class ModelReport:
     and buffers. `seconds_per_evaluation`: of one forward and backward pass of one row on that worker, in passes of
     `points_per_pass`, the number that was measured best; `seconds_per_forward`: of the forward pass alone;
     `bytes_per_point`: what a row adds to a pass's peak. `transforms`: what was done to the module without changing its
-    answers.
+    answers. `looks`: whether scores show where the first gradients are wanted.
     """
 
     ref: str
@@ -291,3 +291,4 @@ class ModelReport:
     points_per_pass: int | None = None
     bytes_per_point: int | None = None
     transforms: tuple[str, ...] = ()
+    looks: bool = True

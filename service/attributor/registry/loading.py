@@ -60,6 +60,7 @@ class _Findings:
     memory_bytes: int = 0
     measured: Measured | None = None
     transforms: tuple[str, ...] = ()
+    looks: bool = True
 
 
 def load_first(bundle: Bundle, place: Place) -> tuple[Resident | None, ModelReport]:
@@ -140,6 +141,7 @@ def _proved(bundle: Bundle, place: Place, found: _Findings) -> Resident:
     found.transforms = cheap.applied if cheap else ()
     found.measured = _pace(cheap.module if cheap else loaded.module, info, references, place)
     model = _model(loaded, info, place, found.measured, cheap)
+    found.looks = model.looks
     sources = readers(bundle.folder, bundle.manifest)  # also without an example: a broken tokenizer must not serve
     if (data := read_golden(bundle)) is not None:
         problem = check_golden(model, info, data, sources)
@@ -189,6 +191,7 @@ def _report(info: ModelInfo, reason: str | None, found: _Findings) -> ModelRepor
         loaded=reason is None,
         memory_bytes=found.memory_bytes,
         transforms=found.transforms,
+        looks=found.looks,
         **_figures(found.measured),
     )
 

@@ -14,13 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from attributor.core.asks import Asks
 from attributor.core.integrator import Seal
 from attributor.errors import OutOfMemory, UnknownLayer, UnsupportedByModel
 from attributor.jobs.explanation import Target
 from attributor.jobs.fitting import WITHOUT_GRADIENTS
 from attributor.jobs.lengths import output_at
 from attributor.jobs.model import ModelInfo, Tensors
-from attributor.model_port import CurveSpec, Evaluations, Observation, Points, RouteSpec
+from attributor.model_port import CurveSpec, Evaluations, Observation, Points, RouteSpec, Stack, StackTold
 from attributor.runtimes.batch import Batch, joined, portions_between
 from attributor.runtimes.curves import PathObject
 from attributor.runtimes.cut import layer_is_cut
@@ -29,8 +30,10 @@ from attributor.runtimes.memory import give_back, in_halves, unless_full
 from attributor.runtimes.passes import evaluate
 from attributor.runtimes.placing import Placer
 from attributor.runtimes.routes import OpenRoute, lane_of, pass_key
-from attributor.runtimes.sizing import PassKey, PassSizes, of_one_size
+from attributor.runtimes.sizing import USUAL, PassKey, PassSizes, of_one_size
+from attributor.runtimes.space import Space
 from attributor.runtimes.spaces import Spaces
+from attributor.runtimes.stack import evaluate_stack, halved, is_small, joined_told, kept_by
 from attributor.runtimes.targets import check_target
 from attributor.runtimes.transforms.choosing import Transformed
 
@@ -73,6 +76,19 @@ class TorchModel:
         self._network = self._spaces.plain
         self._placer = Placer(self._network, paths or {})
         self._routes: dict[str, OpenRoute] = {}
+        self._small = is_small(module, info)
+        # Vectors behind a prefix are gradients there; a stack's are products at the input.
+        self._stacks = self._small and (transformed is None or transformed.prefix is None)
+
+    @property
+    def looks(self) -> bool:
+        """See GradientModel."""
+        return not self._small
+
+    @property
+    def stacks(self) -> bool:
+        """See GradientModel."""
+        return self._stacks
 
     @property
     def max_points(self) -> int:
@@ -137,6 +153,40 @@ class TorchModel:
         if (found := unless_full(lambda: self._pass(points, key))) is not None:
             return found
         return self._in_halves(points, n_points, key)
+
+    def evaluate_stack(self, stack: Stack) -> StackTold:
+        """See GradientModel. Raises InvalidInput, InvalidShape for an example that is not as declared; ValueError for
+        an output or a rank that the model does not have; RuntimeError for a model that does not stack."""
+        if not self._stacks:
+            raise RuntimeError("This model takes no stacks. This is a bug.")
+        first = {name: rows[0] for name, rows in stack.examples.items()}
+        for each in (first, stack.start):
+            require_example(self._network.inputs, each)
+        check_target(stack.target, output_at(self._output, self._network.inputs, first))
+        return self._stack_pass(stack, self._spaces.space(RouteSpec(first, (stack.target,))))
+
+    def _stack_pass(self, stack: Stack, space: Space) -> StackTold:
+        began_s = time.perf_counter()
+        if (told := unless_full(lambda: evaluate_stack(space, stack, self._output))) is not None:
+            self._sizes.note(USUAL, told.scores.size, time.perf_counter() - began_s)
+            return told
+        give_back()
+        if len(halves := halved(stack)) == 1:
+            raise OutOfMemory("One path of this input takes more memory than the device has left.")
+        self._sizes.halve(USUAL, stack.n_points)
+        return joined_told([self._stack_pass(half, space) for half in halves])
+
+    def take_over(self, route: str, asks: Asks, told: StackTold, row: int) -> Evaluations:
+        """See GradientModel."""
+        opened = self._route(route)
+        opened.resolve(told.outputs[row], self._output)
+        nodes = asks.arrays
+        scores = told.scores[row]
+        slopes = np.full((len(nodes.index), 1), np.nan)
+        slopes[2:, 0] = told.slopes[row]
+        for name, vectors in kept_by(told).row(row).items():
+            opened.vectors.keep((0, name), nodes.index[2:], vectors)
+        return Evaluations(np.array([scores[-1], *scores[:-1]])[:, None], slopes, np.full(len(asks), told.tops[row]))
 
     def _pass(self, points: Sequence[Points], key: PassKey) -> list[Evaluations]:
         batch = Batch(points, [self._route(each.route) for each in points])

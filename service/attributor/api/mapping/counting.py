@@ -7,7 +7,7 @@ nets of this repository. Inputs count with their declared sizes.
 from dataclasses import dataclass
 from math import ceil, log10, prod
 
-from attributor.core.first_round import FEWEST_FIRST_NODES, LOOSEST, first_nodes
+from attributor.core.first_round import FEWEST_FIRST_NODES, LOOSEST, even_rule, first_nodes
 from attributor.core.integrator import Tolerance
 from attributor.core.placing import LARGEST_SHARE, closer_looks, first_scan
 from attributor.inputs.baselines import shapley_features
@@ -61,12 +61,13 @@ class Counts:
         return Counts(self.evaluations.times(factor), self.forwards.times(factor))
 
 
-def counts(spec: JobSpec, info: ModelInfo) -> Counts:
-    """Of one input of a job, for all of its targets together."""
+def counts(spec: JobSpec, info: ModelInfo, *, looks: bool = True) -> Counts:
+    """Of one input of a job, for all of its targets together. `looks`: whether scores show the adaptive rule where its
+    first gradients are wanted, on a single curve."""
     explanation = spec.explanation
     if explanation.method in COMPARATORS:
         return _comparison(explanation, info)
-    one = _of_method(spec, info) + _searches(explanation, info)
+    one = _of_method(spec, info, looks=looks) + _searches(explanation, info)
     one += _exactly(len(explanation.interior_alphas), 0)
     one += _exactly(0, len(explanation.saturation.alphas) if explanation.saturation else 0)
     if explanation.smoothing is None:
@@ -79,7 +80,7 @@ def _exactly(evaluations: int, scores: int) -> Counts:
     return Counts(Count(evaluations, evaluations), Count(evaluations + scores, evaluations + scores))
 
 
-def _of_method(spec: JobSpec, info: ModelInfo) -> Counts:
+def _of_method(spec: JobSpec, info: ModelInfo, *, looks: bool) -> Counts:
     explanation = spec.explanation
     n_baselines = sum(each.samples for each in explanation.baselines) or 1
     if explanation.method in (Method.SALIENCY, Method.GRADIENT_X_INPUT):
@@ -102,7 +103,7 @@ def _of_method(spec: JobSpec, info: ModelInfo) -> Counts:
     checked = _checked(explanation, n_nodes, seals=n_baselines == 1)
     integrated = _fixed(curves, spec.quadrature)
     if integrated is None:
-        integrated = _adaptive(curves, spec.quadrature, Count(walked, walked) + checked)
+        integrated = _adaptive(curves, spec.quadrature, Count(walked, walked) + checked, looks=looks)
     return integrated + _exactly(walked, n_baselines if walks else 0) + _once_more(checked)
 
 
@@ -148,7 +149,7 @@ def _fixed(curves: _Curves, quadrature: Quadrature) -> Counts | None:
     return _exactly(len(curves) * inner + gradients, curves.n_vertices - gradients)
 
 
-def _adaptive(curves: _Curves, quadrature: Quadrature, others: Count) -> Counts:
+def _adaptive(curves: _Curves, quadrature: Quadrature, others: Count, *, looks: bool) -> Counts:
     """Of the adaptive rule, with what others (a walk, a check) leave of the budget."""
     n = len(curves)
     budget = max(quadrature.max_evaluations - others.expected, FEWEST_FIRST_NODES * n)
@@ -156,14 +157,17 @@ def _adaptive(curves: _Curves, quadrature: Quadrature, others: Count) -> Counts:
     tolerance = Tolerance(quadrature.tolerance, quadrature.absolute_tolerance, quadrature.attribution_tolerance)
     tight = min(t for t in (quadrature.tolerance, quadrature.attribution_tolerance) if t is not None)
     splitting = 1 + SPLITTING_PER_SQUARE_DECADE * log10(LOOSEST / min(tight, LOOSEST)) ** 2
-    first = n * first_nodes(n, tolerance, budget)
+    looks |= n > 1
+    first = n * first_nodes(n, tolerance, budget) if looks else even_rule(tolerance, budget).n
     gradients = Count(min(round(first * splitting), budget), most)
+    if not looks:
+        return Counts(gradients, gradients + Count(curves.n_vertices, curves.n_vertices))
     n_scanned = len(first_scan(n))
     scanned = n * (n_scanned - 2) + curves.n_vertices
     # Of a target's shares of the variation so many can be above LARGEST_SHARE.
     looked_at = min(n_scanned - 1, curves.n_targets * (round(1 / LARGEST_SHARE) - 1))
-    looks = closer_looks(n_scanned)
-    scores = Count(scanned + round(n * looks * min(TYPICAL_LOOKED_AT, looked_at)), scanned + n * looks * looked_at)
+    closer = closer_looks(n_scanned)
+    scores = Count(scanned + round(n * closer * min(TYPICAL_LOOKED_AT, looked_at)), scanned + n * closer * looked_at)
     return Counts(gradients, gradients + scores)
 
 

@@ -47,7 +47,7 @@ class Expected:
 
 def expected(body: AttributionBody, spec: JobSpec, info: ModelInfo, report: ModelReport | None) -> Expected:
     """Of a job that was found to be sound."""
-    per_input = counts(spec, info)
+    per_input = counts(spec, info, looks=report is None or report.looks)
     total = per_input.times(len(spec.inputs))
     size = size_of(body, spec.explanation)
     if size.adds:

@@ -1,0 +1,145 @@
+"""Which inputs are alike: asked the same of the same model in the same way, so that their first rounds are one stack.
+
+Integrated gradients on one straight path from a baseline that does not hang on the example, in one target, by the
+adaptive rule: what nearly everyone asks of small models. Everything else has procedures (`explain.py`).
+"""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attributor.core.asks import Asks, Curve
+from attributor.core.first_round import even_asks, even_rule
+from attributor.core.integrator import Tolerance
+from attributor.core.spectral import Rule
+from attributor.engine.baselines import NamedBaseline, resolve_baselines
+from attributor.engine.integration import tolerance_of
+from attributor.engine.sharing import path_spec
+from attributor.errors import AttributorError
+from attributor.jobs.explanation import BaselineKind, BaselineSpec, Explanation, Method, Precision, Target
+from attributor.jobs.fitting import cannot_explain
+from attributor.jobs.job import JobKind, JobSpec, Quadrature, RuleName
+from attributor.jobs.model import ModelInfo, Tensors
+from attributor.model_port import GradientModel
+
+#: Baselines that are the same for every example.
+_COMMON = frozenset(
+    {
+        BaselineKind.NAMED,
+        BaselineKind.TENSOR,
+        BaselineKind.ZERO,
+        BaselineKind.CONSTANT,
+        BaselineKind.BLACK,
+        BaselineKind.WHITE,
+        BaselineKind.MEAN,
+        BaselineKind.MEDIAN,
+        BaselineKind.MODE,
+    }
+)
+#: The one curve of a straight path: from vertex 1, the baseline, to vertex 0, the example.
+STRAIGHT = Curve(1, 0)
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Alike:
+    """What such inputs have in common; equal by `key`. `lane`: of their routes, by which passes are sized."""
+
+    key: Hashable
+    model: GradientModel = field(compare=False)
+    info: ModelInfo = field(compare=False)
+    explanation: Explanation = field(compare=False)
+    quadrature: Quadrature = field(compare=False)
+    target: Target = field(compare=False)
+    baseline: NamedBaseline = field(compare=False)
+    rule: Rule = field(compare=False)
+    tolerance: Tolerance = field(compare=False)
+    lane: Hashable = field(compare=False)
+
+    @property
+    def n_points(self) -> int:
+        """Of a first round: both ends of the path, and the nodes."""
+        return self.rule.n + 2
+
+    @property
+    def asks(self) -> Asks:
+        """What an integrator asks for first."""
+        return even_asks(STRAIGHT, self.rule)
+
+
+class Kinds:
+    """The kinds of inputs under way. It keeps none that no job has, nor a model."""
+
+    def __init__(self) -> None:
+        self._known: WeakValueDictionary[Hashable, Alike] = WeakValueDictionary()
+
+    def of(self, spec: JobSpec, model: GradientModel, info: ModelInfo, reference: Tensors) -> Alike | None:
+        """What a job's inputs have in common with others'; None where each needs a procedure of its own."""
+        if spec.kind is not JobKind.ATTRIBUTION or not model.stacks or not _is_plain(spec.explanation, spec.quadrature):
+            return None
+        form = _form(spec.inputs[0])
+        if any(_form(each) != form for each in spec.inputs[1:]):
+            return None
+        (asked,), (target,) = spec.explanation.baselines, spec.explanation.targets
+        key = spec.ref, spec.digest, _words(asked), spec.explanation.seed, target, spec.quadrature, form
+        known = self._known.get(key)
+        if known is not None and known.model is model:
+            return known
+        if (found := _made(key, spec, model, info, reference)) is not None:
+            self._known[key] = found
+        return found
+
+
+def _made(key: Hashable, spec: JobSpec, model: GradientModel, info: ModelInfo, reference: Tensors) -> Alike | None:
+    explanation, quadrature, example = spec.explanation, spec.quadrature, spec.inputs[0]
+    tolerance = tolerance_of(quadrature)
+    rule = even_rule(tolerance, quadrature.max_evaluations)
+    if rule.every_other is None or cannot_explain(explanation.method, info):
+        return None
+    try:
+        (baseline,) = resolve_baselines(explanation.baselines, example, info, reference, _no_chance)
+    except AttributorError:
+        return None  # the inputs say in their turn what is wrong with them
+    (target,) = explanation.targets
+    lane = model.lane(path_spec(explanation, example, (target,), 1))
+    return Alike(key, model, info, explanation, quadrature, target, baseline, rule, tolerance, lane)
+
+
+def _is_plain(explanation: Explanation, quadrature: Quadrature) -> bool:
+    beside = explanation.gamma or explanation.layer or explanation.smoothing or explanation.saturation
+    return (
+        explanation.method is Method.INTEGRATED_GRADIENTS
+        and not beside
+        and not explanation.interior_alphas
+        and explanation.precision is Precision.FLOAT32
+        and len(explanation.targets) == 1
+        and len(explanation.baselines) == 1
+        and all(part.kind in _COMMON for part in explanation.baselines[0].parts.values())
+        and quadrature.rule is RuleName.ADAPTIVE
+        and quadrature.attribution_tolerance is None
+    )
+
+
+def _no_chance() -> np.random.Generator:
+    raise RuntimeError("a baseline that is the same for all examples needs no random numbers. This is a bug.")
+
+
+def _form(example: Tensors) -> tuple[tuple[str, tuple[int, ...], str], ...]:
+    return tuple([(name, values.shape, values.dtype.str) for name, values in example.items()])
+
+
+def _words(spec: BaselineSpec) -> Hashable:
+    """A baseline by its value."""
+    return spec.name, *[(name, part.kind, part.value, _bytes(part.values)) for name, part in spec.parts.items()]
+
+
+def _bytes(values: NDArray[Any] | None) -> Hashable:
+    return None if values is None else (values.shape, values.dtype.str, values.tobytes())
+
+
+def stacked(examples: list[Tensors]) -> Mapping[str, NDArray[Any]]:
+    """Inputs of one form, by name, shape (examples, *input shape)."""
+    return {name: np.stack([each[name] for each in examples]) for name in examples[0]}
