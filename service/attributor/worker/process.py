@@ -7,6 +7,8 @@ import signal
 import threading
 from collections.abc import Awaitable, Callable
 
+import uvloop
+
 from attributor.worker import admission, engine_thread
 
 log = logging.getLogger(__name__)
@@ -30,7 +32,8 @@ def run_until_signalled(work: Callable[[asyncio.Event], Awaitable[int]]) -> int:
             loop.add_signal_handler(signum, stop.set)
         return await work(stop)
 
-    status = asyncio.run(main())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        status = runner.run(main())
     if running := {thread.name for thread in threading.enumerate()} & {admission.THREAD, engine_thread.THREAD}:
         log.warning("the process ends without waiting for its thread of %s", " and of ".join(sorted(running)))
         logging.shutdown()
