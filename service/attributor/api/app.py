@@ -9,6 +9,7 @@ from attributor import __version__
 from attributor.api import problems
 from attributor.api.body_limit import BodyLimit
 from attributor.api.dependencies import Deps
+from attributor.api.quick import Application
 from attributor.api.routes import attributions, estimates, health, models, problem_pages, results
 
 DESCRIPTION = """Integrated gradients over HTTP: how much each feature of an input contributed to a model's score, with
@@ -20,7 +21,7 @@ Every error is an RFC 9457 problem document with a stable `code`."""
 
 def create_app(deps: Deps) -> FastAPI:
     """The application. It opens and closes nothing: whoever made the ports does."""
-    app = FastAPI(
+    app = Application(
         title="Attributor",
         version=__version__,
         description=DESCRIPTION,
@@ -28,6 +29,8 @@ def create_app(deps: Deps) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
+        most_bytes=deps.limits.max_body_bytes,
+        quick={attributions.router.prefix: attributions.quickly_created},
     )
     app.state.deps = deps
     for router in (

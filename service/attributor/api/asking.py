@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from attributor.api.dependencies import Deps
+from attributor.api.known_asks import words_of
 from attributor.api.mapping.seeds import is_random
 from attributor.api.mapping.specs import attribution_spec, fingerprint
 from attributor.api.readiness import Servable, read_aside, servable
@@ -27,6 +28,17 @@ class Asked:
         return content_key(self.spec) if self.repeatable else None
 
 
+async def asked_again(deps: Deps, document: object, tenant: str) -> Asked | None:
+    """The job of a document, where one that differs in its inputs only is known; None: it must be looked at as a whole.
+    Raises UnknownModel, UnknownVersion and ModelNotReady, of a model that was there."""
+    found = words_of(document, tenant)
+    if found is None or not deps.known_asks.knows(found):
+        return None
+    model = await servable(deps, found.model)
+    spec = deps.known_asks.job(found, model.info)
+    return None if spec is None else Asked(spec, model, repeatable=True)
+
+
 async def asked_for(deps: Deps, body: AttributionBody, tenant: str, *, repeated: bool = False) -> Asked:
     """The job of a body. `repeated`: whether it may be sent again under an idempotency key, and needs a fingerprint.
     Raises RequestErrors and ModelNotReady."""
@@ -47,3 +59,11 @@ async def asked_for(deps: Deps, body: AttributionBody, tenant: str, *, repeated:
     if repeated:
         spec = replace(spec, fingerprint=fingerprint(body))
     return Asked(spec, model, body.seed is not None or not is_random(spec.explanation))
+
+
+async def asked_in(deps: Deps, document: object, body: AttributionBody, tenant: str) -> Asked:
+    """`asked_for`, of a document and its body; what is found is kept for the next one."""
+    asked = await asked_for(deps, body, tenant)
+    if asked.repeatable and (found := words_of(document, tenant)) is not None:
+        deps.known_asks.keep(found, asked.spec, asked.model.info)
+    return asked

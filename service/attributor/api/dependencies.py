@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from attributor.api.known_asks import KnownAsks
 from attributor.api.last_read import LastRead
 from attributor.ports import FleetView, JobEvents, JobQueue, JobStore, ModelCatalog
 
@@ -23,8 +24,8 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Deps:
     """The ports behind the API. `draining` is set at shutdown: open streams end then. `last_read`: of a job whose
-    results are read page by page. `shares_answers`: whether the queue answers equal questions with one computation, so
-    that it is worth while to tell it which are equal."""
+    results are read page by page. `known_asks`: of requests that were found to be sound. `shares_answers`: whether the
+    queue answers equal questions with one computation, so that it is worth while to tell it which are equal."""
 
     queue: JobQueue
     store: JobStore
@@ -34,6 +35,7 @@ class Deps:
     limits: Limits
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     last_read: LastRead = field(default_factory=LastRead)
+    known_asks: KnownAsks = field(default_factory=KnownAsks)
     shares_answers: bool = field(default=True, kw_only=True)
 
 

@@ -105,6 +105,12 @@ def job_failed(failure: Failure) -> Response:
     return problem(failure.code, failure.detail)
 
 
+def defective(request: Request, error: Exception) -> Response:
+    """The problem for what nobody foresaw; the log has it."""
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return problem(errors.InternalError.code, "a defect of the service; its log has the details")
+
+
 def _validation(error: RequestValidationError) -> Response:
     """Pydantic's findings, in our form."""
     fields = []
@@ -165,5 +171,4 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def on_defect(request: Request, error: Exception) -> Response:
-        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return problem(errors.InternalError.code, "a defect of the service; its log has the details")
+        return defective(request, error)

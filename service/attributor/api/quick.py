@@ -1,47 +1,78 @@
-"""A shorter way into an endpoint, for what clients send most: a plain JSON body. Everything else goes the framework's
-own way, which also finds and tells what is wrong with a request.
+"""A shorter way to an answer, for what clients send most: a plain JSON body to one path. Everything else goes the
+framework's own way, which also finds and tells what is wrong with a request.
 
-The framework's way costs more than all the rest of a small request: its parser of JSON is Python's own, and each
-parameter is looked up, copied and validated by itself.
+The framework's way costs more than all the rest of a small request: layers of middleware, its parser of JSON, which is
+Python's own, and parameters that are looked up, copied and validated one by one.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any
 
-from fastapi import Request, Response
-from fastapi.routing import APIRoute
-from pydantic import BaseModel, ValidationError
+from fastapi import FastAPI, Request, Response
 from pydantic_core import from_json
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
 
-Body = TypeVar("Body", bound=BaseModel)
+from attributor.api.problems import defective, stated
+from attributor.errors import AttributorError
+
+#: Answers a request with its document, or leaves it to the framework (None) before anything is done.
+Quick = Callable[[Request, Any], Awaitable[Response | None]]
 
 
-async def plain_body(request: Request, model: type[Body]) -> Body | None:
-    """The body, validated as the framework would; None where it would have something to say of it."""
-    if request.headers.get("content-type") != "application/json":
+class Application(FastAPI):
+    """The framework's application, with quick ways into some of its paths.
+
+    A quick way answers as the framework's would: it raises the same errors, and these become the same documents.
+    """
+
+    def __init__(self, *args: Any, most_bytes: int, quick: dict[str, Quick], **kwargs: Any) -> None:
+        """`quick`: by path, for POST. `most_bytes`: larger bodies are left to the framework."""
+        super().__init__(*args, **kwargs)
+        self._most_bytes = most_bytes
+        self._quick = quick
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        answer = self._quick.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if answer is None or not _is_plain(Headers(scope=scope), self._most_bytes) or scope.get("root_path"):
+            await super().__call__(scope, receive, send)
+            return
+        scope["app"] = self
+        received: list[Message] = []
+
+        async def again() -> Message:
+            return received.pop(0) if received else await receive()
+
+        request = Request(scope, again)
+        response = await _answered(answer, request, received, receive)
+        await (super().__call__(scope, again, send) if response is None else response(scope, receive, send))
+
+
+def _is_plain(headers: Headers, most_bytes: int) -> bool:
+    length = headers.get("content-length", "")
+    return headers.get("content-type") == "application/json" and length.isdecimal() and int(length) <= most_bytes
+
+
+async def _answered(answer: Quick, request: Request, received: list[Message], receive: Receive) -> Response | None:
+    """The response; None where the framework is to give it, which finds what was `received` again."""
+    more = True
+    while more:
+        received.append(message := await receive())
+        more = message["type"] == "http.request" and message.get("more_body", False)
+    if received[-1]["type"] != "http.request":
         return None
     try:
         # Reads what `json.loads` reads, NaN and endless integers included; what it refuses more, goes the other way.
-        document = from_json(await request.body(), cache_strings="keys")
-        return model.model_validate(document)
-    except (ValidationError, ValueError):
+        document = from_json(b"".join([message["body"] for message in received]), cache_strings="keys")
+    except ValueError:
         return None
-
-
-def quick_route(answer: Callable[[Request], Awaitable[Response | None]]) -> type[APIRoute]:
-    """A class for a route: `answer` answers a request, or leaves it to the endpoint (None) before anything is done.
-
-    Errors of `answer` are treated as the endpoint's are.
-    """
-
-    class QuickRoute(APIRoute):
-        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-            usual = super().get_route_handler()
-
-            async def handle(request: Request) -> Response:
-                response = await answer(request)
-                return await usual(request) if response is None else response
-
-            return handle
-
-    return QuickRoute
+    try:
+        return await answer(request, document)
+    except ClientDisconnect:
+        return Response(status_code=400)  # nobody is there to read it
+    except AttributorError as error:
+        return stated(error)
+    except Exception as error:
+        return defective(request, error)

@@ -1,19 +1,21 @@
 """/v1/attributions: create, list, poll, watch, draw, cancel and erase jobs."""
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from pydantic import ValidationError
 
 from attributor.api.answers import job_document, summary
-from attributor.api.asking import asked_for
+from attributor.api.asking import Asked, asked_again, asked_for, asked_in
 from attributor.api.dependencies import Deps, Provided, Tenant, provided, tenant_of
 from attributor.api.documents import JobDocument, JobPageDocument
 from attributor.api.examples import EXAMPLES
 from attributor.api.negotiation import JSON, NPY, PNG, SVG, combined, negotiate, wanted_wait_s
 from attributor.api.problems import documented
 from attributor.api.progress import event_stream, wait_until_ended
-from attributor.api.quick import plain_body, quick_route
 from attributor.api.representation import (
     JOB_MEDIA_TYPES,
     Known,
@@ -73,29 +75,49 @@ async def create_attribution(
     ] = None,
 ) -> Response:
     """Queue one job that explains every input of the body."""
-    return await _created(body, request, deps, tenant, ", ".join(prefer or ()), idempotency_key or "")
+
+    async def asking() -> Asked:
+        return await asked_for(deps, body, tenant, repeated=True)  # to make a fingerprint finds absurd nesting, too
+
+    return await _created(asking, request, deps, tenant, ", ".join(prefer or ()), idempotency_key or None)
 
 
-async def _quickly_created(request: Request) -> Response | None:
+async def quickly_created(request: Request, document: Any) -> Response | None:
     """The answer to a request with a plain body and no idempotency key."""
-    if "idempotency-key" in request.headers or (body := await plain_body(request, AttributionBody)) is None:
+    if "idempotency-key" in request.headers:
         return None
     deps, tenant = await provided(request), await tenant_of(request)
-    return await _created(body, request, deps, tenant, combined(request.headers, "prefer"), None)
+    asking: Callable[[], Awaitable[Asked]]
+    if (known := await asked_again(deps, document, tenant)) is not None:
+        asking = partial(_itself, known)
+    else:
+        try:
+            body = AttributionBody.model_validate(document)
+        except ValidationError:
+            return None
+        asking = partial(asked_in, deps, document, body, tenant)
+    return await _created(asking, request, deps, tenant, combined(request.headers, "prefer"), None)
+
+
+async def _itself(asked: Asked) -> Asked:
+    return asked
 
 
 async def _created(
-    body: AttributionBody, request: Request, deps: Deps, tenant: str, prefer: str | None, idempotency_key: str | None
+    asking: Callable[[], Awaitable[Asked]],
+    request: Request,
+    deps: Deps,
+    tenant: str,
+    prefer: str | None,
+    idempotency_key: str | None,
 ) -> Response:
-    """`idempotency_key` None: of a plain body, which needs no fingerprint. (Making one also finds what is nested too
-    deeply, and no plain body is.)"""
     media_type = negotiate(combined(request.headers, "accept"), JOB_MEDIA_TYPES)  # refused before anything is queued
     wait_s = wanted_wait_s(prefer, deps.limits.max_wait_s)
-    asked = await asked_for(deps, body, tenant, repeated=idempotency_key is not None)
+    asked = await asking()
     _require_representable(asked.spec, media_type)
     enqueued = await deps.queue.enqueue(
         asked.spec,
-        idempotency_key=idempotency_key or None,
+        idempotency_key=idempotency_key,
         content_key=asked.content_key if deps.shares_answers else None,
     )
     if wait_s is None:
@@ -136,7 +158,6 @@ router.add_api_route(
         },
         **documented(400, 404, 406, 413, 415, 422, 503),
     },
-    route_class_override=quick_route(_quickly_created),
 )
 
 
