@@ -115,13 +115,14 @@ def ours(asked: Asked, relative: float, budget: int = MOST_EVALUATIONS) -> Answe
     gradients = forwards = 0
     while not integrator.done:
         asks = integrator.ask()
-        for ask in asks:
-            asked.evaluate([one.nodes[0].alpha for one in asks if one.gradient == ask.gradient], gradient=ask.gradient)
-            alpha = ask.nodes[0].alpha
-            slopes = [[float(asked.vectors[alpha].sum())]] if ask.gradient else None
-            integrator.tell(ask, [asked.scores[alpha]], slopes)
-            gradients += ask.gradient
-            forwards += not ask.gradient
+        for kind in asks.kinds:
+            asked.evaluate([ask.nodes[0].alpha for ask in kind], gradient=kind[0].gradient)
+        alphas = [ask.nodes[0].alpha for ask in asks]
+        slopes = [float(asked.vectors[ask.nodes[0].alpha].sum()) if ask.gradient else np.nan for ask in asks]
+        integrator.tell(asks, np.array([[asked.scores[alpha]] for alpha in alphas]), np.array(slopes)[:, None])
+        wanted = sum(ask.gradient for ask in asks)
+        gradients += wanted
+        forwards += len(asks) - wanted
     return _judged(asked, integrator.result(), gradients, forwards)
 
 
