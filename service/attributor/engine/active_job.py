@@ -144,6 +144,12 @@ class ActiveJob:
         line = self.lines.get(lane) or self.alike_lines.get(lane)
         return line.waiting if line else 0
 
+    @property
+    def waiting_points(self) -> int:
+        """Of all lanes."""
+        alike = sum(line.waiting for line in self.alike_lines.values())
+        return alike + sum(line.waiting for line in self.lines.values())
+
     def take_alike(self, lane: Lane, most: int) -> list[int]:
         """Up to so many inputs that wait for a first round among others that are alike."""
         line = self.alike_lines[lane]

@@ -5,6 +5,7 @@ Not thread-safe: one caller at a time. A fault of a model ends the job it belong
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from attributor.core.adaptive import AdaptiveIntegrator
 from attributor.core.asks import Asks, Floats
@@ -16,7 +17,7 @@ from attributor.engine.explain import explain
 from attributor.engine.fairness import Claimant, Fairness
 from attributor.engine.faults import RAISED_BY_MODELS, failure, model_error
 from attributor.engine.prediction import predict, prediction_result
-from attributor.engine.scheduler import Batch, StackBatch, plan
+from attributor.engine.scheduler import Batch, StackBatch, pass_points, plan
 from attributor.engine.steps import Integrating
 from attributor.engine.task import Task, Wish
 from attributor.engine.work import Question
@@ -26,6 +27,21 @@ from attributor.jobs.keeping import DEFAULT_JOB_VECTOR_BYTES
 from attributor.jobs.result import AttributionResult, JobResult, PartialResult
 from attributor.model_port import Evaluations, ModelProvider, StackTold
 from attributor.ports import Clock
+
+#: First points of jobs that are taken in ahead of time, in passes. Ours: enough to fill them, as what jobs want rarely
+#: comes out even; of a large net, whose passes have eight points, four jobs.
+PASSES_AHEAD = 4
+#: Points of a job's first round. Ours: 9 to 15 gradients, and some scores.
+POINTS_OF_A_JOB = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """`jobs`: so many more fill passes for a while; more would wait here while another worker has nothing to do. Long
+    jobs that are past their first points leave room for short ones. `laden`: whether there is enough to do without."""
+
+    jobs: int
+    laden: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +66,8 @@ class Engine:
         self._finished: list[Finished] = []
         self._fairness = Fairness()
         self._kinds = Kinds()
+        #: Of the pass that was looked at last.
+        self._pass_points = POINTS_OF_A_JOB
 
     @property
     def idle(self) -> bool:
@@ -84,6 +102,18 @@ class Engine:
         if job := self._active.pop(job_id, None):
             self._fairness.leave(job_id)
             job.close()
+
+    def room(self) -> Room:
+        """How many more jobs should be taken in now."""
+        ahead, waiting, size = 0.0, 0.0, self._pass_points
+        for job in self._active.values():
+            if points := job.waiting_points:
+                size = pass_points(job.model, job.first_lane())
+                waiting += points / size
+                ahead += min(self._fairness.first_points(job.id), points) / size
+        self._pass_points = size
+        jobs = max(0, ceil((PASSES_AHEAD - ahead) * size / POINTS_OF_A_JOB))
+        return Room(jobs, laden=waiting >= PASSES_AHEAD)
 
     def progress(self) -> Mapping[str, Progress]:
         """How far each active job is."""

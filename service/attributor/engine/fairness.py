@@ -118,6 +118,10 @@ class Fairness:
             self._left[id] = claimant
             self._deadlines.pop(id, None)
 
+    def first_points(self, id: str) -> int:
+        """How many of a job's points are still counted as its first."""
+        return max(0, HEAD_START - self._claimants[id].points)
+
     def expired(self, now_s: float) -> list[str]:
         """The jobs whose deadline has passed, in the order of entry; again and again until they leave."""
         return [id for id, deadline_at_s in self._deadlines.items() if deadline_at_s <= now_s]

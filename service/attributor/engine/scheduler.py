@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from attributor.engine.active_job import ActiveJob
 from attributor.engine.alike import Alike
 from attributor.engine.fairness import Fairness
-from attributor.engine.task import Pick
+from attributor.engine.task import Lane, Pick
 from attributor.model_port import GradientModel, Points
 
 
@@ -64,6 +64,13 @@ class StackBatch:
         return {job.id: self.alike.n_points * len(numbers) for job, numbers in self.picks}
 
 
+def pass_points(model: GradientModel, lane: Lane | None) -> int:
+    """The most points that the next pass of a lane should have; None: of any."""
+    if lane is None:
+        return model.max_points
+    return model.pass_points(lane[0].lane if isinstance(lane[0], Alike) else lane[0])
+
+
 def plan(jobs: Mapping[str, ActiveJob], fairness: Fairness, now_s: float) -> Batch | StackBatch | None:
     """The next pass, or None if no job waits for one."""
     waiting = [job_id for job_id, job in jobs.items() if job.waits]
@@ -77,7 +84,7 @@ def plan(jobs: Mapping[str, ActiveJob], fairness: Fairness, now_s: float) -> Bat
     counts = {
         job_id: count for job_id in waiting if (job := jobs[job_id]).model is model and (count := job.waiting(lane))
     }
-    shares = fairness.shares(counts, model.pass_points(lane[0] if alike is None else alike.lane), now_s)
+    shares = fairness.shares(counts, pass_points(model, lane), now_s)
     if alike is not None:
         return StackBatch(model, alike, _whole_rounds([(jobs[job_id], n) for job_id, n in shares.items()], alike))
     picks = [(jobs[job_id], pick) for job_id, n in shares.items() if n for pick in jobs[job_id].take(lane, n)]

@@ -59,6 +59,17 @@ class EngineThread:
         self.pass_began_s: float | None = None
         #: Whether it has anything to do.
         self.busy = False
+        self._room = engine.room()
+
+    @property
+    def room(self) -> int:
+        """How many more jobs it should be given now."""
+        return max(0, self._room.jobs - self._inbox.qsize())
+
+    @property
+    def laden(self) -> bool:
+        """Whether it has enough to do without more."""
+        return self._room.laden
 
     def start(self) -> asyncio.Future[None]:
         """Begin. The future ends when the thread does; it raises what the engine should not have raised."""
@@ -123,9 +134,12 @@ class EngineThread:
                 stopped.append(item)
             else:
                 self._take(*item)
+        if items:
+            self._room = self._engine.room()
         self._look()
         finished = self._engine.step()
         self.pass_began_s = None
+        self._room = self._engine.room()
         self._pass_s = self._clock() - began_s
         ended: dict[Lease, JobResult | Failure | None] = dict.fromkeys(stopped)
         for each in finished:

@@ -29,6 +29,12 @@ log = logging.getLogger(__name__)
 STORE_RETRY_S = 0.5
 #: Longest wait for the store's bell, seconds: so late at most does a worker notice that it should stop.
 BELL_S = 1.0
+#: A full engine is looked at again after so many seconds, if no job has ended before. Ours: a pass of a large net takes
+#: longer.
+FULL_S = 0.02
+#: One that has enough to do leaves new jobs to others for so long, seconds: to whoever waits for the bell, which wakes
+#: who has waited longest. Ours: an idle worker takes them within one millisecond.
+LADEN_S = 0.003
 #: While the engine computes, jobs are claimed at most so often, seconds: ours, less than most passes take, and long
 #: enough to claim several at once when many come.
 CLAIM_PAUSE_S = 0.002
@@ -134,6 +140,9 @@ class WorkerLoop:
         wait_s = 0.0
         while not stop.is_set():
             self._freed.clear()  # before looking, so that a place freed meanwhile is not waited for
+            if self._engine.laden:
+                await asyncio.sleep(LADEN_S)
+                wait_s = 0.0
             engine, comparators = self._places()
             try:
                 claimed = (
@@ -163,10 +172,10 @@ class WorkerLoop:
             self._admission.take(job)
 
     async def _until_freed(self) -> None:
-        """A full engine waits for its own jobs to end, not for the bell, which would wake this worker for jobs that it
-        cannot take."""
+        """A full engine waits for its own jobs to get on, not for the bell, which would wake this worker for jobs that
+        it cannot take."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(BELL_S):
+            async with asyncio.timeout(FULL_S):
                 await self._freed.wait()
 
     async def _watch(self, computing: asyncio.Future[None]) -> None:
@@ -186,7 +195,7 @@ class WorkerLoop:
             self._engine.admit(job, self._born_at_s.get(job.lease, self._clock()))
 
     def _places(self) -> tuple[int, int]:
-        """How many more jobs the engine can take, and how many more comparators can be started.
+        """How many more jobs the engine should take, and how many more comparators can be started.
 
         Counted apart, and only so many claimed: whoever waits for either waits in the queue, where it reads "queued"
         and another worker can take it.
@@ -195,7 +204,7 @@ class WorkerLoop:
             return 0, 0
         waiting = self._admission.comparisons
         computed = sum(lease not in self._comparisons for lease in self._held.values()) - waiting
-        engine = self._policy.max_active_jobs - computed
+        engine = min(self._policy.max_active_jobs - computed, self._engine.room)
         return max(engine, 0), max(self._policy.max_comparators - len(self._comparisons) - waiting, 0)
 
     def _deliver(self, lease: Lease, outcome: JobResult | Failure | None) -> None:

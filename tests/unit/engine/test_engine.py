@@ -5,8 +5,8 @@ import pytest
 from attributor.core.first_round import first_nodes
 from attributor.core.integrator import Tolerance
 from attributor.core.placing import first_scan
-from attributor.engine.engine import Engine
-from attributor.engine.fairness import STAGE
+from attributor.engine.engine import PASSES_AHEAD, POINTS_OF_A_JOB, Engine, Room
+from attributor.engine.fairness import HEAD_START, STAGE
 from attributor.jobs.explanation import Target, Term
 from attributor.jobs.job import Failure, JobKind, Quadrature, RuleName
 from attributor.jobs.model import OutputScale
@@ -321,3 +321,30 @@ def test_progress_of_the_adaptive_rule_states_the_running_error():
     assert progress.evaluations == first_nodes(1, Tolerance(0.001, 0.0), 500)
     assert progress.completeness_error > 0
     assert progress.inputs_done == 0
+
+
+def test_room_is_left_until_first_points_fill_some_passes():
+    model = RecordingModel(named("x_x_sin"), max_points=20)
+    engine = engine_on(model)
+    n = 0
+    while room := engine.room().jobs:
+        assert not engine.room().laden
+        engine.admit(f"job {n}", job_spec(model.problem, [1.0], quadrature=fixed(15)))
+        n += 1
+        assert engine.room().jobs <= room + PASSES_AHEAD * 20 // POINTS_OF_A_JOB
+    assert n == PASSES_AHEAD * 20 // 15 + 1
+    assert engine.room() == Room(0, laden=True)
+    run_to_end(engine)
+    assert engine.room() == Room(PASSES_AHEAD * 20 // POINTS_OF_A_JOB, laden=False)
+
+
+def test_a_long_job_leaves_room_for_short_ones_but_makes_laden():
+    model = RecordingModel(named("x_x_sin"), max_points=20)
+    engine = engine_on(model)
+    engine.admit("long", job_spec(model.problem, *([float(n)] for n in range(1, 60)), quadrature=fixed(15)))
+    before = engine.room()
+    for _ in range(2 * HEAD_START // 20):
+        engine.step()
+    room = engine.room()
+    assert room.laden
+    assert room.jobs == PASSES_AHEAD * 20 // POINTS_OF_A_JOB > before.jobs

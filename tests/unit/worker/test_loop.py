@@ -244,3 +244,33 @@ async def test_what_cannot_be_finished_in_time_is_given_back(caplog):
             assert queue.outcomes == {}
             assert queue.released == ["a"]
     assert "1 jobs given back" in caplog.text
+
+
+async def test_two_workers_share_what_comes_at_once():
+    """What fills the passes of one for a while is left to the other from there on."""
+    queue = MemoryQueue()
+    models = [HeldModel(PROBLEM, max_points=8), HeldModel(PROBLEM, max_points=8)]
+    queue.put(*(f"job {i}" for i in range(8)), spec=job_spec(PROBLEM, quadrature=fixed(9)))
+    async with working(queue, models[0], max_active_jobs=64), working(queue, models[1], max_active_jobs=64):
+        await until(lambda: not queue.waiting or len(queue.leases) == 8)
+        for model in models:
+            model.gate.set()
+        await until(lambda: len(queue.outcomes) == 8)
+    shares = [len({seen.path.split("/")[0] for each in model.passes for seen in each}) for model in models]
+    assert sum(shares) == 8
+    assert min(shares) >= 2
+
+
+async def test_a_short_job_is_taken_in_beside_a_long_one():
+    queue, model = MemoryQueue(), HeldModel(PROBLEM, max_points=8)
+    queue.put("long", spec=LONG)
+    async with working(queue, model, max_active_jobs=64):
+        await until(lambda: "long" in queue.leases)
+        model.gate.set()
+        await until(lambda: len(model.passes) > 12)  # past its first points
+        model.gate.clear()
+        queue.put("short", spec=job_spec(PROBLEM, quadrature=fixed(3)))
+        await until(lambda: "short" in queue.leases)
+        model.gate.set()
+        await until(lambda: "short" in queue.outcomes)
+        assert "long" not in queue.outcomes
