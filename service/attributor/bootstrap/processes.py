@@ -20,6 +20,10 @@ ALL, CPU = "all", "cpu"
 #: 0.3 GB and more; beyond, the API process is what limits small models, and memory large ones.
 _MOST_BY_DEFAULT = 8
 
+#: Kernels that oneDNN keeps, each for one layer at one size of pass. Ours: those of a ResNet-50 at two sizes. It keeps
+#: 1,024 by default, and as passes have any size, a worker grows by them for thousands of jobs.
+KEPT_KERNELS = 256
+
 #: How a torch device is written that a worker may have.
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?|mps")
 
@@ -64,10 +68,15 @@ def all_gpus() -> list[str]:
 
 
 def thread_environment(threads: int) -> Mapping[str, str]:
-    """What the libraries under torch read when they are loaded: how many threads each may start, and that those that
-    wait sleep. By default they spin, which takes the cores from whoever shares the machine."""
+    """What the libraries under torch read when they are loaded: how many threads each may start, that those that wait
+    sleep (by default they spin, which takes the cores from whoever shares the machine), and how many prepared kernels
+    oneDNN keeps."""
     counts = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    return {**dict.fromkeys(counts, str(threads)), "OMP_WAIT_POLICY": "PASSIVE"}
+    return {
+        **dict.fromkeys(counts, str(threads)),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "ONEDNN_PRIMITIVE_CACHE_CAPACITY": str(KEPT_KERNELS),
+    }
 
 
 def environment(settings: Settings) -> dict[str, str]:

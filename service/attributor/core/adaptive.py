@@ -27,14 +27,7 @@ from numpy.typing import NDArray
 from attributor.core.asks import Asks, Awaited, Curve, Floats, Indices, checked, one_node_each
 from attributor.core.choosing import for_completeness, for_vectors, rationed, why_stuck, within_allowance
 from attributor.core.curves import add_scores, add_told, known, weights_of
-from attributor.core.first_round import (
-    SHARE_LEFT,
-    even_asks,
-    even_rule,
-    fewest_evaluations,
-    first_asks,
-    first_rule,
-)
+from attributor.core.first_round import SHARE_LEFT, even_start, fewest_evaluations, first_asks, first_rule
 from attributor.core.integrator import Check, Integral, Seal, StopReason, Tolerance, attributed
 from attributor.core.panels import CurvePanels, Panels, fit_together, side_by_side
 from attributor.core.placing import Scan, look_together
@@ -48,9 +41,8 @@ MOST_SPLITS_SHARE = 3
 #: finishing one part of the path after the other, where these are too many. Ours: a part takes some halvings.
 SHARE_IN_RESERVE = 1 / 4
 
-
 #: A round of one curve, as most rounds are: the first of the few rules that most jobs take are made once.
-_round = lru_cache(maxsize=1024)(one_node_each)
+_round = lru_cache(maxsize=256)(one_node_each)
 
 
 class AdaptiveIntegrator:
@@ -110,12 +102,9 @@ class AdaptiveIntegrator:
     def without_a_look(self) -> Self:
         """Of a single curve, before anything is asked: the first gradients are spread evenly, and wanted together with
         the scores of both ends, instead of where scores show that they are needed. Raises ValueError for several."""
-        (curve,) = self._all
-        rule = even_rule(self._tolerance, self._max_evaluations, self._most_kept)
-        asks = even_asks(curve, rule)
+        rule, asks = even_start(self._all, self._tolerance, self._max_evaluations, self._most_kept)
         self._wanted, self._next_index = [asks], len(asks.arrays.index)
-        self._curves = [CurvePanels(curve.weight, rule)]
-        self._evaluations = rule.n
+        self._curves, self._evaluations = [CurvePanels(self._shares[0], rule)], rule.n
         return self
 
     @property

@@ -24,9 +24,11 @@ TIGHTEST = 1e-6
 #: panels of one of 9, and luck in one curve of four is diluted by the others.
 SHARES_OF_EACH = ((1, 1.0), (4, 5 / 9))
 SMALLEST_SHARE = 1 / 3
-#: So many more first nodes take the place of a look. Ours: then two small nets' attributions are as near to the true
-#: ones as with a look and its 9 forward passes more (2.4 and 2.8 % off in the median at 5 %, against 2.4 and 2.6).
-MORE_WITHOUT_A_LOOK = 4
+#: So many more first nodes take the place of a look, and so many more of them per factor of ten in the tolerance. Ours:
+#: then two small nets' attributions are as near to the true ones as with a look and its 9 forward passes (2.4 and 2.8 %
+#: off in the median at 5 %, against 2.4 and 2.6), and most need no second round at 1 % either, which would cost such a
+#: net more than twice as many gradients.
+MORE_WITHOUT_A_LOOK, MORE_PER_DECADE = 4, 12
 #: A smaller budget has too few nodes for any choice of stencils, and none for a coarse rule either.
 FEWEST_FIRST_NODES = 2
 #: Vectors that are left, of the most that may be kept, when panels are sealed; so many are the first ones at most, so
@@ -41,12 +43,17 @@ def fewest_evaluations(curves: Sequence[Curve]) -> int:
 
 def first_nodes(n_curves: int, tolerance: Tolerance, max_evaluations: int) -> int:
     """Gradients that each of so many curves begins with."""
-    asked = [t for t in (tolerance.relative, tolerance.attribution) if t is not None]
-    tight = min(max(asked[0], TIGHTEST), LOOSEST) if asked else LOOSEST
     share = next((share for most, share in SHARES_OF_EACH if n_curves <= most), SMALLEST_SHARE)
-    wanted = share * (FIRST_NODES + NODES_PER_DECADE * log10(LOOSEST / tight))
+    wanted = share * (FIRST_NODES + NODES_PER_DECADE * _decades(tolerance))
     odd = 2 * round((wanted - 1) / 2) + 1
     return max(FEWEST_FIRST_NODES, min(odd, max_evaluations // n_curves))
+
+
+def _decades(tolerance: Tolerance) -> float:
+    """By how many factors of ten it is tighter than the loosest."""
+    asked = [t for t in (tolerance.relative, tolerance.attribution) if t is not None]
+    tight = min(max(asked[0], TIGHTEST), LOOSEST) if asked else LOOSEST
+    return log10(LOOSEST / tight)
 
 
 @lru_cache(maxsize=64)
@@ -59,7 +66,7 @@ def first_asks(curves: tuple[Curve, ...]) -> Asks:
 def even_rule(tolerance: Tolerance, max_evaluations: int, most_kept: int | None = None) -> spectral.Rule:
     """The first nodes of a single curve where no scores are looked at before."""
     looked = first_rule(1, tolerance, max_evaluations, most_kept, PLACINGS[0])
-    n = looked.n + MORE_WITHOUT_A_LOOK
+    n = looked.n + MORE_WITHOUT_A_LOOK + 2 * round(MORE_PER_DECADE * _decades(tolerance) / 2)
     return spectral.rule(n, PLACINGS[0]) if n < _most(max_evaluations, most_kept) else looked
 
 
@@ -79,3 +86,13 @@ def _most(max_evaluations: int, most_kept: int | None) -> int:
 def even_asks(curve: Curve, rule: spectral.Rule) -> Asks:
     """The scores at both ends of a single curve, and the gradients at the rule's nodes."""
     return laid_out((curve,), (rule.alphas,))
+
+
+def even_start(
+    curves: Sequence[Curve], tolerance: Tolerance, max_evaluations: int, most_kept: int | None
+) -> tuple[spectral.Rule, Asks]:
+    """What an integration of a single curve begins with where no scores are looked at before. Raises ValueError for
+    several."""
+    (curve,) = curves
+    rule = even_rule(tolerance, max_evaluations, most_kept)
+    return rule, even_asks(curve, rule)

@@ -195,8 +195,8 @@ def _table(alpha_bytes: bytes, usable_bytes: bytes) -> _Table:
     return _Table(np.concatenate(rows), np.concatenate(price))
 
 
-#: The first mesh of every job and its half are the same; their tables are computed once. 1,024 take 15 MB at most.
-_cached_table = lru_cache(maxsize=1024)(_table)
+#: The first mesh of every job and its half are the same; their tables are computed once. 512 take 8 MB at most.
+_cached_table = lru_cache(maxsize=512)(_table)
 #: All targets of a job are fitted on one mesh, one after the other.
 _last_table = lru_cache(maxsize=1)(_table)
 

@@ -64,6 +64,7 @@ def test_workers_are_single_threaded_and_those_that_wait_sleep():
     (child,) = worker_children(Settings(worker={"processes": 1}), "cpu")
     assert child.environment["OMP_NUM_THREADS"] == "1"
     assert child.environment["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert int(child.environment["ONEDNN_PRIMITIVE_CACHE_CAPACITY"]) < 1024
     assert thread_environment(3)["MKL_NUM_THREADS"] == "3"
 
 

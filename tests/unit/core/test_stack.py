@@ -65,7 +65,7 @@ def test_a_row_ends_where_its_integrator_would_and_with_the_same_weights(toleran
 def test_an_integrator_that_does_not_look_asks_for_more_nodes_spread_evenly_and_for_both_ends():
     tolerance = Tolerance(0.05, 1e-5)
     asks = integrator(tolerance).ask()
-    n = first_nodes(1, tolerance, 500) + MORE_WITHOUT_A_LOOK
+    n = first_nodes(1, tolerance, 500) + MORE_WITHOUT_A_LOOK  # at the loosest tolerance
     assert [ask.nodes[0].alpha for ask in asks] == [1.0, 0.0, *rule(n, PLACINGS[0]).alphas]
     assert [ask.gradient for ask in asks] == [False, False] + [True] * n
 

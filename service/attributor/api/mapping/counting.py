@@ -159,9 +159,10 @@ def _adaptive(curves: _Curves, quadrature: Quadrature, others: Count, *, looks: 
     splitting = 1 + SPLITTING_PER_SQUARE_DECADE * log10(LOOSEST / min(tight, LOOSEST)) ** 2
     looks |= n > 1
     first = n * first_nodes(n, tolerance, budget) if looks else even_rule(tolerance, budget).n
-    gradients = Count(min(round(first * splitting), budget), most)
-    if not looks:
+    if not looks:  # so many first nodes that few inputs need more
+        gradients = Count(min(first, budget), most)
         return Counts(gradients, gradients + Count(curves.n_vertices, curves.n_vertices))
+    gradients = Count(min(round(first * splitting), budget), most)
     n_scanned = len(first_scan(n))
     scanned = n * (n_scanned - 2) + curves.n_vertices
     # Of a target's shares of the variation so many can be above LARGEST_SHARE.
