@@ -76,7 +76,7 @@ def test_the_net_has_a_prefix_and_its_norms_are_folded():
     ids=str,
 )
 def test_answers_are_those_of_the_module_as_it_is(asked):
-    pictures = [{"picture": uniform(seed, 2, 6, 6)} for seed in (2, 3)]  # no node within rounding of a kink
+    pictures = [{"picture": uniform(seed, 2, 6, 6)} for seed in (5, 6)]  # no node within rounding of a kink
     for plain, cheap in zip(results(None, *pictures, **asked), results(CHEAP, *pictures, **asked), strict=True):
         assert cheap.score == pytest.approx(plain.score, rel=1e-5)
         assert cheap.evaluations == plain.evaluations
