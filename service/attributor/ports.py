@@ -61,9 +61,12 @@ class JobQueue(Protocol):
         """Cancel: a queued job is cancelled at once, a running one told to stop. Returns the state found then
         (CANCELLED, RUNNING, or the terminal state it already had); None if there is no such job."""
 
-    async def claim(self, limit: int, *, comparisons: int = 0, wait_s: float = 0.0) -> list[ClaimedJob]:
-        """Take up to `limit` jobs of the engine and up to `comparisons` of comparators under fresh leases; may be
-        empty. `wait_s`: first wait until a job is queued that was not there at the last claim, for so long at most."""
+    async def claim(
+        self, limit: int, *, urgent: int = 0, comparisons: int = 0, wait_s: float = 0.0
+    ) -> list[ClaimedJob]:
+        """Take up to `limit` jobs of the engine, up to `urgent` more if they are of priority 0, and up to `comparisons`
+        of comparators under fresh leases; may be empty. `wait_s`: first wait until a job is queued that was not there
+        at the last claim, for so long at most."""
 
     async def beat(self, progress: Mapping[Lease, Progress | None]) -> Beat:
         """Renew all held leases and write their progress."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from attributor.api.dependencies import Deps
-from attributor.api.known_asks import words_of
+from attributor.api.known_asks import Words
 from attributor.api.mapping.seeds import is_random
 from attributor.api.mapping.specs import attribution_spec, fingerprint
 from attributor.api.readiness import Servable, read_aside, servable
@@ -28,14 +28,13 @@ class Asked:
         return content_key(self.spec) if self.repeatable else None
 
 
-async def asked_again(deps: Deps, document: object, tenant: str) -> Asked | None:
-    """The job of a document, where one that differs in its inputs only is known; None: it must be looked at as a whole.
+async def asked_again(deps: Deps, words: Words | None) -> Asked | None:
+    """The job of a request, where one that differs in its inputs only is known; None: it must be looked at as a whole.
     Raises UnknownModel, UnknownVersion and ModelNotReady, of a model that was there."""
-    found = words_of(document, tenant)
-    if found is None or not deps.known_asks.knows(found):
+    if words is None or not deps.known_asks.knows(words):
         return None
-    model = await servable(deps, found.model)
-    spec = deps.known_asks.job(found, model.info)
+    model = await servable(deps, words.model)
+    spec = deps.known_asks.job(words, model.info)
     return None if spec is None else Asked(spec, model, repeatable=True)
 
 
@@ -61,9 +60,9 @@ async def asked_for(deps: Deps, body: AttributionBody, tenant: str, *, repeated:
     return Asked(spec, model, body.seed is not None or not is_random(spec.explanation))
 
 
-async def asked_in(deps: Deps, document: object, body: AttributionBody, tenant: str) -> Asked:
-    """`asked_for`, of a document and its body; what is found is kept for the next one."""
+async def asked_in(deps: Deps, words: Words | None, body: AttributionBody, tenant: str) -> Asked:
+    """`asked_for`, of a body and its words; what is found is kept for the next one."""
     asked = await asked_for(deps, body, tenant)
-    if asked.repeatable and (found := words_of(document, tenant)) is not None:
-        deps.known_asks.keep(found, asked.spec, asked.model.info)
+    if asked.repeatable and words is not None:
+        deps.known_asks.keep(words, asked.spec, asked.model.info)
     return asked

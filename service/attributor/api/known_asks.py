@@ -14,7 +14,7 @@ from attributor.jobs.explanation import COMPARATORS
 from attributor.jobs.job import JobSpec
 from attributor.jobs.model import ModelInfo
 
-#: Of the words of a request, bytes. Ours: more are tensors, and no two alike.
+#: Of the words of a request, characters. Ours: more are tensors, and no two alike.
 _LONGEST = 2_000
 #: Jobs kept, the oldest given up first. Ours: as many kinds of questions are rarely asked at a time.
 _MOST = 256
@@ -33,7 +33,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A job with whatever inputs it had. The model's description is kept, so that it is told apart from a newer one."""
+    """A job without its inputs. The model's description is kept, so that it is told apart from a newer one."""
 
     info: ModelInfo
     spec: JobSpec
@@ -68,7 +68,7 @@ class KnownAsks:
             return
         if len(self._known) >= _MOST:
             del self._known[next(iter(self._known))]
-        self._known[words.key] = _Known(info, spec)
+        self._known[words.key] = _Known(info, replace(spec, inputs=()))
 
 
 def words_of(document: object, tenant: str) -> Words | None:
@@ -78,6 +78,25 @@ def words_of(document: object, tenant: str) -> Words | None:
     items, model = document.get("inputs"), document.get("model")
     if type(items) is not list or not items or type(model) is not str:
         return None
-    # Python's own parser, which tells NaN from null.
-    words = json.dumps({name: value for name, value in document.items() if name != "inputs"})
-    return Words((tenant, words, len(items)), items, model) if len(words) <= _LONGEST else None
+    words = {name: value for name, value in document.items() if name != "inputs"}
+    if _size(words) > _LONGEST:
+        return None
+    # Python's own writer, which tells NaN from null.
+    return Words((tenant, json.dumps(words), len(items)), items, model)
+
+
+def _size(value: object) -> int:
+    """About how long a value is as JSON, or longer than _LONGEST; it is not walked through for longer than that."""
+    if isinstance(value, str):
+        return len(value) + 2
+    if not isinstance(value, list | dict):
+        return 8
+    total = 8 * len(value)
+    if total <= _LONGEST:
+        for name in value if isinstance(value, dict) else ():
+            total += len(name)
+        for each in value.values() if isinstance(value, dict) else value:
+            total += _size(each)
+            if total > _LONGEST:
+                break
+    return total

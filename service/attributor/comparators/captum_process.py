@@ -104,7 +104,13 @@ class CaptumProcess:
 
     async def _ask_child(self, spec: JobSpec, message: bytes) -> AttributionResult | Failure:
         child = await asyncio.create_subprocess_exec(
-            *self._command, stdin=PIPE, stdout=PIPE, stderr=PIPE, process_group=0, preexec_fn=dies_with_parent()
+            # A session of its own, so that a signal for the worker's group is none for it (uvloop knows no group).
+            *self._command,
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
+            start_new_session=True,
+            preexec_fn=dies_with_parent(),
         )
         log.info("%s of %s runs in process %d", spec.explanation.method, spec.ref, child.pid)
         try:

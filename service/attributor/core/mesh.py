@@ -91,7 +91,10 @@ def _fitted(
     shape = _shape(alpha.shape[1], usable.tobytes())
     # Meshes that are one and the same, broadcast, share one table.
     one_mesh = len(alpha) == 1 or alpha.strides[0] == 0
-    tables = [_table_of(nodes, usable) for nodes in (alpha[:1] if one_mesh else alpha)]
+    if alpha.strides[0] == 0:
+        tables = [_shared_table(alpha[0].tobytes(), usable.tobytes())]
+    else:
+        tables = [_table_of(nodes, usable) for nodes in alpha]
     rows = _stacked([table.rows for table in tables])
     price = _stacked([table.price for table in tables])
     if sealed is not None:
@@ -197,6 +200,8 @@ def _table(alpha_bytes: bytes, usable_bytes: bytes) -> _Table:
 
 #: The first mesh of every job and its half are the same; their tables are computed once. 512 take 8 MB at most.
 _cached_table = lru_cache(maxsize=512)(_table)
+#: Meshes that many jobs share, of any size: 32 take 3 MB at the nodes of a tolerance of 0.1 %.
+_shared_table = lru_cache(maxsize=32)(_table)
 #: All targets of a job are fitted on one mesh, one after the other.
 _last_table = lru_cache(maxsize=1)(_table)
 

@@ -188,7 +188,10 @@ class ActiveJob:
 
     def first_lane(self) -> Lane | None:
         """That of the points that have waited for longest, about; None if none wait."""
-        return next(iter(self.lines or self.alike_lines), None)
+        lane = next(iter(self.lines), None)
+        if self.alike_lines and (lane is None or self.lines[lane].waiting < self.model.pass_points(lane[0])):
+            return next(iter(self.alike_lines))  # until those who need more fill a pass
+        return lane
 
     def take(self, lane: Lane, most: int) -> list[Pick]:
         """Up to so many waiting asks of a lane."""

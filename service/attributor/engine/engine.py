@@ -31,7 +31,7 @@ from attributor.ports import Clock
 #: First points of jobs that are taken in ahead of time, in passes. Ours: enough to fill them, as what jobs want rarely
 #: comes out even; of a large net, whose passes have eight points, four jobs.
 PASSES_AHEAD = 4
-#: Points of a job's first round. Ours: 9 to 15 gradients, and some scores.
+#: Points of a job's first round, about. Ours: 9 gradients and 8 scores at 5 %, 29 points of a small model at 1 %.
 POINTS_OF_A_JOB = 16
 
 

@@ -158,6 +158,10 @@ class Fairness:
             self._granted.update(self._pour(wants, room, now_s))
         return self._granted
 
+    def took(self, points: Mapping[str, int]) -> None:
+        """After `shares`, where jobs took other numbers of points: only these did, and so many."""
+        self._granted = points
+
     def charge(self, spent: Mapping[str, float]) -> None:
         """What the points of the last pass cost each of its jobs: seconds, or whatever models share the device by.
 

@@ -3,7 +3,7 @@
 The model and the shares of the jobs are `fairness.py`'s to say.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from attributor.engine.active_job import ActiveJob
@@ -86,15 +86,19 @@ def plan(jobs: Mapping[str, ActiveJob], fairness: Fairness, now_s: float) -> Bat
     }
     shares = fairness.shares(counts, pass_points(model, lane), now_s)
     if alike is not None:
-        return StackBatch(model, alike, _whole_rounds([(jobs[job_id], n) for job_id, n in shares.items()], alike))
+        rounds = _whole_rounds(shares, pass_points(model, lane), alike.n_points)
+        fairness.took({job_id: n * alike.n_points for job_id, n in rounds.items()})
+        return StackBatch(model, alike, tuple([(jobs[id], jobs[id].take_alike(lane, n)) for id, n in rounds.items()]))
     picks = [(jobs[job_id], pick) for job_id, n in shares.items() if n for pick in jobs[job_id].take(lane, n)]
     return Batch(model, tuple(picks))
 
 
-def _whole_rounds(shares: Sequence[tuple[ActiveJob, int]], alike: Alike) -> tuple[tuple[ActiveJob, list[int]], ...]:
-    """The inputs whose first rounds fit into each job's share; one at least of the largest share."""
-    lane = alike, True
-    if all(n < alike.n_points for _, n in shares):
-        first = max(shares, key=lambda share: share[1])[0]
-        return ((first, first.take_alike(lane, 1)),)
-    return tuple([(job, job.take_alike(lane, n // alike.n_points)) for job, n in shares if n >= alike.n_points])
+def _whole_rounds(shares: Mapping[str, int], room: int, points: int) -> dict[str, int]:
+    """How many first rounds of so many points each job gets for its share of a pass, one at least in all: what is left
+    of shares that hold no whole number of them goes to those that miss least."""
+    rounds = {job_id: n // points for job_id, n in shares.items()}
+    left = max(1, room // points) - sum(rounds.values())
+    missing = sorted((job_id for job_id, n in shares.items() if n % points), key=lambda id: -(shares[id] % points))
+    for job_id in missing[: max(0, left)]:
+        rounds[job_id] += 1
+    return {job_id: n for job_id, n in rounds.items() if n}

@@ -90,6 +90,19 @@ def unless_full(evaluate: Callable[[], R]) -> R | None:
     return None
 
 
+def with_room(compute: Callable[[], R]) -> R:
+    """What it returns; where memory runs out, once more with all freed that nothing needs. Raises OutOfMemory."""
+    for _ in range(2):
+        # In a tuple, as nothing may be what it returns.
+        if (found := unless_full(lambda: (compute(),))) is not None:
+            return found[0]
+        give_back()
+    raise OutOfMemory(
+        "Adding up the vectors of this input takes more memory than the device has left. Ask for fewer evaluations or "
+        "targets, or a worker with more memory."
+    )
+
+
 def bytes_for_backward(forward: Callable[[], object], constants: Iterable[Tensor]) -> int:
     """About the peak, bytes, of a forward and backward pass: what `forward` saves for it, each storage once, and the
     gradients of its largest tensor. `constants`, parameters and buffers, are not counted.

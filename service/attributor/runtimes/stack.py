@@ -14,11 +14,13 @@ from attributor.core.asks import Floats, Indices
 from attributor.jobs.explanation import Target
 from attributor.jobs.model import InputKind, InputSpec, ModelInfo, OutputSpec
 from attributor.model_port import Stack, StackTold
+from attributor.runtimes.memory import with_room
 from attributor.runtimes.space import Space
 from attributor.runtimes.targets import resolved_target, target_scores
 
 #: Parameters times places (pixels of the largest picture, positions of the longest sequence) up to which a model is
-#: small: at most so many multiplications per point. By the model alone, not by the machine, as answers hang on it.
+#: small: about as many multiplications per point, unless weights are used again and again. By the model alone, not by
+#: the machine, as answers hang on it.
 #: Ours: the nets of 6,000 (a table) and of 14,000 * 64 (pictures of 8x8) gain; ARCHITECTURE.md, decision 55.
 MOST_MULTIPLICATIONS = 1 << 22
 #: Numbers of an input of a small model, at most: so that no pass over a stack holds much.
@@ -49,7 +51,10 @@ class KeptVectors:
     by_input: Mapping[str, Tensor]
 
     def sums(self, rows: Indices, weights: Floats) -> Mapping[str, Floats]:
-        """See the port."""
+        """See the port. Raises OutOfMemory."""
+        return with_room(lambda: self._sums(rows, weights))
+
+    def _sums(self, rows: Indices, weights: Floats) -> Mapping[str, Floats]:
         found = {}
         for name, kept in self.by_input.items():
             device = kept.device

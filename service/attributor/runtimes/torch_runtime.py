@@ -6,8 +6,7 @@ row, `passes` runs the `network` and hands vectors to `routes`.
 """
 
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -26,7 +25,7 @@ from attributor.runtimes.batch import Batch, joined, portions_between
 from attributor.runtimes.curves import PathObject
 from attributor.runtimes.cut import layer_is_cut
 from attributor.runtimes.guarding import require_example
-from attributor.runtimes.memory import give_back, in_halves, unless_full
+from attributor.runtimes.memory import give_back, in_halves, unless_full, with_room
 from attributor.runtimes.passes import evaluate
 from attributor.runtimes.placing import Placer
 from attributor.runtimes.routes import OpenRoute, lane_of, pass_key
@@ -36,8 +35,6 @@ from attributor.runtimes.spaces import Spaces
 from attributor.runtimes.stack import evaluate_stack, halved, is_small, joined_told, kept_by
 from attributor.runtimes.targets import check_target
 from attributor.runtimes.transforms.choosing import Transformed
-
-R = TypeVar("R")
 
 #: Points per pass. Within what was measured best on one CPU core for small nets: 200 to 800 (design.md, section 6).
 DEFAULT_MAX_POINTS = 256
@@ -173,8 +170,13 @@ class TorchModel:
         give_back()
         if len(halves := halved(stack)) == 1:
             raise OutOfMemory("One path of this input takes more memory than the device has left.")
+        most = self._sizes.most(USUAL)
         self._sizes.halve(USUAL, stack.n_points)
-        return joined_told([self._stack_pass(half, space) for half in halves])
+        try:
+            return joined_told([self._stack_pass(half, space) for half in halves])
+        except OutOfMemory:
+            self._sizes.restore(USUAL, most)  # one path that fits no pass says nothing of others
+            raise
 
     def take_over(self, route: str, asks: Asks, told: StackTold, row: int) -> Evaluations:
         """See GradientModel."""
@@ -245,13 +247,13 @@ class TorchModel:
             sums = opened.vectors.sums(target, weights, coarse=coarse)
             return opened.space.attributed(sums, opened.spec.example, opened.origin)
 
-        return _with_room(summed)
+        return with_room(summed)
 
     def seal(self, route: str, seal: Seal) -> None:
         """See GradientModel."""
         vectors = self._route(route).vectors
-        _with_room(lambda: vectors.add(seal))
-        _with_room(lambda: vectors.drop(np.array(seal.dropped, np.intp)))
+        with_room(lambda: vectors.add(seal))
+        with_room(lambda: vectors.drop(np.array(seal.dropped, np.intp)))
 
     def observations(self, route: str) -> Sequence[Observation]:
         """See GradientModel."""
@@ -280,16 +282,3 @@ class TorchModel:
             self._network.layer_shape(layer, example)
         except (UnknownLayer, UnsupportedByModel) as error:
             raise type(error)(error.detail, field="saturation.layers") from None
-
-
-def _with_room(compute: Callable[[], R]) -> R:
-    """What it returns; where memory runs out, once more with all freed that nothing needs. Raises OutOfMemory."""
-    for _ in range(2):
-        # In a tuple, as nothing may be what it returns.
-        if (found := unless_full(lambda: (compute(),))) is not None:
-            return found[0]
-        give_back()
-    raise OutOfMemory(
-        "Adding up the vectors of this input takes more memory than the device has left. Ask for fewer evaluations or "
-        "targets, or a worker with more memory."
-    )

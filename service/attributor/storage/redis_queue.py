@@ -112,10 +112,12 @@ class RedisJobQueue:
         state = await self._store.run("cancel", job_id, tenant)
         return JobState(state.decode()) if state else None
 
-    async def claim(self, limit: int, *, comparisons: int = 0, wait_s: float = 0.0) -> list[ClaimedJob]:
+    async def claim(
+        self, limit: int, *, urgent: int = 0, comparisons: int = 0, wait_s: float = 0.0
+    ) -> list[ClaimedJob]:
         """See the port; waits for MAX_BLOCK_S at most. A job whose spec this release cannot read is failed here, not
         handed out."""
-        words = (limit, comparisons, _ms(self._policy.lease_s), uuid4().hex, _ms(_ANSWER_TTL_S))
+        words = (limit, urgent, comparisons, _ms(self._policy.lease_s), uuid4().hex, _ms(_ANSWER_TTL_S))
         if wait_s > 0:
             # 0 would mean "for ever" to the server.
             bell = ("BLPOP", self._store.keys.key("bell"), max(round(min(wait_s, MAX_BLOCK_S), 3), 0.001))

@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 STORE_RETRY_S = 0.5
 #: Longest wait for the store's bell, seconds: so late at most does a worker notice that it should stop.
 BELL_S = 1.0
-#: A full engine is looked at again after so many seconds, if no job has ended before. Ours: a pass of a large net takes
-#: longer.
+#: A full engine is looked at again after so many seconds, if no job has ended before, and the queue for urgent jobs.
+#: Ours: less than a pass of a large net takes, and a hundredth of what the store can do.
 FULL_S = 0.02
 #: One that has enough to do leaves new jobs to others for so long, seconds: to whoever waits for the bell, which wakes
 #: who has waited longest. Ours: an idle worker takes them within one millisecond.
@@ -51,6 +51,23 @@ class WorkerPolicy:
     step_timeout_s: float
     drain_s: float
     rescan_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """How many more jobs the engine should take, how many beyond that if they are urgent, and how many more comparators
+    can be started."""
+
+    engine: int
+    urgent: int
+    comparators: int
+
+    async def claim(self, queue: JobQueue, wait_s: float) -> list[ClaimedJob]:
+        """Jobs for these places. The bell is not waited for by who has none for what it mostly rings for."""
+        if not (self.engine or self.urgent or self.comparators):
+            return []
+        wait_s = wait_s if self.engine else 0.0
+        return await queue.claim(self.engine, urgent=self.urgent, comparisons=self.comparators, wait_s=wait_s)
 
 
 class WorkerLoop:
@@ -143,23 +160,19 @@ class WorkerLoop:
             if self._engine.laden:
                 await asyncio.sleep(LADEN_S)
                 wait_s = 0.0
-            engine, comparators = self._places()
+            places = self._places()
             try:
-                claimed = (
-                    await self._queue.claim(engine, comparisons=comparators, wait_s=wait_s)
-                    if engine or comparators
-                    else []
-                )
+                claimed = await places.claim(self._queue, wait_s)
             except StoreUnavailable as error:
                 log.warning("cannot claim: %s", error)
                 await asyncio.sleep(STORE_RETRY_S)
                 wait_s = 0.0
                 continue
             self._take(claimed)
-            if not claimed and not engine:
+            if not claimed and not places.engine:
                 await self._until_freed()
             # What was not taken, though there was room, was not there: the bell tells of what comes later.
-            wait_s = BELL_S if len(claimed) < engine else 0.0
+            wait_s = BELL_S if len(claimed) < places.engine else 0.0
             if claimed and self._engine.busy:
                 await asyncio.sleep(CLAIM_PAUSE_S)
 
@@ -194,18 +207,20 @@ class WorkerLoop:
         else:
             self._engine.admit(job, self._born_at_s.get(job.lease, self._clock()))
 
-    def _places(self) -> tuple[int, int]:
-        """How many more jobs the engine should take, and how many more comparators can be started.
+    def _places(self) -> "Places":
+        """What can be claimed now.
 
-        Counted apart, and only so many claimed: whoever waits for either waits in the queue, where it reads "queued"
-        and another worker can take it.
+        Engine and comparators are counted apart, and only so many claimed: whoever waits for either waits in the queue,
+        where it reads "queued" and another worker can take it.
         """
         if self._retiring:
-            return 0, 0
+            return Places(0, 0, 0)
         waiting = self._admission.comparisons
         computed = sum(lease not in self._comparisons for lease in self._held.values()) - waiting
-        engine = min(self._policy.max_active_jobs - computed, self._engine.room)
-        return max(engine, 0), max(self._policy.max_comparators - len(self._comparisons) - waiting, 0)
+        free = max(self._policy.max_active_jobs - computed, 0)
+        engine = min(free, self._engine.room)
+        comparators = max(self._policy.max_comparators - len(self._comparisons) - waiting, 0)
+        return Places(engine, free - engine, comparators)
 
     def _deliver(self, lease: Lease, outcome: JobResult | Failure | None) -> None:
         self._deliver_all({lease: outcome})

@@ -151,3 +151,22 @@ def test_no_more_are_kept_than_there_is_room_for():
     assert len(asks._known) == 256
     assert found(asks, document(row(1), deadline_s=1000)) is not None
     assert found(asks, document(row(1), deadline_s=1)) is None
+
+
+def test_the_inputs_themselves_are_not_kept():
+    asks = known(document(row(1), row(2)))
+    assert [each.spec.inputs for each in asks._known.values()] == [()]
+
+
+def test_words_are_not_walked_through_for_longer_than_may_be_kept():
+    class Counted(list):
+        walked = 0
+
+        def __iter__(self):
+            for each in super().__iter__():
+                Counted.walked += 1
+                yield each
+
+    nested = Counted([Counted([0.5] * 200) for _ in range(200)])
+    assert words_of(document(row(1)) | {"baseline": nested}, "t") is None
+    assert Counted.walked < 300

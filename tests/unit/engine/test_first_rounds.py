@@ -1,5 +1,6 @@
 """Answers from stacks are held to those of the procedures that they stand in for."""
 
+import gc
 from dataclasses import fields, replace
 
 import numpy as np
@@ -321,3 +322,33 @@ def test_attributions_that_float32_cannot_hold_are_refused():
     found = ends(engine, a=job(*examples(1), targets=(target,), info=REGRESSION), b=job(*examples(1), info=REGRESSION))
     assert isinstance(found["a"], Failure)
     assert found["a"].code in ("non_finite_gradient", "non_finite_score")
+
+
+def test_many_long_jobs_share_full_passes():
+    net = Net().eval()
+    engine, _ = engine_of(net, sizes=256)
+    found = ends(engine, **{f"job{n}": job(*examples(40, seed=n)) for n in range(16)})
+    assert all(len(each.results) == 40 for each in found.values())
+    # 640 first rounds, of which 17 fill a pass, and the rounds of the few that need more.
+    full = [n for n in net.seen if n >= 256 - N_POINTS]
+    assert len(full) >= 0.9 * 640 // 17
+
+
+def test_those_that_need_more_wait_until_they_fill_a_pass_or_all_first_rounds_are_over():
+    net = Net().eval()
+    engine, _ = engine_of(net, sizes=4 * N_POINTS)
+    assert len(ends(engine, a=job(*examples(40), quadrature=TIGHT))["a"].results) == 40
+    small = [n for n in net.seen[:10] if n < 2 * N_POINTS]
+    assert not small
+
+
+def test_a_job_that_failed_after_its_first_round_keeps_nothing_alive():
+    engine, _ = engine_of()
+    gc.collect()
+    gc.disable()
+    try:
+        bad = {"x": np.array([1.25, 0.3, 0.1, -0.2], np.float32)}
+        assert isinstance(ends(engine, bad=job(bad))["bad"], Failure)
+        assert not engine._kinds._known
+    finally:
+        gc.enable()

@@ -1,7 +1,7 @@
 from attributor.engine.active_job import ActiveJob
 from attributor.engine.explain import explain
 from attributor.engine.fairness import Claimant, Fairness
-from attributor.engine.scheduler import Batch, plan
+from attributor.engine.scheduler import Batch, _whole_rounds, plan
 from attributor.jobs.explanation import Layer
 from doubles import RecordingModel, fixed, job_spec, model_info
 from problems import named
@@ -120,3 +120,15 @@ def test_the_part_of_one_job_keeps_its_order():
     assert paths(part) == ["b/0", "b/0", "b/1", "b/1"]
     assert alphas(part) == [1.0, 0.5] * 2
     assert part.sizes() == {"b": 4}
+
+
+def test_shares_that_hold_no_whole_round_still_fill_the_pass():
+    room = 256
+    for n_jobs in (3, 9, 30, 256):
+        shares = {f"job {n}": room // n_jobs for n in range(n_jobs)}
+        rounds = _whole_rounds(shares, room, 29)
+        assert sum(rounds.values()) == room // 29
+    assert _whole_rounds({"a": 3, "b": 5}, 8, 29) == {"b": 1}
+    assert _whole_rounds({"a": 58, "b": 87, "c": 0}, 256, 29) == {"a": 2, "b": 3}
+    # What is left of the shares goes to those that miss least, and to nobody whose share is whole.
+    assert _whole_rounds({"a": 29, "b": 57, "c": 30}, 116, 29) == {"a": 1, "b": 2, "c": 1}

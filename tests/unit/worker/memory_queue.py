@@ -51,11 +51,17 @@ class MemoryQueue:
         if self.away:
             raise StoreUnavailable("away")
 
-    async def claim(self, limit: int, *, comparisons: int = 0, wait_s: float = 0.0) -> list[ClaimedJob]:
+    async def claim(
+        self, limit: int, *, urgent: int = 0, comparisons: int = 0, wait_s: float = 0.0
+    ) -> list[ClaimedJob]:
         self._answers()
         if wait_s:
             await asyncio.sleep(0.005)
-        ours = [each for each in self.waiting if not each[1].is_comparison][:limit]
+        engines = sorted(
+            (each for each in self.waiting if not each[1].is_comparison), key=lambda each: each[1].priority
+        )
+        first = sum(each[1].priority == 0 for each in engines)
+        ours = engines[: max(limit, min(first, limit + urgent))]
         taken = ours + [each for each in self.waiting if each[1].is_comparison][:comparisons]
         self.waiting = [each for each in self.waiting if each not in taken]
         self.claims += len(taken)

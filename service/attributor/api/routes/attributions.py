@@ -13,6 +13,7 @@ from attributor.api.asking import Asked, asked_again, asked_for, asked_in
 from attributor.api.dependencies import Deps, Provided, Tenant, provided, tenant_of
 from attributor.api.documents import JobDocument, JobPageDocument
 from attributor.api.examples import EXAMPLES
+from attributor.api.known_asks import words_of
 from attributor.api.negotiation import JSON, NPY, PNG, SVG, combined, negotiate, wanted_wait_s
 from attributor.api.problems import documented
 from attributor.api.progress import event_stream, wait_until_ended
@@ -88,14 +89,15 @@ async def quickly_created(request: Request, document: Any) -> Response | None:
         return None
     deps, tenant = await provided(request), await tenant_of(request)
     asking: Callable[[], Awaitable[Asked]]
-    if (known := await asked_again(deps, document, tenant)) is not None:
+    words = words_of(document, tenant)
+    if (known := await asked_again(deps, words)) is not None:
         asking = partial(_itself, known)
     else:
         try:
             body = AttributionBody.model_validate(document)
         except ValidationError:
             return None
-        asking = partial(asked_in, deps, document, body, tenant)
+        asking = partial(asked_in, deps, words, body, tenant)
     return await _created(asking, request, deps, tenant, combined(request.headers, "prefer"), None)
 
 

@@ -1,11 +1,11 @@
 -- Takes queued jobs under fresh leases: by priority, then in the order they came; the engine's first, then comparators'.
 -- One whose answer is known by now is answered instead, and its followers with it, as far as one script may.
 -- KEYS: 1 namespace
--- ARGV: 1 most jobs of the engine to take, 2 most of comparators, 3 lease in ms, 4 nonce of this claim (the same when
---       it is sent again), 5 lifetime of an unused answer in ms
+-- ARGV: 1 most jobs of the engine to take, 2 how many more of the first priority, 3 most of comparators, 4 lease in ms,
+--       5 nonce of this claim (the same when it is sent again), 6 lifetime of an unused answer in ms
 -- Returns: a list of {id, token, spec bytes, created_ms, started_ms}
 
-local lease_ms, nonce = tonumber(ARGV[3]), ARGV[4]
+local lease_ms, nonce = tonumber(ARGV[4]), ARGV[5]
 local record = key('claim', nonce)
 local now = now_ms()
 local ids, leases, out = {}, {}, {}
@@ -28,7 +28,7 @@ end
 
 -- Whether a job just taken from its line is answered with what is kept.
 local function is_answered(job)
-  local result = job.content and kept_answer(job.content, tonumber(ARGV[5]))
+  local result = job.content and kept_answer(job.content, tonumber(ARGV[6]))
   if not result then
     return false
   end
@@ -52,10 +52,13 @@ local function empty(prefix)
 end
 
 -- Returns whether there are no more.
-local function take_from_lines(prefix, limit)
-  local left = limit
-  for _, priority in ipairs(PRIORITIES) do
+local function take_from_lines(prefix, limit, urgent)
+  local left = limit + urgent
+  for rank, priority in ipairs(PRIORITIES) do
     local line = prefix .. priority
+    if rank == 2 then
+      left = math.max(left - urgent, 0)
+    end
     while left > 0 and may_answer() do
       local tenant = redis.call('ZRANGE', key('ring', line), 0, 0)[1]
       if not tenant then
@@ -82,8 +85,8 @@ for _, id in ipairs(taken) do
   end
 end
 if #taken == 0 then
-  local all = take_from_lines('', tonumber(ARGV[1]))
-  local all_compared = take_from_lines(COMPARISON_LINE, tonumber(ARGV[2]))
+  local all = take_from_lines('', tonumber(ARGV[1]), tonumber(ARGV[2]))
+  local all_compared = take_from_lines(COMPARISON_LINE, tonumber(ARGV[3]), 0)
   if not may_answer() then
     ring_bell() -- the next claim goes on
   elseif all and all_compared then
