@@ -60,9 +60,9 @@ async def test_comparisons_are_claimed_apart_from_the_engines_jobs(queue, make_s
 async def test_one_claim_takes_of_both_and_sent_twice_takes_them_once(store, queue, make_spec):
     compared = make_spec(explanation=Explanation(method=Method.LIME))
     ids = [(await queue.enqueue(spec)).job_id for spec in (compared, make_spec(), compared, make_spec())]
-    first = await store.run("claim", 2, 1, 60_000, "nonce")
+    first = await store.run("claim", 2, 0, 1, 60_000, "nonce")
     assert [row[0].decode() for row in first] == [ids[1], ids[3], ids[0]]
-    assert await store.run("claim", 2, 1, 60_000, "nonce") == first
+    assert await store.run("claim", 2, 0, 1, 60_000, "nonce") == first
 
 
 async def test_a_comparison_given_back_lost_or_cancelled_leaves_only_its_own_line(
@@ -137,8 +137,8 @@ async def test_an_enqueue_sent_twice_makes_one_job(store, queue, make_spec, coun
 async def test_a_claim_sent_twice_takes_the_same_jobs_once(store, queue, make_spec, counters):
     for _ in range(3):
         await queue.enqueue(make_spec())
-    first = await store.run("claim", 2, 0, 60_000, "nonce")
-    assert await store.run("claim", 2, 0, 60_000, "nonce") == first
+    first = await store.run("claim", 2, 0, 0, 60_000, "nonce")
+    assert await store.run("claim", 2, 0, 0, 60_000, "nonce") == first
     assert len(first) == 2
     assert await counters() == {"queued": 1, "running": 2}
 
@@ -301,3 +301,20 @@ async def test_every_key_carries_the_hash_tag(store, queue, make_spec):
 def test_a_namespace_that_breaks_the_hash_tag_is_refused():
     with pytest.raises(ValueError, match="namespace"):
         RedisStore("unix:///x", namespace="a}b")
+
+
+async def test_urgent_jobs_are_claimed_beyond_the_limit_and_no_others(queue, make_spec):
+    ids = {p: [(await queue.enqueue(make_spec(priority=p))).job_id for _ in range(3)] for p in (0, 1, 2)}
+    assert [job.lease.job_id for job in await queue.claim(0, urgent=2)] == ids[0][:2]
+    # One of the first priority is left: it takes an urgent place, and the engine's go to those after it.
+    assert [job.lease.job_id for job in await queue.claim(2, urgent=1)] == [ids[0][2], *ids[1][:2]]
+    assert await queue.claim(0, urgent=9) == []
+    assert [job.lease.job_id for job in await queue.claim(9)] == [ids[1][2], *ids[2]]
+
+
+async def test_an_urgent_job_wakes_who_waits_also_after_others_were_left(queue, make_spec):
+    await queue.enqueue(make_spec(priority=1))
+    assert await queue.claim(0, urgent=1) == []
+    urgent = await queue.enqueue(make_spec(priority=0))
+    assert [job.lease.job_id for job in await queue.claim(0, urgent=1, wait_s=1)] == [urgent.job_id]
+    assert len(await queue.claim(5, wait_s=1)) == 1

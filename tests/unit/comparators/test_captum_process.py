@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import uvloop
 from attributor.comparators.captum_process import CaptumProcess, ComparatorPolicy
 from attributor.jobs.explanation import Explanation, Method, Target, Term, fixed_baseline
 from attributor.jobs.job import Failure, JobKind, JobSpec
@@ -210,3 +211,12 @@ def test_the_worker_side_loads_no_captum():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_processes_start_and_end_in_the_loop_that_workers_have():
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        crashed = runner.run(process("import sys; sys.exit('the last words')").explain(SPEC))
+        late = runner.run(process("import time; time.sleep(60)", timeout_s=0.2).explain(SPEC))
+    assert "the last words" in crashed.detail
+    assert "longer than the 0.2 s" in late.detail
+    assert children() == []

@@ -57,7 +57,7 @@ local function take_from_lines(prefix, limit, urgent)
   for rank, priority in ipairs(PRIORITIES) do
     local line = prefix .. priority
     if rank == 2 then
-      left = math.max(left - urgent, 0)
+      left = math.min(left, limit) -- urgent ones take the places that are theirs first
     end
     while left > 0 and may_answer() do
       local tenant = redis.call('ZRANGE', key('ring', line), 0, 0)[1]
