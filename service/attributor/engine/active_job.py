@@ -147,8 +147,12 @@ class ActiveJob:
     @property
     def waiting_points(self) -> int:
         """Of all lanes."""
-        alike = sum(line.waiting for line in self.alike_lines.values())
-        return alike + sum(line.waiting for line in self.lines.values())
+        waiting = 0
+        for alike in self.alike_lines.values():
+            waiting += alike.waiting
+        for line in self.lines.values():
+            waiting += line.waiting
+        return waiting
 
     def take_alike(self, lane: Lane, most: int) -> list[int]:
         """Up to so many inputs that wait for a first round among others that are alike."""

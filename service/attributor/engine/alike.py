@@ -49,6 +49,7 @@ class Alike:
     """What such inputs have in common; equal by `key`. `lane`: of their routes, by which passes are sized."""
 
     key: Hashable
+    hashed: int = field(compare=False)
     model: GradientModel = field(compare=False)
     info: ModelInfo = field(compare=False)
     explanation: Explanation = field(compare=False)
@@ -58,6 +59,10 @@ class Alike:
     rule: Rule = field(compare=False)
     tolerance: Tolerance = field(compare=False)
     lane: Hashable = field(compare=False)
+
+    def __hash__(self) -> int:
+        """That of the key, which is long, and asked for again and again."""
+        return self.hashed
 
     @property
     def n_points(self) -> int:
@@ -105,7 +110,7 @@ def _made(key: Hashable, spec: JobSpec, model: GradientModel, info: ModelInfo, r
         return None  # the inputs say in their turn what is wrong with them
     (target,) = explanation.targets
     lane = model.lane(path_spec(explanation, example, (target,), 1))
-    return Alike(key, model, info, explanation, quadrature, target, baseline, rule, tolerance, lane)
+    return Alike(key, hash(key), model, info, explanation, quadrature, target, baseline, rule, tolerance, lane)
 
 
 def _is_plain(explanation: Explanation, quadrature: Quadrature) -> bool:

@@ -106,9 +106,12 @@ class Engine:
     def room(self) -> Room:
         """How many more jobs should be taken in now."""
         ahead, waiting, size = 0.0, 0.0, self._pass_points
+        sizes: dict[int, int] = {}
         for job in self._active.values():
             if points := job.waiting_points:
-                size = pass_points(job.model, job.first_lane())
+                if (of_model := sizes.get(id(job.model))) is None:
+                    of_model = sizes[id(job.model)] = pass_points(job.model, job.first_lane())
+                size = of_model
                 waiting += points / size
                 ahead += min(self._fairness.first_points(job.id), points) / size
         self._pass_points = size
