@@ -138,7 +138,7 @@ class EngineThread:
                 stopped.append(item)
             else:
                 self._take(*item)
-        self._look_for_room()
+        self._look_for_room(must=bool(items))
         self._look()
         finished = self._engine.step()
         self.pass_began_s = None
@@ -152,10 +152,10 @@ class EngineThread:
             self._call(self._deliver, ended)
         return True
 
-    def _look_for_room(self) -> None:
-        """How many jobs more; not before and after each of a thousand short passes, but always before a rest."""
+    def _look_for_room(self, *, must: bool = False) -> None:
+        """How many jobs more; not after each of a thousand short passes, but after some came, and before a rest."""
         now_s = self._clock()
-        if self._engine.idle or self._pass_s >= SHORT_PASS_S or now_s - self._room_at_s >= ROOM_S:
+        if must or self._engine.idle or self._pass_s >= SHORT_PASS_S or now_s - self._room_at_s >= ROOM_S:
             self._room, self._room_at_s = self._engine.room(), now_s
 
     def _arrived(self) -> list[_Item]:
