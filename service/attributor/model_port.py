@@ -118,8 +118,8 @@ class StackVectors(Protocol):
 @dataclass(frozen=True, slots=True, eq=False)
 class StackTold:
     """What the model says of a stack, float64: `scores` at both ends and the nodes between, shape (rows, nodes + 2);
-    `slopes` at the nodes, shape (rows, nodes). May be non-finite. Per row, the target as `resolved` at its example, and
-    the index of the largest output there, `tops`."""
+    `slopes` at the nodes, shape (rows, nodes). May be non-finite. Per row, what is so at its example: the target as
+    `resolved`, the `outputs`, float32, of the output's shape, and the index of the largest, `tops`."""
 
     scores: Floats
     slopes: Floats

@@ -1,7 +1,7 @@
 """Requests that differ in their inputs only: what was found of one is not found out again for the next.
 
 To hold a body's words against a model takes longer than to read its numbers, and a client sends the same words again
-and again. Kept are jobs that were found to be sound, by what was sent beside the inputs.
+and again. Kept are jobs that were found to be sound, by what was sent beside the inputs. Knows no HTTP, no store.
 """
 
 import json

@@ -89,9 +89,7 @@ def _fitted(
     residual; the noise."""
     usable = np.isfinite(slope[0])
     shape = _shape(alpha.shape[1], usable.tobytes())
-    # Meshes that are one and the same, broadcast, share one table.
-    one_mesh = len(alpha) == 1 or alpha.strides[0] == 0
-    if alpha.strides[0] == 0:
+    if alpha.strides[0] == 0:  # one and the same mesh, broadcast
         tables = [_shared_table(alpha[0].tobytes(), usable.tobytes())]
     else:
         tables = [_table_of(nodes, usable) for nodes in alpha]
@@ -114,7 +112,7 @@ def _fitted(
     chosen = shape.candidates[np.arange(place.shape[1]), place]
     mesh = np.arange(len(chosen))[:, None]
     best, trapezoid = residual[mesh, chosen], residual[:, shape.shortest]
-    of_panels = rows[0][chosen] if one_mesh else rows[mesh, chosen]
+    of_panels = rows[0][chosen] if len(rows) == 1 else rows[mesh, chosen]
     if sealed is not None:
         of_panels[sealed] = 0.0
     return of_panels, best, trapezoid, noise

@@ -1,5 +1,5 @@
 """First rounds of alike inputs in one pass: evaluated, integrated and answered together. What needs more goes to its
-procedure, with all that is known.
+procedure, with all that is known. Knows jobs, stacks and what they have in common; no torch, no store.
 """
 
 from collections.abc import Sequence

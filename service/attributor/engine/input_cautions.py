@@ -1,4 +1,7 @@
-"""What a reader should know of the examples themselves: features that stay at their baseline, or leave their domain."""
+"""What a reader should know of the examples themselves: features that stay at their baseline, or leave their domain.
+
+Knows declarations, examples and baselines; no scores and no integrals (`cautions.py`).
+"""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,4 +1,5 @@
-"""The answers of many alike inputs in words, from arrays: what `answer.path_results` says of each."""
+"""The answers of many alike inputs in words, from arrays: what `answer.path_results` says of each. Knows what was asked
+and what was found; no model, no job's state."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

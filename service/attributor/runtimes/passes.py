@@ -212,7 +212,7 @@ def _backward(batch: Batch, forward: Forward, total: Tensor, target: int) -> tup
     zero), and their vectors by name."""
     pairs = [*forward.along, *forward.attributed.values()]
     sources = {id(source): source for source, _ in pairs}
-    found = _gradients(total, list(sources.values()), more_to_come=target + 1 < batch.n_targets)
+    found = gradients_of(total, list(sources.values()), more_to_come=target + 1 < batch.n_targets)
     gradients = dict(zip(sources, found, strict=True))
     slopes: Tensor | None = None
     products: dict[int, Tensor] = {}
@@ -233,7 +233,7 @@ def _backward(batch: Batch, forward: Forward, total: Tensor, target: int) -> tup
     return np.zeros(batch.n_nodes) if slopes is None else slopes.cpu().numpy(), kept
 
 
-def _gradients(total: Tensor, sources: Sequence[Tensor], *, more_to_come: bool) -> Sequence[Tensor]:
+def gradients_of(total: Tensor, sources: Sequence[Tensor], *, more_to_come: bool = False) -> Sequence[Tensor]:
     """d total / d source; zero where it does not depend on it."""
     if not total.requires_grad:
         return [torch.zeros_like(source) for source in sources]

@@ -15,6 +15,7 @@ from attributor.jobs.explanation import Target
 from attributor.jobs.model import InputKind, InputSpec, ModelInfo, OutputSpec
 from attributor.model_port import Stack, StackTold
 from attributor.runtimes.memory import with_room
+from attributor.runtimes.passes import gradients_of
 from attributor.runtimes.space import Space
 from attributor.runtimes.targets import resolved_target, target_scores
 
@@ -116,7 +117,7 @@ def evaluate_stack(space: Space, stack: Stack, output: OutputSpec) -> StackTold:
         resolved = _resolved(stack.target, output, at_example)
         scores = target_scores(outputs, resolved, output.kind, [n_points] * len(resolved)).view(-1, n_points)
         sources = list(points.values())
-        gradients = _gradients(scores[:, 1:-1].sum(), sources)
+        gradients = gradients_of(scores[:, 1:-1].sum(), sources)
     vectors, slopes = {}, torch.zeros_like(scores[:, 1:-1])
     for (name, change), gradient in zip(changes.items(), gradients, strict=True):
         vectors[name] = own = gradient.view(-1, n_points, *gradient.shape[1:])[:, 1:-1] * change
@@ -129,13 +130,6 @@ def evaluate_stack(space: Space, stack: Stack, output: OutputSpec) -> StackTold:
         outputs=at_example,
         vectors=KeptVectors(vectors),
     )
-
-
-def _gradients(total: Tensor, sources: Sequence[Tensor]) -> Sequence[Tensor]:
-    """d total / d source; zero where it does not depend on it."""
-    if not total.requires_grad:
-        return [torch.zeros_like(source) for source in sources]
-    return torch.autograd.grad(total, sources, allow_unused=True, materialize_grads=True)
 
 
 def _resolved(target: Target, output: OutputSpec, at_example: np.ndarray) -> tuple[Target, ...]:
