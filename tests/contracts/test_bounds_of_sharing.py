@@ -1,5 +1,7 @@
 """What jobs that ask for the same do not share: large answers, more copies than one script may make, less time."""
 
+import asyncio
+
 import numpy as np
 import pytest
 from attributor.errors import DeadlineExceeded, ModelError
@@ -7,6 +9,7 @@ from attributor.jobs.job import Failure
 from attributor.jobs.result import PredictionResult
 from attributor.jobs.state import JobState
 from attributor.storage import connection, keys
+from attributor.storage.redis_queue import RedisJobQueue
 
 KEY = "k" * 43
 LATE = Failure(DeadlineExceeded.code, "late")
@@ -83,7 +86,7 @@ async def test_one_script_answers_so_many_and_the_next_claims_the_others(
     done = await succeeded(ids)
     assert 1 < done <= 1 + per_step
     while done < 10:
-        assert await store.call("LLEN", store.keys.key("bell")) > 0, "somebody is woken for the others"
+        await asyncio.wait_for(queue.wait(2, comparisons=False), 0.2)  # who waits is woken for the others
         assert await _claimed(queue) == {}, "the answer is there, so none is computed"
         now = await succeeded(ids)
         assert done < now <= done + per_step
@@ -100,10 +103,10 @@ async def test_other_jobs_behind_many_answers_wake_a_worker_and_are_claimed_next
     [lease] = (await _claimed(queue)).values()
     await queue.finish(lease, _answer(4))
     other = (await queue.enqueue(make_spec())).job_id
-    await store.call("DEL", store.keys.key("bell"))  # heard by workers that went away
+    waiting = asyncio.create_task(RedisJobQueue(store).wait(2, comparisons=False))
     assert await _claimed(queue) == {}
     assert await succeeded(ids) == 7
-    assert await store.call("LLEN", store.keys.key("bell")) == 1
+    await asyncio.wait_for(waiting, 0.2)
     assert list(await _claimed(queue)) == [other]
 
 

@@ -12,6 +12,7 @@ from attributor.jobs.explanation import Explanation, Method
 from attributor.jobs.job import Failure, JobKind, Progress
 from attributor.jobs.state import JobState
 from attributor.storage.connection import RedisStore
+from attributor.storage.keys import ON_ITS_WAY_S
 from attributor.storage.redis_queue import QueuePolicy, RedisJobQueue
 
 
@@ -60,9 +61,9 @@ async def test_comparisons_are_claimed_apart_from_the_engines_jobs(queue, make_s
 async def test_one_claim_takes_of_both_and_sent_twice_takes_them_once(store, queue, make_spec):
     compared = make_spec(explanation=Explanation(method=Method.LIME))
     ids = [(await queue.enqueue(spec)).job_id for spec in (compared, make_spec(), compared, make_spec())]
-    first = await store.run("claim", 2, 0, 1, 60_000, "nonce")
+    first = await store.run("claim", 2, 0, 1, 60_000, "nonce", 1000, "seat")
     assert [row[0].decode() for row in first] == [ids[1], ids[3], ids[0]]
-    assert await store.run("claim", 2, 0, 1, 60_000, "nonce") == first
+    assert await store.run("claim", 2, 0, 1, 60_000, "nonce", 1000, "seat") == first
 
 
 async def test_a_comparison_given_back_lost_or_cancelled_leaves_only_its_own_line(
@@ -137,8 +138,8 @@ async def test_an_enqueue_sent_twice_makes_one_job(store, queue, make_spec, coun
 async def test_a_claim_sent_twice_takes_the_same_jobs_once(store, queue, make_spec, counters):
     for _ in range(3):
         await queue.enqueue(make_spec())
-    first = await store.run("claim", 2, 0, 0, 60_000, "nonce")
-    assert await store.run("claim", 2, 0, 0, 60_000, "nonce") == first
+    first = await store.run("claim", 2, 0, 0, 60_000, "nonce", 1000, "seat")
+    assert await store.run("claim", 2, 0, 0, 60_000, "nonce", 1000, "seat") == first
     assert len(first) == 2
     assert await counters() == {"queued": 1, "running": 2}
 
@@ -257,13 +258,71 @@ async def test_waiting_ends_after_its_time(queue):
     assert 0.09 <= time.monotonic() - start < 1
 
 
-async def test_one_queued_job_wakes_one_of_several_waiting_workers(queue, make_spec):
-    waiting = [asyncio.create_task(queue.claim(4, wait_s=0.5)) for _ in range(3)]
-    await asyncio.sleep(0.05)
+@pytest.fixture
+async def waiting(store, queue):
+    """Claims of several workers, which wait one after the other."""
+    tasks = []
+
+    async def wait(limit: int, *, keen: bool, comparisons: int = 0) -> asyncio.Task:
+        claim = RedisJobQueue(store).claim(limit, comparisons=comparisons, wait_s=0.5, keen=keen)
+        tasks.append(asyncio.create_task(claim))
+        await asyncio.sleep(0.02)
+        return tasks[-1]
+
+    yield wait
+    await asyncio.gather(*tasks)
+
+
+async def test_jobs_queued_at_once_wake_the_worker_that_has_waited_least(store, queue, make_spec):
+    waiting = []
+    for _ in range(3):
+        waiting.append(asyncio.create_task(RedisJobQueue(store).wait(0.5, comparisons=False)))
+        await asyncio.sleep(0.02)
+    await asyncio.gather(*[queue.enqueue(make_spec()) for _ in range(3)])
+    await asyncio.sleep(0.02)
+    assert [each.done() for each in waiting] == [False, False, True]
+    await asyncio.gather(*waiting)
+
+
+async def test_who_leaves_some_wakes_another(queue, make_spec, waiting):
+    first, last = await waiting(4, keen=True), await waiting(2, keen=True)
+    await asyncio.gather(*[queue.enqueue(make_spec()) for _ in range(3)])
+    assert [len(each) for each in await asyncio.wait_for(asyncio.gather(last, first), 0.2)] == [2, 1]
+
+
+async def test_who_is_at_work_is_woken_last_and_who_has_waited_longest_of_them_first(queue, make_spec, waiting):
+    busy = [await waiting(1, keen=False) for _ in range(2)]
+    keen = [await waiting(1, keen=True) for _ in range(2)]
+    for expected in (*reversed(keen), *busy):
+        await queue.enqueue(make_spec())
+        assert len(await asyncio.wait_for(expected, 0.1)) == 1
+
+
+async def test_a_comparison_wakes_who_can_take_one(queue, make_spec, waiting):
+    able, _ = await waiting(1, keen=False, comparisons=1), await waiting(1, keen=True)
+    await queue.enqueue(make_spec(explanation=Explanation(method=Method.LIME)))
+    assert len(await asyncio.wait_for(able, 0.2)) == 1
+
+
+async def test_who_has_died_on_its_way_is_not_waited_for(store, queue, make_spec, waiting):
+    alive = await waiting(4, keen=False)
+    await store.run("wait", "gone", "1", "")
     await queue.enqueue(make_spec())
-    await asyncio.sleep(0.1)
-    assert sum(task.done() for task in waiting) == 1
-    assert sum(len(claimed) for claimed in await asyncio.gather(*waiting)) == 1
+    await asyncio.sleep(ON_ITS_WAY_S / 2)
+    await queue.enqueue(make_spec())
+    await asyncio.sleep(ON_ITS_WAY_S / 2 + 0.01)
+    assert not alive.done()
+    await queue.enqueue(make_spec())
+    assert len(await asyncio.wait_for(alive, 0.1)) == 3
+
+
+async def test_who_waits_is_woken_at_once_if_there_are_jobs(queue, make_spec):
+    await queue.enqueue(make_spec())
+    await asyncio.wait_for(queue.wait(2, comparisons=False), 0.2)
+    assert len(await queue.claim(1)) == 1
+    start = time.monotonic()
+    await queue.wait(0.1, comparisons=True)
+    assert 0.09 <= time.monotonic() - start < 1
 
 
 async def test_what_was_claimed_wakes_nobody_and_what_was_left_does(queue, make_spec):
@@ -294,7 +353,7 @@ async def test_a_server_that_is_not_there_is_stated(tmp_path):
 async def test_every_key_carries_the_hash_tag(store, queue, make_spec):
     await queue.enqueue(make_spec(), idempotency_key="{other}")
     keys = await store.call("KEYS", f"*{store.keys.namespace}*")
-    assert len(keys) > 8
+    assert len(keys) > 7
     assert all(key.startswith(store.keys.prefix.encode()) for key in keys)
 
 

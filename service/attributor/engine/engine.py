@@ -33,15 +33,19 @@ from attributor.ports import Clock
 PASSES_AHEAD = 4
 #: Points of a job's first round, about. Ours: 9 gradients and 8 scores at 5 %, 29 points of a small model at 1 %.
 POINTS_OF_A_JOB = 16
+#: Inputs of small models that are no load. Ours: to compute them together takes hardly longer than one of them.
+LIGHT_INPUTS = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
     """`jobs`: so many more fill passes for a while; more would wait here while another worker has nothing to do. Long
-    jobs that are past their first points leave room for short ones. `laden`: whether there is enough to do without."""
+    jobs that are past their first points leave room for short ones. `laden`: whether there is enough to do without;
+    `light`: whether what is here will have gone before another worker has begun."""
 
     jobs: int
     laden: bool
+    light: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,9 @@ class Engine:
                 ahead += min(self._fairness.first_points(job.id), points) / size
         self._pass_points = size
         jobs = max(0, ceil((PASSES_AHEAD - ahead) * size / POINTS_OF_A_JOB))
-        return Room(jobs, laden=waiting >= PASSES_AHEAD)
+        small = all(job.model.stacks for job in self._active.values())
+        inputs = sum(len(job.spec.inputs) for job in self._active.values())
+        return Room(jobs, laden=waiting >= PASSES_AHEAD, light=small and inputs <= LIGHT_INPUTS)
 
     def progress(self) -> Mapping[str, Progress]:
         """How far each active job is."""

@@ -83,23 +83,26 @@ class RedisStore:
                 [reply] = await self._retried(lambda wire: wire.send(("EVAL", source, *words)))
         return reply
 
-    async def block(self, command: tuple[Word, ...], script: str | None = None, *arguments: Word) -> Any:
+    async def block(
+        self, command: tuple[Word, ...], before: tuple[Any, ...] | None = None, after: tuple[Any, ...] | None = None
+    ) -> Any:
         """One command that waits on the server for at most MAX_BLOCK_S, over a connection that nobody else uses; and
-        right after it, without another trip, a script. The reply of what came last."""
-        words = (1, self.keys.prefix, *arguments)
-        followed = () if script is None else (("EVALSHA", _source(script)[0], *words),)
+        right before and after it, without another trip, a script each, with its arguments. The reply of what came
+        last. The script before may come while the command waits already."""
         with _stated_errors():
             wire = self._resting.pop() if self._resting else await open_wire(self._url)
             self._blocking.add(wire)
-            futures = wire.send(command, *followed)
+            futures = wire.send(*self._by_digest(before), command, *self._by_digest(after))
             try:
+                if before is not None:
+                    await self._said(futures.pop(0), before)
                 reply = [await future for future in futures][-1]
             except (WireLost, exceptions.ResponseError) as error:
-                if script is None:  # what ends a wait by an error (a failover, a server that loads) ends the connection
+                if after is None:  # what ends a wait by an error (a failover, a server that loads) ends the connection
                     raise WireLost(str(error)) from error
                 if isinstance(error, WireSilent):
                     raise
-                return await self.run(script, *arguments)
+                return await self.run(*after)
             else:
                 self._resting.append(wire)
                 return reply
@@ -107,6 +110,21 @@ class RedisStore:
                 self._blocking.discard(wire)
                 if wire not in self._resting:
                     wire.close()  # replies may still come, and would be taken for those of the next command
+
+    async def _said(self, reply: asyncio.Future[Any], called: tuple[Any, ...]) -> None:
+        """A script was called, or is now, if the server does not know it."""
+        try:
+            await reply
+        except exceptions.ResponseError as error:
+            if not str(error).startswith(_UNKNOWN_SCRIPT):
+                raise
+            await self.run(*called)
+
+    def _by_digest(self, called: tuple[Any, ...] | None) -> tuple[tuple[Word, ...], ...]:
+        if called is None:
+            return ()
+        script, *arguments = called
+        return (("EVALSHA", _source(script)[0], 1, self.keys.prefix, *arguments),)
 
     async def close(self) -> None:
         """Close all connections."""

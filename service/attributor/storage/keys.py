@@ -31,7 +31,9 @@ NAMES: Mapping[str, str] = MappingProxyType(
         "expiring": "expiring",  # zset of <tenant>:<id> by expiry, ms: index entries to prune
         "seq": "seq",  # the last number given to a job
         "counters": "counters",  # hash: queued, running
-        "bell": "bell",  # list of wake tokens; each wakes one waiting worker
+        "waiting": "waiting:",  # <prefix of lines>: zset of the names of those who wait, who is next having most
+        "rung": "rung:",  # <name>: when who waits under it was woken, ms; until it claims
+        "bell": "bell:",  # <name>: list of a token that wakes who waits under it
         "events": "ev",  # stream: ids and their states, one entry per script that changed any
         "workers": "workers",  # zset of worker ids by last beat, ms
         "models": "models",  # hash of name@version to the newest report
@@ -66,8 +68,11 @@ WORKER_ALIVE_S = 5.0
 #: Entries kept in the stream, about: ours, a minute of the 150 changes a second of a busy GPU worker.
 EVENTS_KEPT = 10_000
 
-#: Wake tokens kept: more than this many workers never wait at once; they also wake by themselves.
-BELL_MAX = 64
+#: Nobody waits longer without a word. One that has said so for longer has died, and is not woken.
+WAITING_S = 5.0
+#: Who was woken claims sooner. Ours: a worker gathers jobs for 2 ms and may have to wait for a core; by then another is
+#: woken for the next job.
+ON_ITS_WAY_S = 0.05
 
 #: Results of inputs that are done, and estimates, are asked for again within a few seconds by whoever watches a job.
 WATCHED_S = 5.0
@@ -112,7 +117,8 @@ def lua_constants() -> str:
     return (
         f"local NAMES = {{ {names} }}\n"
         f"local PRIORITIES, COMPARISON_LINE = {{ {', '.join(map(str, PRIORITIES))} }}, '{COMPARISON_LINE}'\n"
-        f"local EVENTS_KEPT, BELL_MAX, WORKER_ALIVE_MS = {EVENTS_KEPT}, {BELL_MAX}, {round(WORKER_ALIVE_S * 1000)}\n"
+        f"local EVENTS_KEPT, WORKER_ALIVE_MS = {EVENTS_KEPT}, {round(WORKER_ALIVE_S * 1000)}\n"
+        f"local WAITING_MS, ON_ITS_WAY_MS = {round(WAITING_S * 1000)}, {round(ON_ITS_WAY_S * 1000)}\n"
         f"local WATCHED_MS, ANSWER_OVERHEAD = {round(WATCHED_S * 1000)}, {ANSWER_OVERHEAD_BYTES}\n"
         f"local SHARED_LARGEST, SHARED_TOTAL = {SHARED_LARGEST_BYTES}, {SHARED_TOTAL_BYTES}\n"
         f"local SHARED_MOST = {SHARED_MOST}\n"

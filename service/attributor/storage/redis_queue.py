@@ -7,6 +7,7 @@ Knows the scripts' arguments; must not know what a model or an attribution is.
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
 
 from attributor.errors import (
@@ -67,6 +68,8 @@ class RedisJobQueue:
     def __init__(self, store: RedisStore, policy: QueuePolicy | None = None) -> None:
         self._store = store
         self._policy = policy or QueuePolicy()
+        #: Under this name it waits to be woken.
+        self._seat = uuid4().hex
 
     async def enqueue(
         self, spec: JobSpec, *, idempotency_key: str | None = None, content_key: str | None = None
@@ -113,17 +116,16 @@ class RedisJobQueue:
         return JobState(state.decode()) if state else None
 
     async def claim(
-        self, limit: int, *, urgent: int = 0, comparisons: int = 0, wait_s: float = 0.0
+        self, limit: int, *, urgent: int = 0, comparisons: int = 0, wait_s: float = 0.0, keen: bool = True
     ) -> list[ClaimedJob]:
         """See the port; waits for MAX_BLOCK_S at most. A job whose spec this release cannot read is failed here, not
         handed out."""
-        words = (limit, urgent, comparisons, _ms(self._policy.lease_s), uuid4().hex, _ms(_ANSWER_TTL_S))
+        lease_ms, ttl_ms = _ms(self._policy.lease_s), _ms(_ANSWER_TTL_S)
+        words = ("claim", limit, urgent, comparisons, lease_ms, uuid4().hex, ttl_ms, self._seat)
         if wait_s > 0:
-            # 0 would mean "for ever" to the server.
-            bell = ("BLPOP", self._store.keys.key("bell"), max(round(min(wait_s, MAX_BLOCK_S), 3), 0.001))
-            rows = await self._store.block(bell, "claim", *words)
+            rows = await self._waited(wait_s, keen, comparisons > 0, words)
         else:
-            rows = await self._store.run("claim", *words)
+            rows = await self._store.run(*words)
         claimed = []
         for job_id, token, payload, created_ms, started_ms in rows:
             lease = Lease(job_id.decode(), token.decode())
@@ -135,6 +137,16 @@ class RedisJobQueue:
                 continue
             claimed.append(ClaimedJob(lease, spec, int(created_ms) / 1000, int(started_ms) / 1000))
         return claimed
+
+    async def wait(self, wait_s: float, *, comparisons: bool) -> None:
+        """See the port."""
+        await self._waited(wait_s, True, comparisons)
+
+    async def _waited(self, wait_s: float, keen: bool, comparisons: bool, after: tuple[Any, ...] | None = None) -> Any:
+        said = ("wait", self._seat, _flag(keen), _flag(comparisons))
+        # 0 would mean "for ever" to the server.
+        bell = ("BLPOP", self._store.keys.key("bell", self._seat), max(round(min(wait_s, MAX_BLOCK_S), 3), 0.001))
+        return await self._store.block(bell, said, after)
 
     async def beat(self, progress: Mapping[Lease, Progress | None]) -> Beat:
         """See the port. A lease is lost also by cancelling: it ends `lease_s` later if the worker holds on."""
@@ -202,6 +214,10 @@ def _progress_fields(progress: Progress | None) -> tuple[str, str, str]:
         return "", "", ""
     error = progress.completeness_error
     return str(progress.evaluations), "" if error is None else repr(float(error)), str(progress.inputs_done)
+
+
+def _flag(is_so: bool) -> str:
+    return "1" if is_so else ""
 
 
 def _ms(seconds: float) -> int:

@@ -75,6 +75,11 @@ class EngineThread:
         """Whether it has enough to do without more."""
         return self._room.laden
 
+    @property
+    def light(self) -> bool:
+        """Whether it rests, or will soon."""
+        return not self.busy or self._room.light
+
     def start(self) -> asyncio.Future[None]:
         """Begin. The future ends when the thread does; it raises what the engine should not have raised."""
         self._loop = asyncio.get_running_loop()
@@ -84,6 +89,7 @@ class EngineThread:
 
     def admit(self, job: ClaimedJob, born_at_s: float) -> None:
         """Compute a job, created at that time of the clock."""
+        self.busy = True  # though it may not have begun
         self._inbox.put((job, born_at_s))
 
     def stop(self, lease: Lease) -> None:

@@ -21,6 +21,7 @@ from attributor.worker.admission import Admission, Outlets
 from attributor.worker.comparisons import LATE, Comparisons
 from attributor.worker.engine_thread import Ended, EngineThread
 from attributor.worker.model_keeper import ModelKeeper
+from attributor.worker.places import Places
 from attributor.worker.publishing import Publishing
 
 log = logging.getLogger(__name__)
@@ -51,23 +52,6 @@ class WorkerPolicy:
     step_timeout_s: float
     drain_s: float
     rescan_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """How many more jobs the engine should take, how many beyond that if they are urgent, and how many more comparators
-    can be started."""
-
-    engine: int
-    urgent: int
-    comparators: int
-
-    async def claim(self, queue: JobQueue, wait_s: float) -> list[ClaimedJob]:
-        """Jobs for these places. The bell is not waited for by who has none for what it mostly rings for."""
-        if not (self.engine or self.urgent or self.comparators):
-            return []
-        wait_s = wait_s if self.engine else 0.0
-        return await queue.claim(self.engine, urgent=self.urgent, comparisons=self.comparators, wait_s=wait_s)
 
 
 class WorkerLoop:
@@ -154,27 +138,40 @@ class WorkerLoop:
         log.info("stopped: %d jobs given back", len(self._held))
 
     async def _claim(self, stop: asyncio.Event) -> None:
-        wait_s = 0.0
+        waits = False
         while not stop.is_set():
             self._freed.clear()  # before looking, so that a place freed meanwhile is not waited for
             if self._engine.laden:
                 await asyncio.sleep(LADEN_S)
-                wait_s = 0.0
-            places = self._places()
+                waits = False
             try:
-                claimed = await places.claim(self._queue, wait_s)
+                if waits and self._engine.busy and self._engine.light:
+                    await self._gather()
+                    waits = False
+                places = self._places()
+                claimed = await places.claim(self._queue, BELL_S if waits else 0.0)
             except StoreUnavailable as error:
                 log.warning("cannot claim: %s", error)
                 await asyncio.sleep(STORE_RETRY_S)
-                wait_s = 0.0
+                waits = False
                 continue
             self._take(claimed)
             if not claimed and not places.engine:
-                await self._until_freed()
+                await self._until_freed(FULL_S)
             # What was not taken, though there was room, was not there: the bell tells of what comes later.
-            wait_s = BELL_S if len(claimed) < places.engine else 0.0
-            if claimed and self._engine.busy:
-                await asyncio.sleep(CLAIM_PAUSE_S)
+            waits = len(claimed) < places.engine
+            if claimed and self._engine.busy and not (waits and self._engine.light):
+                await self._pause()
+
+    async def _gather(self) -> None:
+        """A little work is done together: no other worker is woken for more, and several jobs are claimed at a time."""
+        await self._queue.wait(BELL_S, comparisons=self._places().comparators > 0)
+        if self._engine.busy:
+            await self._pause()
+
+    async def _pause(self) -> None:
+        self._freed.clear()  # what has ended by now is of no interest
+        await self._until_freed(CLAIM_PAUSE_S)
 
     def _take(self, claimed: Iterable[ClaimedJob]) -> None:
         for job in claimed:
@@ -184,11 +181,10 @@ class WorkerLoop:
                 self._due_at_s[job.lease] = born_s + job.spec.deadline_s
             self._admission.take(job)
 
-    async def _until_freed(self) -> None:
-        """A full engine waits for its own jobs to get on, not for the bell, which would wake this worker for jobs that
-        it cannot take."""
+    async def _until_freed(self, most_s: float) -> None:
+        """Until a job has ended."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(FULL_S):
+            async with asyncio.timeout(most_s):
                 await self._freed.wait()
 
     async def _watch(self, computing: asyncio.Future[None]) -> None:
@@ -207,20 +203,20 @@ class WorkerLoop:
         else:
             self._engine.admit(job, self._born_at_s.get(job.lease, self._clock()))
 
-    def _places(self) -> "Places":
+    def _places(self) -> Places:
         """What can be claimed now.
 
         Engine and comparators are counted apart, and only so many claimed: whoever waits for either waits in the queue,
         where it reads "queued" and another worker can take it.
         """
         if self._retiring:
-            return Places(0, 0, 0)
+            return Places(0, 0, 0, keen=False)
         waiting = self._admission.comparisons
         computed = sum(lease not in self._comparisons for lease in self._held.values()) - waiting
         free = max(self._policy.max_active_jobs - computed, 0)
         engine = min(free, self._engine.room)
         comparators = max(self._policy.max_comparators - len(self._comparisons) - waiting, 0)
-        return Places(engine, free - engine, comparators)
+        return Places(engine, free - engine, comparators, keen=self._engine.light)
 
     def _deliver(self, lease: Lease, outcome: JobResult | Failure | None) -> None:
         self._deliver_all({lease: outcome})

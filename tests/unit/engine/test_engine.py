@@ -333,9 +333,9 @@ def test_room_is_left_until_first_points_fill_some_passes():
         n += 1
         assert engine.room().jobs <= room + PASSES_AHEAD * 20 // POINTS_OF_A_JOB
     assert n == PASSES_AHEAD * 20 // 15 + 1
-    assert engine.room() == Room(0, laden=True)
+    assert engine.room() == Room(0, laden=True, light=False)
     run_to_end(engine)
-    assert engine.room() == Room(PASSES_AHEAD * 20 // POINTS_OF_A_JOB, laden=False)
+    assert engine.room() == Room(PASSES_AHEAD * 20 // POINTS_OF_A_JOB, laden=False, light=True)
 
 
 def test_a_long_job_leaves_room_for_short_ones_but_makes_laden():

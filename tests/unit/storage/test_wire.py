@@ -148,7 +148,7 @@ async def test_a_silent_server_is_not_asked_again(tmp_path, monkeypatch):
             await asyncio.wait_for(store.call("GET", "x"), 1)
         assert (server.connections, server.heard.count(b"GET")) == (1, 1)
         with pytest.raises(StoreUnavailable):
-            await asyncio.wait_for(store.block(("BLPOP", "x", 1), "claim", 1), 0.15)
+            await asyncio.wait_for(store.block(("BLPOP", "x", 1), after=("claim", 1)), 0.15)
 
 
 async def test_all_who_wait_for_a_connection_to_a_silent_server_are_told_at_once(tmp_path, monkeypatch):

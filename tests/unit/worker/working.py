@@ -25,8 +25,13 @@ class HeldModel(RecordingModel):
     """Passes wait while `gate` is closed."""
 
     gate: threading.Event = field(default_factory=threading.Event)
+    #: After so many passes it closes by itself.
+    closes_after: int | None = None
 
     def evaluate(self, points):
+        if len(self.passes) == self.closes_after:
+            self.closes_after = None
+            self.gate.clear()
         assert self.gate.wait(20)
         return super().evaluate(points)
 

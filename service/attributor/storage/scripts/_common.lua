@@ -67,17 +67,50 @@ local function restamp(line, tenant)
   end
 end
 
-local function ring_bell()
-  if redis.call('RPUSH', key('bell'), '1') > BELL_MAX then
-    redis.call('LPOP', key('bell'))
+local function no_longer_waits(name)
+  redis.call('ZREM', key('waiting', ''), name)
+  redis.call('ZREM', key('waiting', COMPARISON_LINE), name)
+  redis.call('DEL', key('bell', name), key('rung', name))
+end
+
+-- Wakes one of those that wait for jobs of lines with such a prefix (wait.lua), unless one is on its way, who takes what
+-- it can and wakes another for the rest.
+local function ring_bell(prefix)
+  while true do
+    local worker = redis.call('ZREVRANGE', key('waiting', prefix), 0, 0, 'WITHSCORES')
+    local name, since_ms = worker[1], worker[2]
+    if not name then
+      return
+    end
+    local rung_ms = redis.call('GET', key('rung', name))
+    if not rung_ms and math.abs(since_ms) > now_ms() - WAITING_MS then
+      redis.call('SET', key('rung', name), now_ms(), 'PX', WAITING_MS)
+      redis.call('RPUSH', key('bell', name), '')
+      redis.call('PEXPIRE', key('bell', name), WAITING_MS)
+      return
+    end
+    if rung_ms and tonumber(rung_ms) > now_ms() - ON_ITS_WAY_MS then
+      return
+    end
+    no_longer_waits(name) -- it has gone without a word
   end
+end
+
+-- Whether no job waits in lines with such a prefix.
+local function is_empty(prefix)
+  for _, priority in ipairs(PRIORITIES) do
+    if redis.call('EXISTS', key('ring', prefix .. priority)) == 1 then
+      return false
+    end
+  end
+  return true
 end
 
 -- The seq of a job never changes, so a job queued again stands before all later ones of its tenant.
 local function make_ready(id, line, tenant, seq)
   redis.call('ZADD', key('ready', line, tenant), seq, id)
   redis.call('ZADD', key('ring', line), 'LT', seq, tenant)
-  ring_bell()
+  ring_bell(string.match(line, '^%D*'))
 end
 
 -- Ends a lease, whatever becomes of its job.

@@ -2,7 +2,8 @@
 -- One whose answer is known by now is answered instead, and its followers with it, as far as one script may.
 -- KEYS: 1 namespace
 -- ARGV: 1 most jobs of the engine to take, 2 how many more of the first priority, 3 most of comparators, 4 lease in ms,
---       5 nonce of this claim (the same when it is sent again), 6 lifetime of an unused answer in ms
+--       5 nonce of this claim (the same when it is sent again), 6 lifetime of an unused answer in ms,
+--       7 under which name who claims waits (wait.lua)
 -- Returns: a list of {id, token, spec bytes, created_ms, started_ms}
 
 local lease_ms, nonce = tonumber(ARGV[4]), ARGV[5]
@@ -42,16 +43,7 @@ local function is_answered(job)
   return true
 end
 
-local function empty(prefix)
-  for _, priority in ipairs(PRIORITIES) do
-    if redis.call('EXISTS', key('ring', prefix .. priority)) == 1 then
-      return false
-    end
-  end
-  return true
-end
-
--- Returns whether there are no more.
+-- Whoever waits takes what is left; also where this claim could not go through all of it.
 local function take_from_lines(prefix, limit, urgent)
   local left = limit + urgent
   for rank, priority in ipairs(PRIORITIES) do
@@ -73,8 +65,13 @@ local function take_from_lines(prefix, limit, urgent)
       end
     end
   end
-  return left > 0 and may_answer() or empty(prefix)
+  if limit > 0 and (left == 0 or not may_answer()) and not is_empty(prefix) then
+    ring_bell(prefix)
+  end
 end
+
+-- Who was not woken waits no more.
+no_longer_waits(ARGV[7])
 
 -- A repetition finds what the first call took; without that, a lost reply would cost each job an attempt.
 local taken = redis.call('LRANGE', record, 0, -1)
@@ -85,13 +82,8 @@ for _, id in ipairs(taken) do
   end
 end
 if #taken == 0 then
-  local all = take_from_lines('', tonumber(ARGV[1]), tonumber(ARGV[2]))
-  local all_compared = take_from_lines(COMPARISON_LINE, tonumber(ARGV[3]), 0)
-  if not may_answer() then
-    ring_bell() -- the next claim goes on
-  elseif all and all_compared then
-    redis.call('DEL', key('bell')) -- what it rang for is taken; else each of them would wake a worker for nothing
-  end
+  take_from_lines('', tonumber(ARGV[1]), tonumber(ARGV[2]))
+  take_from_lines(COMPARISON_LINE, tonumber(ARGV[3]), 0)
 end
 if #ids > 0 then
   redis.call('ZADD', key('leases'), unpack(leases))

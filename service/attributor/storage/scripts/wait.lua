@@ -1,0 +1,17 @@
+-- Says that a worker waits for jobs: it is woken at once if there are any. Of several that wait keenly, the one that has
+-- waited least is woken first, so that a little work is done by one worker, together, and in warm caches; those that do
+-- not, which are at work, follow, longest first.
+-- KEYS: 1 namespace
+-- ARGV: 1 under which name it waits, 2 '1' if it waits keenly, 3 '1' if it waits for comparators' jobs as well
+
+local prefixes = ARGV[3] == '1' and { '', COMPARISON_LINE } or { '' }
+for _, prefix in ipairs(prefixes) do
+  if not is_empty(prefix) then
+    redis.call('RPUSH', key('bell', ARGV[1]), '')
+    redis.call('PEXPIRE', key('bell', ARGV[1]), WAITING_MS)
+    return
+  end
+end
+for _, prefix in ipairs(prefixes) do
+  redis.call('ZADD', key('waiting', prefix), ARGV[2] == '1' and now_ms() or -now_ms(), ARGV[1])
+end
