@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from attributor.core.asks import Asks, Floats, Indices
 from attributor.core.integrator import Seal
+from attributor.core.stack import StackVectors, interleaved
 from attributor.jobs.explanation import Layer, Precision, Target
 from attributor.jobs.model import ModelInfo, Tensors
 
@@ -107,14 +108,6 @@ class Stack:
         return self.n_rows * (len(self.alphas) + 2)
 
 
-class StackVectors(Protocol):
-    """The vectors of a stack's nodes, on the device."""
-
-    def sums(self, rows: Indices, weights: Floats) -> Mapping[str, Floats]:
-        """Weighted sums over the nodes of some rows, per input, shape (rows, *input shape), float64. `weights`: shape
-        (rows, nodes), or (nodes,) for all."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class StackTold:
     """What the model says of a stack, float64: `scores` at both ends and the nodes between, shape (rows, nodes + 2);
@@ -127,6 +120,18 @@ class StackTold:
     tops: Indices
     outputs: NDArray[np.float32]
     vectors: StackVectors
+
+    def refined(self, rows: Indices, between: "StackTold") -> "StackTold":
+        """Some rows, with what was told of the nodes around and between theirs."""
+        scores = interleaved(self.scores[rows][:, 1:-1], between.scores[:, 1:-1])
+        return StackTold(
+            scores=np.concatenate([between.scores[:, :1], scores, between.scores[:, -1:]], axis=1),
+            slopes=interleaved(self.slopes[rows], between.slopes),
+            resolved=between.resolved,
+            tops=between.tops,
+            outputs=between.outputs,
+            vectors=self.vectors.refined(rows, between.vectors),
+        )
 
 
 @dataclass(frozen=True, slots=True)

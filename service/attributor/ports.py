@@ -62,14 +62,15 @@ class JobQueue(Protocol):
         (CANCELLED, RUNNING, or the terminal state it already had); None if there is no such job."""
 
     async def claim(
-        self, limit: int, *, urgent: int = 0, comparisons: int = 0, wait_s: float = 0.0, keen: bool = True
+        self, limit: int, *, urgent: int = 0, comparisons: int = 0, wait_s: float = 0.0, keen: bool = False
     ) -> list[ClaimedJob]:
         """Take up to `limit` jobs of the engine, up to `urgent` more if they are of priority 0, and up to `comparisons`
         of comparators under fresh leases; may be empty. `wait_s`: first wait until a job is queued, for so long at
-        most. `keen`: of those that wait, to be woken before others, and before those that have waited longer."""
+        most. `keen`: of those that wait, to be woken before others, and before those that have waited longer; who has
+        claimed so comes back at once, or says that it leaves, and nobody else is woken meanwhile."""
 
-    async def wait(self, wait_s: float, *, comparisons: bool) -> None:
-        """Wait keenly until a job is queued, for so long at most; of comparators as well, if those can be taken."""
+    async def leave(self) -> None:
+        """Do not come back at once: let others be woken."""
 
     async def beat(self, progress: Mapping[Lease, Progress | None]) -> Beat:
         """Renew all held leases and write their progress."""

@@ -9,7 +9,6 @@ from attributor.jobs.job import Failure
 from attributor.jobs.result import PredictionResult
 from attributor.jobs.state import JobState
 from attributor.storage import connection, keys
-from attributor.storage.redis_queue import RedisJobQueue
 
 KEY = "k" * 43
 LATE = Failure(DeadlineExceeded.code, "late")
@@ -86,8 +85,8 @@ async def test_one_script_answers_so_many_and_the_next_claims_the_others(
     done = await succeeded(ids)
     assert 1 < done <= 1 + per_step
     while done < 10:
-        await asyncio.wait_for(queue.wait(2, comparisons=False), 0.2)  # who waits is woken for the others
-        assert await _claimed(queue) == {}, "the answer is there, so none is computed"
+        # Who waits is woken for the others; the answer is there, so none is computed.
+        assert await asyncio.wait_for(queue.claim(100, wait_s=2), 0.2) == []
         now = await succeeded(ids)
         assert done < now <= done + per_step
         done = now
@@ -103,11 +102,10 @@ async def test_other_jobs_behind_many_answers_wake_a_worker_and_are_claimed_next
     [lease] = (await _claimed(queue)).values()
     await queue.finish(lease, _answer(4))
     other = (await queue.enqueue(make_spec())).job_id
-    waiting = asyncio.create_task(RedisJobQueue(store).wait(2, comparisons=False))
     assert await _claimed(queue) == {}
     assert await succeeded(ids) == 7
-    await asyncio.wait_for(waiting, 0.2)
-    assert list(await _claimed(queue)) == [other]
+    [claimed] = await asyncio.wait_for(queue.claim(100, wait_s=2), 0.2)
+    assert claimed.lease.job_id == other
 
 
 async def test_a_failure_of_the_question_ends_so_many_at_once(limits, queue, ask, jobs):

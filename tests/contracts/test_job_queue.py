@@ -3,13 +3,14 @@
 import asyncio
 import time
 from dataclasses import replace
+from uuid import uuid4
 
 import numpy as np
 import pytest
 from attributor.errors import IdempotencyConflict, QueueFull, StoreUnavailable
 from attributor.jobs.codec import encode
 from attributor.jobs.explanation import Explanation, Method
-from attributor.jobs.job import Failure, JobKind, Progress
+from attributor.jobs.job import ClaimedJob, Failure, JobKind, Progress
 from attributor.jobs.state import JobState
 from attributor.storage.connection import RedisStore
 from attributor.storage.keys import ON_ITS_WAY_S
@@ -61,9 +62,9 @@ async def test_comparisons_are_claimed_apart_from_the_engines_jobs(queue, make_s
 async def test_one_claim_takes_of_both_and_sent_twice_takes_them_once(store, queue, make_spec):
     compared = make_spec(explanation=Explanation(method=Method.LIME))
     ids = [(await queue.enqueue(spec)).job_id for spec in (compared, make_spec(), compared, make_spec())]
-    first = await store.run("claim", 2, 0, 1, 60_000, "nonce", 1000, "seat")
+    first = await store.run("claim", 2, 0, 1, 60_000, "nonce", 1000, "seat", "")
     assert [row[0].decode() for row in first] == [ids[1], ids[3], ids[0]]
-    assert await store.run("claim", 2, 0, 1, 60_000, "nonce", 1000, "seat") == first
+    assert await store.run("claim", 2, 0, 1, 60_000, "nonce", 1000, "seat", "") == first
 
 
 async def test_a_comparison_given_back_lost_or_cancelled_leaves_only_its_own_line(
@@ -138,8 +139,8 @@ async def test_an_enqueue_sent_twice_makes_one_job(store, queue, make_spec, coun
 async def test_a_claim_sent_twice_takes_the_same_jobs_once(store, queue, make_spec, counters):
     for _ in range(3):
         await queue.enqueue(make_spec())
-    first = await store.run("claim", 2, 0, 0, 60_000, "nonce", 1000, "seat")
-    assert await store.run("claim", 2, 0, 0, 60_000, "nonce", 1000, "seat") == first
+    first = await store.run("claim", 2, 0, 0, 60_000, "nonce", 1000, "seat", "")
+    assert await store.run("claim", 2, 0, 0, 60_000, "nonce", 1000, "seat", "") == first
     assert len(first) == 2
     assert await counters() == {"queued": 1, "running": 2}
 
@@ -264,8 +265,14 @@ async def waiting(store, queue):
     tasks = []
 
     async def wait(limit: int, *, keen: bool, comparisons: int = 0) -> asyncio.Task:
-        claim = RedisJobQueue(store).claim(limit, comparisons=comparisons, wait_s=0.5, keen=keen)
-        tasks.append(asyncio.create_task(claim))
+        own = RedisJobQueue(store)
+
+        async def claim() -> list[ClaimedJob]:
+            claimed = await own.claim(limit, comparisons=comparisons, wait_s=0.5, keen=keen)
+            await own.leave()
+            return claimed
+
+        tasks.append(asyncio.create_task(claim()))
         await asyncio.sleep(0.02)
         return tasks[-1]
 
@@ -273,10 +280,16 @@ async def waiting(store, queue):
     await asyncio.gather(*tasks)
 
 
+async def woken(store: RedisStore, wait_s: float) -> None:
+    """Of a worker that has begun to wait keenly: when it is woken, or its time is over."""
+    name = uuid4().hex
+    await store.block(("BLPOP", store.keys.key("bell", name), wait_s), ("wait", name, "1", ""), ("waiting", "0"))
+
+
 async def test_jobs_queued_at_once_wake_the_worker_that_has_waited_least(store, queue, make_spec):
     waiting = []
     for _ in range(3):
-        waiting.append(asyncio.create_task(RedisJobQueue(store).wait(0.5, comparisons=False)))
+        waiting.append(asyncio.create_task(woken(store, 0.5)))
         await asyncio.sleep(0.02)
     await asyncio.gather(*[queue.enqueue(make_spec()) for _ in range(3)])
     await asyncio.sleep(0.02)
@@ -298,6 +311,21 @@ async def test_who_is_at_work_is_woken_last_and_who_has_waited_longest_of_them_f
         assert len(await asyncio.wait_for(expected, 0.1)) == 1
 
 
+async def test_nobody_is_woken_while_who_has_claimed_keenly_comes_back(store, queue, make_spec, waiting):
+    other, own = await waiting(4, keen=True), RedisJobQueue(store)
+    taking = asyncio.create_task(own.claim(4, wait_s=2, keen=True))
+    await asyncio.sleep(0.02)
+    await queue.enqueue(make_spec())
+    assert len(await asyncio.wait_for(taking, 0.2)) == 1
+    await queue.enqueue(make_spec())
+    await asyncio.sleep(ON_ITS_WAY_S / 3)
+    assert not other.done()
+    assert len(await own.claim(4, keen=True)) == 1
+    await queue.enqueue(make_spec())
+    await own.leave()
+    assert len(await asyncio.wait_for(other, 0.1)) == 1
+
+
 async def test_a_comparison_wakes_who_can_take_one(queue, make_spec, waiting):
     able, _ = await waiting(1, keen=False, comparisons=1), await waiting(1, keen=True)
     await queue.enqueue(make_spec(explanation=Explanation(method=Method.LIME)))
@@ -314,15 +342,6 @@ async def test_who_has_died_on_its_way_is_not_waited_for(store, queue, make_spec
     assert not alive.done()
     await queue.enqueue(make_spec())
     assert len(await asyncio.wait_for(alive, 0.1)) == 3
-
-
-async def test_who_waits_is_woken_at_once_if_there_are_jobs(queue, make_spec):
-    await queue.enqueue(make_spec())
-    await asyncio.wait_for(queue.wait(2, comparisons=False), 0.2)
-    assert len(await queue.claim(1)) == 1
-    start = time.monotonic()
-    await queue.wait(0.1, comparisons=True)
-    assert 0.09 <= time.monotonic() - start < 1
 
 
 async def test_what_was_claimed_wakes_nobody_and_what_was_left_does(queue, make_spec):

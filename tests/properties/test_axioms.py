@@ -8,6 +8,7 @@ import torch
 from attributor.jobs.explanation import Target, Term
 from attributor.jobs.job import Quadrature
 from attributor.jobs.model import OutputScale
+from attributor.jobs.result import PathResult
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -39,10 +40,13 @@ class Question:
 
 def ask(net: nn.Module, x: np.ndarray, x0: np.ndarray, quadrature: Quadrature = CLOSE) -> np.ndarray:
     """Integrated gradients of a net's one value."""
-    result = explained(
+    return answer(net, x, x0, quadrature).attributions["x"]
+
+
+def answer(net: nn.Module, x: np.ndarray, x0: np.ndarray, quadrature: Quadrature = CLOSE) -> PathResult:
+    return explained(
         net, values_of(len(x)), {"x": x}, baselines=(baseline(x=x0),), targets=(VALUE,), quadrature=quadrature
     )
-    return result.attributions["x"]
 
 
 @st.composite
@@ -109,8 +113,10 @@ def test_sensitivity_a_the_one_feature_that_differs_gets_all_of_the_difference(q
     x[place] = question.x[place]
     gap = value64(question.net, x) - value64(question.net, question.x0)
     assume(abs(gap) > 0.01)
-    shares = ask(question.net, x, question.x0)
-    assert shares[place] == pytest.approx(gap, rel=1e-3)
+    result = answer(question.net, x, question.x0)
+    shares = result.attributions["x"]
+    # Where the score goes up and down on the way, the tolerance may be wider than a part of the difference.
+    assert shares[place] == pytest.approx(gap, rel=1e-3, abs=result.absolute_tolerance)
     assert shares[place] != 0
     assert not np.delete(shares, place).any()
 

@@ -40,6 +40,10 @@ class Recording:
         self.passes.append({point.route.partition("/")[0] for point in points})
         return self._model.evaluate(points)
 
+    def evaluate_stack(self, stack):
+        self.passes.append(set(range(stack.n_rows)))
+        return self._model.evaluate_stack(stack)
+
 
 class Provider:
     """The bundles of a registry, recorded."""

@@ -7,11 +7,8 @@ that carry it are split (`choosing.py`): all at once, by the polynomial's next r
 middle. Nothing is wasted by a split: all weights are recomputed from all nodes, which stay. Several curves and several
 targets share the budget: panels compete by their indicators in shares of the error that their target is allowed.
 
-Where the attribution error has a tolerance too, it is asked for whenever completeness holds, and panels are split for
-it until it holds as well.
-
-Where not all vectors may be kept, the panels that are not wanted split are sealed to make room (`room.py`): they keep
-the weights that they have.
+Where the attribution error has a tolerance too, it is asked for whenever completeness holds, and panels are split.
+Where not all vectors may be kept, other panels are sealed to make room (`room.py`): they keep their weights.
 """
 
 from bisect import bisect_right
@@ -27,7 +24,7 @@ from numpy.typing import NDArray
 from attributor.core.asks import Asks, Awaited, Curve, Floats, Indices, checked, one_node_each
 from attributor.core.choosing import for_completeness, for_vectors, rationed, why_stuck, within_allowance
 from attributor.core.curves import add_scores, add_told, known, weights_of
-from attributor.core.first_round import SHARE_LEFT, even_start, fewest_evaluations, first_asks, first_rule
+from attributor.core.first_round import EVEN_ROUNDS, SHARE_LEFT, even_start, fewest_evaluations, first_asks, first_rule
 from attributor.core.integrator import Check, Integral, Seal, StopReason, Tolerance, attributed
 from attributor.core.panels import CurvePanels, Panels, fit_together, side_by_side
 from attributor.core.placing import Scan, look_together
@@ -88,6 +85,7 @@ class AdaptiveIntegrator:
         self._evaluations = 0
         self._next_index = len(self._wanted[0].arrays.index)
         self._unfitted = set(range(len(curves)))
+        self._even_rounds = 0  # so many more are to come
         self._residuals: list[float] = []
         self._gaps: tuple[float, ...] = ()
         self._variations: tuple[float, ...] = ()
@@ -99,12 +97,13 @@ class AdaptiveIntegrator:
         self._errors: tuple[float | None, ...] | None = None
         self._stop: StopReason | None = None
 
-    def without_a_look(self) -> Self:
-        """Of a single curve, before anything is asked: the first gradients are spread evenly, and wanted together with
-        the scores of both ends, instead of where scores show that they are needed. Raises ValueError for several."""
-        rule, asks = even_start(self._all, self._tolerance, self._max_evaluations, self._most_kept)
+    def without_a_look(self, rounds: int = 1) -> Self:
+        """Of a single curve, before anything is asked: first gradients are spread evenly, not where scores show that
+        they are needed; those of so many rounds are wanted at once. Raises ValueError for several curves."""
+        rule, asks = even_start(self._all, self._tolerance, self._max_evaluations, self._most_kept, rounds)
         self._wanted, self._next_index = [asks], len(asks.arrays.index)
         self._curves, self._evaluations = [CurvePanels(self._shares[0], rule)], rule.n
+        self._even_rounds = EVEN_ROUNDS - rounds
         return self
 
     @property
@@ -196,7 +195,7 @@ class AdaptiveIntegrator:
     def result(self) -> Integral:
         """See Integrator."""
         if self._stop is None or self._check is None:
-            raise RuntimeError("not done: nodes are still to be told. This is a bug.")
+            raise RuntimeError("nodes are still to be told. This is a bug.")
         fine = attributed(self._tolerance, self._check, self._errors)
         return Integral(
             known=known(self._curves),
@@ -293,7 +292,9 @@ class AdaptiveIntegrator:
             own = (chosen >= firsts[number]) & (chosen < firsts[number + 1])
             panels = len(curve.alpha) - 1
             spare = min(self._max_evaluations - self._evaluations, self._room())
-            if curve.extensible and np.count_nonzero(own) > EXTENDED_SHARE * panels and panels <= spare:
+            most = self._even_rounds > 0 or np.count_nonzero(own) > EXTENDED_SHARE * panels
+            if curve.extensible and most and panels <= spare:
+                self._even_rounds -= 1
                 chosen = chosen[~own]
                 self._want(number, tuple(curve.extend()), gradient=True)
         at_once = min(at_once, self._max_evaluations - self._evaluations, len(chosen))

@@ -4,13 +4,15 @@ Where a model is small, a pass over hundreds of points costs less than a look at
 straight paths whose first nodes are spread evenly, in one target; most of them end here.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attributor.core import mesh, spectral
-from attributor.core.asks import Floats
+from attributor.core.asks import Floats, Indices
 from attributor.core.integrator import Tolerance
 
 
@@ -25,6 +27,35 @@ class FirstRounds:
     limits: Floats
     variations: Floats
     met: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StackVectors:
+    """The vectors of a stack's nodes: per input, shape (rows, nodes, *input shape), float32."""
+
+    by_input: Mapping[str, NDArray[np.float32]]
+
+    def sums(self, rows: Indices, weights: Floats) -> Mapping[str, Floats]:
+        """Weighted sums over the nodes of some rows, per input, shape (rows, *input shape), float64. `weights`: shape
+        (rows, nodes), or (nodes,) for all."""
+        found = {}
+        for name, kept in self.by_input.items():
+            own = kept if len(rows) == len(kept) else kept[rows]
+            flat = own.reshape(*own.shape[:2], -1)
+            found[name] = (weights[..., None, :] @ flat).reshape(len(own), *kept.shape[2:])
+        return found
+
+    def refined(self, rows: Indices, between: "StackVectors") -> "StackVectors":
+        """Those of some rows, with those of the nodes around and between theirs."""
+        others = between.by_input
+        return StackVectors({name: interleaved(kept[rows], others[name]) for name, kept in self.by_input.items()})
+
+
+def interleaved(inner: NDArray[Any], outer: NDArray[Any]) -> NDArray[Any]:
+    """Nodes in their order, along the second axis: those of a rule and the ones that the next rule has around them."""
+    both = np.empty((len(inner), inner.shape[1] + outer.shape[1], *inner.shape[2:]), inner.dtype)
+    both[:, 1::2], both[:, ::2] = inner, outer
+    return both
 
 
 def first_rounds(rule: spectral.Rule, tolerance: Tolerance, scores: Floats, slopes: Floats) -> FirstRounds:

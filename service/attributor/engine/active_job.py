@@ -162,13 +162,15 @@ class ActiveJob:
             del self.alike_lines[lane]
         return numbers
 
-    def hand_over(self, number: int) -> Task | None:
-        """Let a procedure compute an input that needs more than a first round. None: there is no room for it now, and
-        it begins afresh when there is."""
+    def hand_over(self, number: int, rounds: int) -> Task | None:
+        """Let a procedure compute an input that needs more than so many first rounds. None: there is no room for it
+        now, and it begins afresh when there is."""
         task = self._task(number)
         task.work.memory = self._memory
         self.tasks.append(task)
-        return self.next_task()
+        if (begun := self.next_task()) is not None:
+            begun.work.rounds_made = rounds
+        return begun
 
     def next_task(self) -> Task | None:
         """The next input that is to be begun now, if there is room."""

@@ -69,10 +69,9 @@ class Alike:
         """Of a first round: both ends of the path, and the nodes."""
         return self.rule.n + 2
 
-    @property
-    def asks(self) -> Asks:
-        """What an integrator asks for first."""
-        return even_asks(STRAIGHT, self.rule)
+    def asks(self, rule: Rule) -> Asks:
+        """What an integrator asks for that begins with this rule."""
+        return even_asks(STRAIGHT, rule)
 
 
 class Kinds:

@@ -16,16 +16,17 @@ from attributor.engine.alike import Kinds
 from attributor.engine.explain import explain
 from attributor.engine.fairness import Claimant, Fairness
 from attributor.engine.faults import RAISED_BY_MODELS, failure, model_error
+from attributor.engine.first_rounds import Known
 from attributor.engine.prediction import predict, prediction_result
 from attributor.engine.scheduler import Batch, StackBatch, pass_points, plan
 from attributor.engine.steps import Integrating
 from attributor.engine.task import Task, Wish
 from attributor.engine.work import Question
-from attributor.errors import DeadlineExceeded
+from attributor.errors import DeadlineExceeded, ModelNotReady
 from attributor.jobs.job import Failure, JobKind, JobSpec, Progress
 from attributor.jobs.keeping import DEFAULT_JOB_VECTOR_BYTES
 from attributor.jobs.result import AttributionResult, JobResult, PartialResult
-from attributor.model_port import Evaluations, ModelProvider, StackTold
+from attributor.model_port import Evaluations, GradientModel, ModelProvider
 from attributor.ports import Clock
 
 #: First points of jobs that are taken in ahead of time, in passes. Ours: enough to fill them, as what jobs want rarely
@@ -120,9 +121,15 @@ class Engine:
                 ahead += min(self._fairness.first_points(job.id), points) / size
         self._pass_points = size
         jobs = max(0, ceil((PASSES_AHEAD - ahead) * size / POINTS_OF_A_JOB))
-        small = all(job.model.stacks for job in self._active.values())
-        inputs = sum(len(job.spec.inputs) for job in self._active.values())
-        return Room(jobs, laden=waiting >= PASSES_AHEAD, light=small and inputs <= LIGHT_INPUTS)
+        load = sum(_load(job.model, job.spec) for job in self._active.values())
+        return Room(jobs, laden=waiting >= PASSES_AHEAD, light=load <= LIGHT_INPUTS)
+
+    def load_of(self, spec: JobSpec) -> int:
+        """A job's inputs; more than LIGHT_INPUTS of a model that is not small."""
+        try:
+            return _load(self._models.get(spec.ref, spec.digest), spec)
+        except ModelNotReady:
+            return 0  # the job ends at once
 
     def progress(self) -> Mapping[str, Progress]:
         """How far each active job is."""
@@ -160,14 +167,14 @@ class Engine:
         """Evaluate a batch and absorb it; if the model raises, each of its jobs alone, to find whose fault it is."""
         try:
             if isinstance(batch, StackBatch):
-                told = first_rounds.evaluate(batch)
+                known = first_rounds.evaluate(batch)
             else:
                 evaluations = batch.model.evaluate(batch.points)
         except RAISED_BY_MODELS as error:
             self._each_alone(batch, model_error(error))
             return
         if isinstance(batch, StackBatch):
-            self._absorb_stack(batch, told)
+            self._absorb_stack(batch, known)
         else:
             self._absorb(batch, evaluations)
 
@@ -186,22 +193,23 @@ class Engine:
                 rounds.append((job, *known))
         self._settle(rounds)
 
-    def _absorb_stack(self, batch: StackBatch, told: StackTold) -> None:
+    def _absorb_stack(self, batch: StackBatch, known: Known) -> None:
         try:
-            unfinished = first_rounds.settle(batch, told, self._clock())
+            left = first_rounds.settle(known, self._clock())
         except Exception as error:  # a defect; no answer is given before all are made
             self._each_alone(batch, error)
             return
+        known, left = first_rounds.finish(known, left, self._clock)
         rounds = []
-        for each in unfinished:
-            job = each[0]
+        for row in left.tolist():
+            job, number = known.owners[row]
             if job.id not in self._active:
                 continue
             try:
-                if known := first_rounds.go_on(batch, told, each):
-                    rounds.append((job, *known))
+                if begun := first_rounds.go_on(known, row):
+                    rounds.append((job, *begun))
             except Exception as error:
-                self._end(job, failure(error, where=Question(each[1], job.spec, job.info).name))
+                self._end(job, failure(error, where=Question(number, job.spec, job.info).name))
         self._settle(rounds)
         for job in batch.jobs:
             if job.id in self._active:
@@ -262,6 +270,10 @@ def _told(wishes: Sequence[Wish]) -> list[Exception | None]:
     for number, fault in zip(together, tell_together(list(together.values())), strict=True):
         raised[number] = fault
     return raised
+
+
+def _load(model: GradientModel, spec: JobSpec) -> int:
+    return len(spec.inputs) if model.stacks else LIGHT_INPUTS + 1
 
 
 def _outcome(job: ActiveJob) -> JobResult:

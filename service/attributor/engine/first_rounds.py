@@ -1,82 +1,125 @@
-"""First rounds of alike inputs in one pass: evaluated, integrated and answered together. What needs more goes to its
-procedure, with all that is known. Knows jobs, stacks and what they have in common; no torch, no store.
+"""Rounds of alike inputs in one pass: evaluated, integrated and answered together. What needs more than a few goes to
+its procedure, with all that is known. Knows jobs, stacks and what they have in common; no torch, no store.
 """
 
+import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from attributor.core.first_round import EVEN_ROUNDS, even_refined
+from attributor.core.spectral import Rule
 from attributor.core.stack import FirstRounds, first_rounds
 from attributor.engine.active_job import ActiveJob
 from attributor.engine.alike import Alike, stacked
+from attributor.engine.faults import RAISED_BY_MODELS
 from attributor.engine.outcome import LARGEST_FLOAT32
 from attributor.engine.scheduler import StackBatch
-from attributor.engine.stacked_answers import Row, Sums, answers
+from attributor.engine.stacked_answers import Integrated, Row, answers
 from attributor.engine.task import Task, Wish
 from attributor.model_port import Stack, StackTold
+from attributor.ports import Clock
 
-#: A row of a stack that needs more: the job, the number of its input, and where the row stands.
-Unfinished = tuple[ActiveJob, int, int]
+log = logging.getLogger(__name__)
 
-
-def evaluate(batch: StackBatch) -> StackTold:
-    """What the model says of all rows of a pass. Raises whatever it raises."""
-    alike = batch.alike
-    examples = [job.spec.inputs[number] for job, numbers in batch.picks for number in numbers]
-    return batch.model.evaluate_stack(Stack(stacked(examples), alike.baseline.tensors, alike.target, alike.rule.alphas))
+#: A job, and the number of its input.
+Owner = tuple[ActiveJob, int]
 
 
-def settle(batch: StackBatch, told: StackTold, now_s: float) -> list[Unfinished]:
-    """Give each job the answers of its inputs whose tolerance holds; the others."""
-    alike = batch.alike
-    rounds = first_rounds(alike.rule, alike.tolerance, told.scores, told.slopes)
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """What is known of a stack of inputs after some rounds, by the nodes of `rule`."""
+
+    alike: Alike
+    owners: Sequence[Owner]
+    rule: Rule
+    rounds: int
+    told: StackTold
+
+
+def evaluate(batch: StackBatch) -> Known:
+    """The first round of a pass. Raises whatever the model raises."""
     owners = [(job, number) for job, numbers in batch.picks for number in numbers]
+    rule = batch.alike.rule
+    return Known(batch.alike, owners, rule, 1, _told(batch.alike, owners, rule.alphas))
+
+
+def settle(known: Known, now_s: float) -> NDArray[np.intp]:
+    """Give each job the answers of its inputs whose tolerance holds; the rows of the others."""
+    rounds = first_rounds(known.rule, known.alike.tolerance, known.told.scores, known.told.slopes)
     rows = np.flatnonzero(rounds.met)
     if len(rows):
-        rows = _answer(alike, owners, rows, told, rounds, now_s)
-    left = np.ones(len(owners), np.bool_)
+        rows = _answer(known, rows, rounds, now_s)
+    left = np.ones(len(known.owners), np.bool_)
     left[rows] = False
-    return [(*owners[row], row) for row in np.flatnonzero(left).tolist()]
+    return np.flatnonzero(left)
 
 
-def _answer(
-    alike: Alike,
-    owners: Sequence[tuple[ActiveJob, int]],
-    rows: NDArray[np.intp],
-    told: StackTold,
-    rounds: FirstRounds,
-    now_s: float,
-) -> NDArray[np.intp]:
+def finish(known: Known, rows: NDArray[np.intp], clock: Clock) -> tuple[Known, NDArray[np.intp]]:
+    """Let some rows have further rounds and their answers; what is known then, and the rows that need more."""
+    try:
+        while len(rows) and (more := _refined(known, rows)) is not None:
+            known, rows = more, settle(more, clock())
+    except Exception:  # a defect, of which the procedures know nothing
+        log.exception("%d inputs go to their procedures", len(rows))
+    return known, rows
+
+
+def _refined(known: Known, rows: NDArray[np.intp]) -> Known | None:
+    """Some rows after another round, whose nodes lie between the known ones; None where there is none, or the model
+    raises: the procedures then find whose fault it is."""
+    rule = even_refined(known.rule, known.alike.quadrature.max_evaluations)
+    if known.rounds == EVEN_ROUNDS or rule is None:
+        return None
+    owners = [known.owners[row] for row in rows.tolist()]
+    try:
+        between = _told(known.alike, owners, rule.alphas[::2])
+    except RAISED_BY_MODELS:
+        return None
+    return Known(known.alike, owners, rule, known.rounds + 1, known.told.refined(rows, between))
+
+
+def _told(alike: Alike, owners: Sequence[Owner], alphas: tuple[float, ...]) -> StackTold:
+    examples = [job.spec.inputs[number] for job, number in owners]
+    return alike.model.evaluate_stack(Stack(stacked(examples), alike.baseline.tensors, alike.target, alphas))
+
+
+def _answer(known: Known, rows: NDArray[np.intp], rounds: FirstRounds, now_s: float) -> NDArray[np.intp]:
     """Answer some rows; those of them whose attributions float32 can hold. The procedures of the others say what is
     wrong with them."""
-    sums = Sums(told.vectors.sums(rows, rounds.weights[rows]), told.vectors.sums(rows, rounds.coarse_weights))
-    fine = _representable(sums, len(rows))
+    vectors = known.told.vectors
+    sums = vectors.sums(rows, rounds.weights[rows]), vectors.sums(rows, rounds.coarse_weights)
+    integrated = Integrated(known.rule, known.rounds, rounds, *sums)
+    fine = _representable(integrated, len(rows))
     if not fine.all():
-        return _answer(alike, owners, rows[fine], told, rounds, now_s) if fine.any() else rows[:0]
-    asked = [Row(job.spec, number, now_s - job.admitted_s) for job, number in (owners[row] for row in rows.tolist())]
-    for row, result in zip(rows.tolist(), answers(alike, asked, rows, told, rounds, sums), strict=True):
-        job, number = owners[row]
+        return _answer(known, rows[fine], rounds, now_s) if fine.any() else rows[:0]
+    owners = [known.owners[row] for row in rows.tolist()]
+    asked = [Row(job.spec, number, now_s - job.admitted_s) for job, number in owners]
+    found = answers(known.alike, asked, rows, known.told, integrated)
+    for (job, number), result in zip(owners, found, strict=True):
         job.answered(number, (result,), result.evaluations, result.relative_completeness_error)
     return rows
 
 
-def _representable(sums: Sums, n_rows: int) -> NDArray[np.bool_]:
+def _representable(found: Integrated, n_rows: int) -> NDArray[np.bool_]:
     fine = np.ones(n_rows, np.bool_)
-    for values in sums.fine.values():
+    for values in found.fine.values():
         fine &= (np.abs(values) <= LARGEST_FLOAT32).reshape(n_rows, -1).all(axis=1)
     return fine
 
 
-def go_on(batch: StackBatch, told: StackTold, unfinished: Unfinished) -> tuple[Task, Wish] | None:
+def go_on(known: Known, row: int) -> tuple[Task, Wish] | None:
     """Hand a row over to its procedure, which is told what is known; None where that is of no use to it, or there is
     no room for it now. Raises what the procedure raises."""
-    job, number, row = unfinished
-    task = job.hand_over(number)
+    job, number = known.owners[row]
+    task = job.hand_over(number, known.rounds)
     if task is None:
         return None
     portions = task.start()
-    if task.first_asks != batch.alike.asks:  # with so little memory that it begins with fewer nodes
+    if task.first_asks != known.alike.asks(known.rule):  # with so little memory that it begins with fewer nodes
         job.add(portions)
         return None
-    return task, task.resume(lambda route, asks: batch.model.take_over(route, asks, told, row))
+    task.work.costs.forwards += 2 * (known.rounds - 1)  # each round begins with both ends
+    return task, task.resume(lambda route, asks: known.alike.model.take_over(route, asks, known.told, row))

@@ -52,17 +52,18 @@ class Room:
 
 
 def integrator_for(
-    quadrature: Quadrature, curves: Sequence[Curve], n_targets: int, room: Room | None = None, *, looks: bool = True
+    quadrature: Quadrature, curves: Sequence[Curve], n_targets: int, room: Room | None = None, rounds: int = 0
 ) -> Integrator:
-    """The integrator that a request's quadrature names. `looks`: whether scores show an adaptive one where its first
-    gradients are wanted. Raises ValueError for counts that it cannot work with."""
+    """The integrator that a request's quadrature names. `rounds`: with so many rounds of evenly spread gradients an
+    adaptive one begins; 0: scores show where its first gradients are wanted. Raises ValueError for counts that it
+    cannot work with."""
     tolerance = tolerance_of(quadrature)
     most_kept = room.nodes if room else None
     if quadrature.rule is RuleName.ADAPTIVE:
         seals = room is None or room.seals
         budget = quadrature.max_evaluations
         integrator = AdaptiveIntegrator(curves, n_targets, tolerance, budget, most_kept, seals=seals)
-        return integrator if looks else integrator.without_a_look()
+        return integrator.without_a_look(rounds) if rounds else integrator
     if quadrature.n_steps is None:
         raise ValueError("a fixed rule needs n_steps")
     rule = FIXED_RULES[quadrature.rule](quadrature.n_steps)
@@ -108,8 +109,8 @@ def integrated_gradients(work: Work, copy: Copy) -> Steps[Outcome]:
         spent = walked(work, len(baselines)) + reserved(work.explanation.precision, seals=seals)
         if spent:  # gone, but the integration needs its first nodes
             left = max(left - spent, fewest_evaluations(curves))
-        asked, looks = replace(quadrature, max_evaluations=left), work.model.looks or len(curves) > 1
-        return integrator_for(asked, curves, len(copy.targets), room, looks=looks)
+        rounds = 0 if work.model.looks or len(curves) > 1 else work.rounds_made
+        return integrator_for(replace(quadrature, max_evaluations=left), curves, len(copy.targets), room, rounds)
 
     return (yield from _along(work, copy, baselines, integrator))
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from attributor.core.asks import Floats
 from attributor.core.integrator import StopReason
+from attributor.core.spectral import Rule
 from attributor.core.stack import FirstRounds
 from attributor.engine.alike import Alike, stacked
 from attributor.engine.answer import named_target
@@ -29,10 +30,15 @@ class Row:
     computing_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Sums:
-    """Weighted sums of vectors by the rule and by every other node, per input, shape (rows, *input shape)."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Integrated:
+    """Rows of a stack after so many rounds (`made`), by the nodes of `rule`: what `rounds` found of all, and of those
+    that are answered weighted sums of vectors, by the rule and by every other node, per input, shape (rows, *input
+    shape)."""
 
+    rule: Rule
+    made: int
+    rounds: FirstRounds
     fine: Mapping[str, Floats]
     coarse: Mapping[str, Floats]
 
@@ -49,21 +55,22 @@ class _Figures:
 
 
 def answers(
-    alike: Alike, asked: Sequence[Row], rows: NDArray[np.intp], told: StackTold, rounds: FirstRounds, sums: Sums
+    alike: Alike, asked: Sequence[Row], rows: NDArray[np.intp], told: StackTold, found: Integrated
 ) -> list[PathResult]:
-    """One per input, whose numbers in the stack are `rows`; `sums` are of these. All of them are representable."""
-    served = {name: values.astype(np.float32) for name, values in sums.fine.items()}
+    """One per input, whose numbers in the stack are `rows`. All of them are representable."""
+    rule, rounds = found.rule, found.rounds
+    served = {name: values.astype(np.float32) for name, values in found.fine.items()}
     scores = told.scores[rows]
-    figures = _figures(served, sums, scores[:, -1], scores[:, 0])
+    figures = _figures(served, found, scores[:, -1], scores[:, 0])
     warnings = _warnings(alike, asked, rows, scores, rounds, figures)
-    nodes = _nodes(alike, rounds.weights[rows], scores, told.slopes[rows])
+    nodes = _nodes(rule, rounds.weights[rows], scores, told.slopes[rows])
     predicted = told.tops[rows].tolist() if alike.info.output.kind is not OutputKind.VALUES else [None] * len(rows)
     limits = _absolute_tolerances(alike, rounds.limits[rows], scores[:, -1] - scores[:, 0])
-    n = alike.rule.n
-    found = []
+    n = rule.n
+    results = []
     for i, row in enumerate(rows.tolist()):
         score, baseline_score = nodes[i].score[-1], nodes[i].score[0]
-        found.append(
+        results.append(
             PathResult(
                 input=asked[i].number,
                 method=alike.explanation.method,
@@ -82,7 +89,7 @@ def answers(
                 attribution_error=figures.attribution_errors[i],
                 rule=alike.quadrature.rule.value,
                 evaluations=n,
-                forwards=n + 2,
+                forwards=n + 2 * found.made,
                 backwards=n,
                 nodes=nodes[i],
                 attributions={name: values[i] for name, values in served.items()},
@@ -94,24 +101,26 @@ def answers(
                 precision=alike.explanation.precision,
             )
         )
-    return found
+    return results
 
 
-def _figures(served: Mapping[str, NDArray[np.float32]], sums: Sums, score: Floats, baseline_score: Floats) -> _Figures:
+def _figures(
+    served: Mapping[str, NDArray[np.float32]], found: Integrated, score: Floats, baseline_score: Floats
+) -> _Figures:
     gap = score - baseline_score
     # Of the numbers as they are served, float32: who adds them up finds the stated sum and the stated error.
     added = _by_row(served)
     errors = np.abs(added - gap)
     relative = np.divide(errors, np.abs(gap), out=np.full_like(gap, np.nan), where=gap != 0)
-    size = _by_row({name: np.abs(values) for name, values in sums.fine.items()})
-    differences = _by_row({name: np.abs(values - sums.coarse[name]) for name, values in sums.fine.items()})
+    size = _by_row({name: np.abs(values) for name, values in found.fine.items()})
+    differences = _by_row({name: np.abs(values - found.coarse[name]) for name, values in found.fine.items()})
     # A sum that is off by so much has entries that are.
     of_vector = np.divide(np.maximum(differences, errors), size, out=np.full_like(gap, np.nan), where=size > 0)
     return _Figures(
         added.tolist(),
         errors.tolist(),
         _none_for_nan(relative),
-        np.abs(_by_row(sums.fine) - gap).tolist(),
+        np.abs(_by_row(found.fine) - gap).tolist(),
         _none_for_nan(of_vector),
     )
 
@@ -162,9 +171,9 @@ def _warnings(
     return found
 
 
-def _nodes(alike: Alike, weights: Floats, scores: Floats, slopes: Floats) -> list[Nodes]:
+def _nodes(rule: Rule, weights: Floats, scores: Floats, slopes: Floats) -> list[Nodes]:
     """Per row; no gradient was asked for at the ends."""
-    alpha = (0.0, *alike.rule.alphas, 1.0)
+    alpha = (0.0, *rule.alphas, 1.0)
     piece = (0,) * len(alpha)
     each = zip(weights.tolist(), scores.tolist(), slopes.tolist(), strict=True)
     return [

@@ -88,6 +88,8 @@ class Work:
     reference: Tensors
     started_s: float
     memory: Memory = Memory()
+    #: First rounds whose nodes are known when it begins; the first one is made by itself else.
+    rounds_made: int = 1
     costs: Costs = field(default_factory=Costs)
     routes: dict[str, Route] = field(default_factory=dict)
     _last_error: float | None = None

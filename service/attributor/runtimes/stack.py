@@ -2,19 +2,20 @@
 without layers, lengths or embeddings; no routes.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
 from math import prod
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import nn
 
-from attributor.core.asks import Floats, Indices
+from attributor.core.stack import StackVectors
 from attributor.jobs.explanation import Target
 from attributor.jobs.model import InputKind, InputSpec, ModelInfo, OutputSpec
 from attributor.model_port import Stack, StackTold
-from attributor.runtimes.memory import with_room
 from attributor.runtimes.passes import gradients_of
 from attributor.runtimes.space import Space
 from attributor.runtimes.targets import resolved_target, target_scores
@@ -45,38 +46,6 @@ def _places(declared: InputSpec) -> int:
     return 1 if declared.kind is InputKind.TABULAR else prod(declared.shape)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class KeptVectors:
-    """Port StackVectors: per input, shape (rows, nodes, *input shape), float32."""
-
-    by_input: Mapping[str, Tensor]
-
-    def sums(self, rows: Indices, weights: Floats) -> Mapping[str, Floats]:
-        """See the port. Raises OutOfMemory."""
-        return with_room(lambda: self._sums(rows, weights))
-
-    def _sums(self, rows: Indices, weights: Floats) -> Mapping[str, Floats]:
-        found = {}
-        for name, kept in self.by_input.items():
-            device = kept.device
-            own = kept if len(rows) == len(kept) else kept.index_select(0, torch.from_numpy(rows).to(device))
-            flat = own.reshape(len(own), len(weights.T), -1).double()
-            total = torch.from_numpy(weights).to(device)[..., None, :] @ flat
-            found[name] = total.reshape(len(own), *kept.shape[2:]).cpu().numpy()
-        return found
-
-    def row(self, row: int) -> dict[str, Tensor]:
-        """Copies of one row's, as a view would keep all."""
-        return {name: kept[row].clone() for name, kept in self.by_input.items()}
-
-
-def kept_by(told: StackTold) -> KeptVectors:
-    """The vectors of what this runtime has told."""
-    if not isinstance(told.vectors, KeptVectors):
-        raise TypeError("these vectors are of another runtime. This is a bug.")
-    return told.vectors
-
-
 def halved(stack: Stack) -> list[Stack]:
     """The stack in two parts; a single row as it is."""
     half = stack.n_rows // 2
@@ -86,53 +55,59 @@ def halved(stack: Stack) -> list[Stack]:
 
 def joined_told(parts: Sequence[StackTold]) -> StackTold:
     """What was told of a stack in parts."""
-    kept = [kept_by(part).by_input for part in parts]
+    kept = [part.vectors.by_input for part in parts]
     return StackTold(
         scores=np.concatenate([part.scores for part in parts]),
         slopes=np.concatenate([part.slopes for part in parts]),
         resolved=tuple(target for part in parts for target in part.resolved),
         tops=np.concatenate([part.tops for part in parts]),
         outputs=np.concatenate([part.outputs for part in parts]),
-        vectors=KeptVectors({name: torch.cat([each[name] for each in kept]) for name in kept[0]}),
+        vectors=StackVectors({name: np.concatenate([each[name] for each in kept]) for name in kept[0]}),
     )
 
 
 def evaluate_stack(space: Space, stack: Stack, output: OutputSpec) -> StackTold:
-    """See GradientModel."""
+    """See GradientModel. All but the model's own work is numpy's, whose calls take a tenth of the time of torch's:
+    these take longer than a small model, where there are few rows."""
     device = space.network.device
-    alphas = torch.tensor([0.0, *stack.alphas, 1.0], dtype=torch.float32, device=device)
+    alphas = _with_ends(stack.alphas)
     n_points = len(alphas)
     points, changes = {}, {}
     for name, examples in stack.examples.items():
-        end = torch.from_numpy(examples).to(device)
-        start = torch.from_numpy(np.ascontiguousarray(stack.start[name])).to(device)
-        changes[name] = change = (end - start)[:, None]
-        place = start + alphas.view(-1, *[1] * start.dim()) * change
-        place[:, -1] = end  # exactly; rounding may miss it
-        points[name] = place.flatten(0, 1).requires_grad_()
+        start = stack.start[name]
+        changes[name] = change = (examples - start)[:, None]
+        place = start + alphas.reshape(-1, *[1] * start.ndim) * change
+        place[:, -1] = examples  # exactly; rounding may miss it
+        points[name] = torch.from_numpy(place.reshape(-1, *start.shape)).to(device).requires_grad_()
     with torch.enable_grad():
         outputs, _ = space.run(points, {})
-        by_row = outputs.detach().float().view(-1, n_points, outputs.shape[1])
-        at_example = by_row[:, -1].cpu().numpy()
+        at_example = outputs.detach()[n_points - 1 :: n_points].float().cpu().numpy()
         resolved = _resolved(stack.target, output, at_example)
-        scores = target_scores(outputs, resolved, output.kind, [n_points] * len(resolved)).view(-1, n_points)
-        sources = list(points.values())
-        gradients = gradients_of(scores[:, 1:-1].sum(), sources)
-    vectors, slopes = {}, torch.zeros_like(scores[:, 1:-1])
-    for (name, change), gradient in zip(changes.items(), gradients, strict=True):
-        vectors[name] = own = gradient.view(-1, n_points, *gradient.shape[1:])[:, 1:-1] * change
-        slopes = slopes + own.flatten(2).sum(2, dtype=torch.float64)
+        scores = target_scores(outputs, resolved, output.kind, [n_points] * len(resolved))
+        # Of the ends too: to leave them out takes longer than their part of the pass.
+        gradients = gradients_of(scores.sum(), list(points.values()))
+    vectors, slopes = {}, np.zeros((len(resolved), n_points - 2))
+    with np.errstate(all="ignore"):  # what is not finite is told as it is
+        for (name, change), gradient in zip(changes.items(), gradients, strict=True):
+            by_row = gradient.cpu().numpy().reshape(len(change), n_points, *change.shape[2:])
+            vectors[name] = own = by_row[:, 1:-1] * change
+            slopes += own.reshape(*own.shape[:2], -1).sum(axis=2, dtype=np.float64)
     return StackTold(
-        scores=scores.detach().cpu().numpy(),
-        slopes=slopes.detach().cpu().numpy(),
+        scores=scores.detach().cpu().numpy().reshape(-1, n_points),
+        slopes=slopes,
         resolved=resolved,
         tops=at_example.argmax(axis=1),
         outputs=at_example,
-        vectors=KeptVectors(vectors),
+        vectors=StackVectors(vectors),
     )
 
 
-def _resolved(target: Target, output: OutputSpec, at_example: np.ndarray) -> tuple[Target, ...]:
+@lru_cache(maxsize=64)
+def _with_ends(alphas: tuple[float, ...]) -> NDArray[np.float32]:
+    return np.array([0.0, *alphas, 1.0], np.float32)
+
+
+def _resolved(target: Target, output: OutputSpec, at_example: NDArray[np.float32]) -> tuple[Target, ...]:
     """Per row; those that are equal are one object."""
     if target.terms:
         return (resolved_target(target, output, at_example[0]),) * len(at_example)

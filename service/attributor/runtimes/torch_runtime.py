@@ -32,7 +32,7 @@ from attributor.runtimes.routes import OpenRoute, lane_of, pass_key
 from attributor.runtimes.sizing import USUAL, PassKey, PassSizes, of_one_size
 from attributor.runtimes.space import Space
 from attributor.runtimes.spaces import Spaces
-from attributor.runtimes.stack import evaluate_stack, halved, is_small, joined_told, kept_by
+from attributor.runtimes.stack import evaluate_stack, halved, is_small, joined_told
 from attributor.runtimes.targets import check_target
 from attributor.runtimes.transforms.choosing import Transformed
 
@@ -186,8 +186,9 @@ class TorchModel:
         scores = told.scores[row]
         slopes = np.full((len(nodes.index), 1), np.nan)
         slopes[2:, 0] = told.slopes[row]
-        for name, vectors in kept_by(told).row(row).items():
-            opened.vectors.keep((0, name), nodes.index[2:], vectors)
+        for name, vectors in told.vectors.by_input.items():
+            own = torch.from_numpy(vectors[row].copy())  # as a view would keep all
+            opened.vectors.keep((0, name), nodes.index[2:], own.to(self._network.device))
         return Evaluations(np.array([scores[-1], *scores[:-1]])[:, None], slopes, np.full(len(asks), told.tops[row]))
 
     def _pass(self, points: Sequence[Points], key: PassKey) -> list[Evaluations]:

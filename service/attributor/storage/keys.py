@@ -32,7 +32,7 @@ NAMES: Mapping[str, str] = MappingProxyType(
         "seq": "seq",  # the last number given to a job
         "counters": "counters",  # hash: queued, running
         "waiting": "waiting:",  # <prefix of lines>: zset of the names of those who wait, who is next having most
-        "rung": "rung:",  # <name>: when who waits under it was woken, ms; until it claims
+        "rung": "rung",  # hash of the names of those who were woken and have not claimed since to when, ms
         "bell": "bell:",  # <name>: list of a token that wakes who waits under it
         "events": "ev",  # stream: ids and their states, one entry per script that changed any
         "workers": "workers",  # zset of worker ids by last beat, ms

@@ -7,7 +7,6 @@ Knows the scripts' arguments; must not know what a model or an attribution is.
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 from uuid import uuid4
 
 from attributor.errors import (
@@ -116,14 +115,17 @@ class RedisJobQueue:
         return JobState(state.decode()) if state else None
 
     async def claim(
-        self, limit: int, *, urgent: int = 0, comparisons: int = 0, wait_s: float = 0.0, keen: bool = True
+        self, limit: int, *, urgent: int = 0, comparisons: int = 0, wait_s: float = 0.0, keen: bool = False
     ) -> list[ClaimedJob]:
         """See the port; waits for MAX_BLOCK_S at most. A job whose spec this release cannot read is failed here, not
         handed out."""
         lease_ms, ttl_ms = _ms(self._policy.lease_s), _ms(_ANSWER_TTL_S)
-        words = ("claim", limit, urgent, comparisons, lease_ms, uuid4().hex, ttl_ms, self._seat)
+        words = ("claim", limit, urgent, comparisons, lease_ms, uuid4().hex, ttl_ms, self._seat, _flag(keen))
         if wait_s > 0:
-            rows = await self._waited(wait_s, keen, comparisons > 0, words)
+            said = ("wait", self._seat, _flag(keen), _flag(comparisons > 0))
+            # 0 would mean "for ever" to the server.
+            bell = ("BLPOP", self._store.keys.key("bell", self._seat), max(round(min(wait_s, MAX_BLOCK_S), 3), 0.001))
+            rows = await self._store.block(bell, said, words)
         else:
             rows = await self._store.run(*words)
         claimed = []
@@ -138,15 +140,9 @@ class RedisJobQueue:
             claimed.append(ClaimedJob(lease, spec, int(created_ms) / 1000, int(started_ms) / 1000))
         return claimed
 
-    async def wait(self, wait_s: float, *, comparisons: bool) -> None:
+    async def leave(self) -> None:
         """See the port."""
-        await self._waited(wait_s, True, comparisons)
-
-    async def _waited(self, wait_s: float, keen: bool, comparisons: bool, after: tuple[Any, ...] | None = None) -> Any:
-        said = ("wait", self._seat, _flag(keen), _flag(comparisons))
-        # 0 would mean "for ever" to the server.
-        bell = ("BLPOP", self._store.keys.key("bell", self._seat), max(round(min(wait_s, MAX_BLOCK_S), 3), 0.001))
-        return await self._store.block(bell, said, after)
+        await self._store.run("leave", self._seat)
 
     async def beat(self, progress: Mapping[Lease, Progress | None]) -> Beat:
         """See the port. A lease is lost also by cancelling: it ends `lease_s` later if the worker holds on."""

@@ -12,7 +12,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
 
-from attributor.engine.engine import Engine
+from attributor.engine.engine import LIGHT_INPUTS, Engine
 from attributor.jobs.job import ClaimedJob, Failure, Lease, Progress
 from attributor.jobs.result import JobResult, PartialResult
 from attributor.ports import Clock
@@ -64,6 +64,8 @@ class EngineThread:
         #: Whether it has anything to do.
         self.busy = False
         self._room, self._room_at_s = engine.room(), clock()
+        #: Of all jobs put into the inbox, and of those that were known when the room was looked for last.
+        self._load, self._load_seen, self._load_taken = 0, 0, 0
 
     @property
     def room(self) -> int:
@@ -78,7 +80,7 @@ class EngineThread:
     @property
     def light(self) -> bool:
         """Whether it rests, or will soon."""
-        return not self.busy or self._room.light
+        return not self.busy or (self._room.light and self._load - self._load_seen <= LIGHT_INPUTS)
 
     def start(self) -> asyncio.Future[None]:
         """Begin. The future ends when the thread does; it raises what the engine should not have raised."""
@@ -90,6 +92,7 @@ class EngineThread:
     def admit(self, job: ClaimedJob, born_at_s: float) -> None:
         """Compute a job, created at that time of the clock."""
         self.busy = True  # though it may not have begun
+        self._load += self._engine.load_of(job.spec)
         self._inbox.put((job, born_at_s))
 
     def stop(self, lease: Lease) -> None:
@@ -162,7 +165,7 @@ class EngineThread:
         """How many jobs more; not after each of a thousand short passes, but after some came, and before a rest."""
         now_s = self._clock()
         if must or self._engine.idle or self._pass_s >= SHORT_PASS_S or now_s - self._room_at_s >= ROOM_S:
-            self._room, self._room_at_s = self._engine.room(), now_s
+            self._room, self._room_at_s, self._load_seen = self._engine.room(), now_s, self._load_taken
 
     def _arrived(self) -> list[_Item]:
         """What has come since the last pass; waits for it where there is nothing else to do."""
@@ -180,6 +183,7 @@ class EngineThread:
         now_s = self._clock()
         self._leases[job.lease.job_id] = job.lease
         self._admitted_at_s[job.lease.job_id] = now_s
+        self._load_taken += self._engine.load_of(job.spec)
         self._engine.admit(job.lease.job_id, job.spec, now_s - born_at_s)
 
     def _drop(self, lease: Lease) -> None:

@@ -145,9 +145,6 @@ class WorkerLoop:
                 await asyncio.sleep(LADEN_S)
                 waits = False
             try:
-                if waits and self._engine.busy and self._engine.light:
-                    await self._gather()
-                    waits = False
                 places = self._places()
                 claimed = await places.claim(self._queue, BELL_S if waits else 0.0)
             except StoreUnavailable as error:
@@ -156,22 +153,19 @@ class WorkerLoop:
                 waits = False
                 continue
             self._take(claimed)
+            if places.keen and not self._places().keen:
+                await self._leave()
             if not claimed and not places.engine:
                 await self._until_freed(FULL_S)
             # What was not taken, though there was room, was not there: the bell tells of what comes later.
             waits = len(claimed) < places.engine
-            if claimed and self._engine.busy and not (waits and self._engine.light):
-                await self._pause()
+            if claimed and self._engine.busy:
+                self._freed.clear()  # what has ended by now is of no interest
+                await self._until_freed(CLAIM_PAUSE_S)
 
-    async def _gather(self) -> None:
-        """A little work is done together: no other worker is woken for more, and several jobs are claimed at a time."""
-        await self._queue.wait(BELL_S, comparisons=self._places().comparators > 0)
-        if self._engine.busy:
-            await self._pause()
-
-    async def _pause(self) -> None:
-        self._freed.clear()  # what has ended by now is of no interest
-        await self._until_freed(CLAIM_PAUSE_S)
+    async def _leave(self) -> None:
+        with suppress(StoreUnavailable):  # it is known soon enough that this worker does not come back
+            await self._queue.leave()
 
     def _take(self, claimed: Iterable[ClaimedJob]) -> None:
         for job in claimed:
@@ -216,7 +210,7 @@ class WorkerLoop:
         free = max(self._policy.max_active_jobs - computed, 0)
         engine = min(free, self._engine.room)
         comparators = max(self._policy.max_comparators - len(self._comparisons) - waiting, 0)
-        return Places(engine, free - engine, comparators, keen=self._engine.light)
+        return Places(engine, free - engine, comparators, keen=self._engine.light and engine > 0)
 
     def _deliver(self, lease: Lease, outcome: JobResult | Failure | None) -> None:
         self._deliver_all({lease: outcome})

@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
+from attributor.core.first_round import EVEN_ROUNDS
 from attributor.engine.alike import Kinds
 from attributor.engine.engine import Engine
 from attributor.jobs.explanation import (
@@ -112,6 +113,8 @@ def assert_equal(one, other):
         elif each.name == "baselines":
             assert [x.name for x in a] == [x.name for x in b]
             assert [x.completeness_error for x in a] == pytest.approx([x.completeness_error for x in b], abs=1e-5)
+        elif each.name == "forwards":  # each round of a stack begins with both ends
+            assert a - b in range(0, 2 * EVEN_ROUNDS, 2)
         elif each.name == "warnings":
             assert [x.code for x in a] == [x.code for x in b]
         elif isinstance(a, float) and not isinstance(a, bool):

@@ -51,12 +51,11 @@ class MemoryQueue:
         if self.away:
             raise StoreUnavailable("away")
 
-    async def wait(self, wait_s: float, *, comparisons: bool) -> None:
+    async def leave(self) -> None:
         self._answers()
-        await asyncio.sleep(0.005)
 
     async def claim(
-        self, limit: int, *, urgent: int = 0, comparisons: int = 0, wait_s: float = 0.0, keen: bool = True
+        self, limit: int, *, urgent: int = 0, comparisons: int = 0, wait_s: float = 0.0, keen: bool = False
     ) -> list[ClaimedJob]:
         self._answers()
         if wait_s:

@@ -70,7 +70,8 @@ end
 local function no_longer_waits(name)
   redis.call('ZREM', key('waiting', ''), name)
   redis.call('ZREM', key('waiting', COMPARISON_LINE), name)
-  redis.call('DEL', key('bell', name), key('rung', name))
+  redis.call('DEL', key('bell', name))
+  redis.call('HDEL', key('rung'), name)
 end
 
 -- Wakes one of those that wait for jobs of lines with such a prefix (wait.lua), unless one is on its way, who takes what
@@ -82,11 +83,10 @@ local function ring_bell(prefix)
     if not name then
       return
     end
-    local rung_ms = redis.call('GET', key('rung', name))
+    local rung_ms = redis.call('HGET', key('rung'), name)
     if not rung_ms and math.abs(since_ms) > now_ms() - WAITING_MS then
-      redis.call('SET', key('rung', name), now_ms(), 'PX', WAITING_MS)
+      redis.call('HSET', key('rung'), name, now_ms())
       redis.call('RPUSH', key('bell', name), '')
-      redis.call('PEXPIRE', key('bell', name), WAITING_MS)
       return
     end
     if rung_ms and tonumber(rung_ms) > now_ms() - ON_ITS_WAY_MS then

@@ -3,7 +3,8 @@
 -- KEYS: 1 namespace
 -- ARGV: 1 most jobs of the engine to take, 2 how many more of the first priority, 3 most of comparators, 4 lease in ms,
 --       5 nonce of this claim (the same when it is sent again), 6 lifetime of an unused answer in ms,
---       7 under which name who claims waits (wait.lua)
+--       7 under which name who claims waits (wait.lua),
+--       8 '1' if it comes back at once: if it takes all there is, what is queued meanwhile wakes nobody else
 -- Returns: a list of {id, token, spec bytes, created_ms, started_ms}
 
 local lease_ms, nonce = tonumber(ARGV[4]), ARGV[5]
@@ -70,7 +71,6 @@ local function take_from_lines(prefix, limit, urgent)
   end
 end
 
--- Who was not woken waits no more.
 no_longer_waits(ARGV[7])
 
 -- A repetition finds what the first call took; without that, a lost reply would cost each job an attempt.
@@ -84,6 +84,10 @@ end
 if #taken == 0 then
   take_from_lines('', tonumber(ARGV[1]), tonumber(ARGV[2]))
   take_from_lines(COMPARISON_LINE, tonumber(ARGV[3]), 0)
+  if ARGV[8] == '1' and is_empty('') then
+    redis.call('ZADD', key('waiting', ''), now, ARGV[7])
+    redis.call('HSET', key('rung'), ARGV[7], now)
+  end
 end
 if #ids > 0 then
   redis.call('ZADD', key('leases'), unpack(leases))

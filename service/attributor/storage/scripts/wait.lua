@@ -4,11 +4,11 @@
 -- KEYS: 1 namespace
 -- ARGV: 1 under which name it waits, 2 '1' if it waits keenly, 3 '1' if it waits for comparators' jobs as well
 
+redis.call('HDEL', key('rung'), ARGV[1])
 local prefixes = ARGV[3] == '1' and { '', COMPARISON_LINE } or { '' }
 for _, prefix in ipairs(prefixes) do
   if not is_empty(prefix) then
     redis.call('RPUSH', key('bell', ARGV[1]), '')
-    redis.call('PEXPIRE', key('bell', ARGV[1]), WAITING_MS)
     return
   end
 end
