@@ -66,6 +66,8 @@ class EngineThread:
         self._room, self._room_at_s = engine.room(), clock()
         #: Of all jobs put into the inbox, and of those that were known when the room was looked for last.
         self._load, self._load_seen, self._load_taken = 0, 0, 0
+        #: Whether the last job was more than light: the next ones are likely to be so, too.
+        self._heavy = False
 
     @property
     def room(self) -> int:
@@ -79,8 +81,9 @@ class EngineThread:
 
     @property
     def light(self) -> bool:
-        """Whether it rests, or will soon."""
-        return not self.busy or (self._room.light and self._load - self._load_seen <= LIGHT_INPUTS)
+        """Whether it rests, or will soon, also with some more jobs like the last one."""
+        few = self._room.light and self._load - self._load_seen <= LIGHT_INPUTS
+        return not self._heavy and (few or not self.busy)
 
     def start(self) -> asyncio.Future[None]:
         """Begin. The future ends when the thread does; it raises what the engine should not have raised."""
@@ -92,7 +95,8 @@ class EngineThread:
     def admit(self, job: ClaimedJob, born_at_s: float) -> None:
         """Compute a job, created at that time of the clock."""
         self.busy = True  # though it may not have begun
-        self._load += self._engine.load_of(job.spec)
+        load = self._engine.load_of(job.spec)
+        self._load, self._heavy = self._load + load, load > LIGHT_INPUTS
         self._inbox.put((job, born_at_s))
 
     def stop(self, lease: Lease) -> None:

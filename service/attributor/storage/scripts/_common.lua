@@ -74,17 +74,24 @@ local function no_longer_waits(name)
   redis.call('HDEL', key('rung'), name)
 end
 
--- Wakes one of those that wait for jobs of lines with such a prefix (wait.lua), unless one is on its way, who takes what
--- it can and wakes another for the rest.
+-- Wakes one of those that wait for jobs of lines with such a prefix (wait.lua), unless one that waits keenly is on its
+-- way, who takes what it can and wakes another for the rest.
 local function ring_bell(prefix)
   while true do
     local worker = redis.call('ZREVRANGE', key('waiting', prefix), 0, 0, 'WITHSCORES')
-    local name, since_ms = worker[1], worker[2]
+    local name, since_ms = worker[1], tonumber(worker[2])
     if not name then
       return
     end
+    if since_ms < 0 then
+      no_longer_waits(name)
+      if -since_ms > now_ms() - WAITING_MS then -- else it has gone without a word
+        redis.call('RPUSH', key('bell', name), '')
+        return
+      end
+    end
     local rung_ms = redis.call('HGET', key('rung'), name)
-    if not rung_ms and math.abs(since_ms) > now_ms() - WAITING_MS then
+    if not rung_ms and since_ms > now_ms() - WAITING_MS then
       redis.call('HSET', key('rung'), name, now_ms())
       redis.call('RPUSH', key('bell', name), '')
       return
@@ -92,7 +99,7 @@ local function ring_bell(prefix)
     if rung_ms and tonumber(rung_ms) > now_ms() - ON_ITS_WAY_MS then
       return
     end
-    no_longer_waits(name) -- it has gone without a word
+    no_longer_waits(name)
   end
 end
 
