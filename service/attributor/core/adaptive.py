@@ -82,10 +82,9 @@ class AdaptiveIntegrator:
         self._curves: list[CurvePanels] = []
         self._wanted: list[Asks] = [first_asks(self._all)]
         self._awaited = Awaited()
-        self._evaluations = 0
+        self._evaluations, self._even_rounds = 0, 0  # so far, and that are to come
         self._next_index = len(self._wanted[0].arrays.index)
         self._unfitted = set(range(len(curves)))
-        self._even_rounds = 0  # so many more are to come
         self._residuals: list[float] = []
         self._gaps: tuple[float, ...] = ()
         self._variations: tuple[float, ...] = ()
