@@ -326,6 +326,17 @@ async def test_nobody_is_woken_while_who_has_claimed_keenly_comes_back(store, qu
     assert len(await asyncio.wait_for(other, 0.1)) == 1
 
 
+async def test_who_comes_back_full_wakes_another(store, queue, make_spec, waiting):
+    other, own = await waiting(4, keen=True), RedisJobQueue(store)
+    taking = asyncio.create_task(own.claim(4, wait_s=2, keen=True))
+    await asyncio.sleep(0.02)
+    await queue.enqueue(make_spec())
+    assert len(await asyncio.wait_for(taking, 0.2)) == 1
+    await queue.enqueue(make_spec())
+    assert await own.claim(0, urgent=1) == []
+    assert len(await asyncio.wait_for(other, 0.1)) == 1
+
+
 async def test_a_comparison_wakes_who_can_take_one(queue, make_spec, waiting):
     able, _ = await waiting(1, keen=False, comparisons=1), await waiting(1, keen=True)
     await queue.enqueue(make_spec(explanation=Explanation(method=Method.LIME)))

@@ -7,7 +7,7 @@ nets of this repository. Inputs count with their declared sizes.
 from dataclasses import dataclass
 from math import ceil, log10, prod
 
-from attributor.core.first_round import FEWEST_FIRST_NODES, LOOSEST, even_rule, first_nodes
+from attributor.core.first_round import EVEN_ROUNDS, FEWEST_FIRST_NODES, LOOSEST, even_rule, first_nodes
 from attributor.core.integrator import Tolerance
 from attributor.core.placing import LARGEST_SHARE, closer_looks, first_scan
 from attributor.inputs.baselines import shapley_features
@@ -161,7 +161,7 @@ def _adaptive(curves: _Curves, quadrature: Quadrature, others: Count, *, looks: 
     first = n * first_nodes(n, tolerance, budget) if looks else even_rule(tolerance, budget).n
     if not looks:  # so many first nodes that few inputs need more
         gradients = Count(min(first, budget), most)
-        return Counts(gradients, gradients + Count(curves.n_vertices, curves.n_vertices))
+        return Counts(gradients, gradients + Count(curves.n_vertices, EVEN_ROUNDS * curves.n_vertices))
     gradients = Count(min(round(first * splitting), budget), most)
     n_scanned = len(first_scan(n))
     scanned = n * (n_scanned - 2) + curves.n_vertices

@@ -66,7 +66,7 @@ local function take_from_lines(prefix, limit, urgent)
       end
     end
   end
-  if limit > 0 and (left == 0 or not may_answer()) and not is_empty(prefix) then
+  if (left == 0 or not may_answer()) and not is_empty(prefix) then
     ring_bell(prefix)
   end
 end
