@@ -134,6 +134,19 @@ class StackTold:
         )
 
 
+def joined_told(parts: Sequence[StackTold]) -> StackTold:
+    """What was told of a stack in parts."""
+    kept = [part.vectors.by_input for part in parts]
+    return StackTold(
+        scores=np.concatenate([part.scores for part in parts]),
+        slopes=np.concatenate([part.slopes for part in parts]),
+        resolved=tuple(target for part in parts for target in part.resolved),
+        tops=np.concatenate([part.tops for part in parts]),
+        outputs=np.concatenate([part.outputs for part in parts]),
+        vectors=StackVectors({name: np.concatenate([each[name] for each in kept]) for name in kept[0]}),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What diagnostics keep of an evaluated point: the first target on both scales, and per observed layer the L2 norm

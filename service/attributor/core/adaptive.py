@@ -194,7 +194,7 @@ class AdaptiveIntegrator:
     def result(self) -> Integral:
         """See Integrator."""
         if self._stop is None or self._check is None:
-            raise RuntimeError("nodes are still to be told. This is a bug.")
+            raise RuntimeError("not done: nodes are still to be told. This is a bug.")
         fine = attributed(self._tolerance, self._check, self._errors)
         return Integral(
             known=known(self._curves),

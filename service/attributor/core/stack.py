@@ -20,13 +20,15 @@ from attributor.core.integrator import Tolerance
 class FirstRounds:
     """Per integration, in the order of those that were asked for: `weights` of the rule's nodes, shape (integrations,
     n), the `limits` of the completeness error, the `variations` of the score, and whether the tolerance is `met`: then
-    an integrator would stop with these weights. `coarse_weights`: those of the rule on every other node, shape (n,)."""
+    an integrator would stop with these weights; `open`: whether more nodes may help where it is not. `coarse_weights`:
+    those of the rule on every other node, shape (n,)."""
 
     weights: Floats
     coarse_weights: Floats
     limits: Floats
     variations: Floats
     met: NDArray[np.bool_]
+    open: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,9 +68,8 @@ def first_rounds(rule: spectral.Rule, tolerance: Tolerance, scores: Floats, slop
     `every_other`.
     """
     n_rows = len(scores)
-    found = FirstRounds(
-        np.zeros(slopes.shape), _coarse(rule), np.zeros(n_rows), np.zeros(n_rows), np.zeros(n_rows, np.bool_)
-    )
+    numbers, flags = (np.zeros((2, n_rows), kind) for kind in (np.float64, np.bool_))
+    found = FirstRounds(np.zeros(slopes.shape), _coarse(rule), *numbers, *flags)
     finite = np.asarray(np.isfinite(scores).all(axis=1) & np.isfinite(slopes).all(axis=1))
     if finite.all():
         _fill(found, slice(None), rule, tolerance, scores, slopes)
@@ -93,8 +94,16 @@ def _fill(
     limits = tolerance.limits(scores[:, -1] - scores[:, 0], variations)
     found.weights[rows] = fit.weights[:, 1:-1]
     found.limits[rows], found.variations[rows] = limits, variations
-    small = np.sqrt((fit.indicator**2).sum(axis=1)) <= limits
-    found.met[rows] = small & (np.abs(fit.residual.sum(axis=1)) <= limits)
+    total = np.sqrt((fit.indicator**2).sum(axis=1))
+    found.met[rows] = (total <= limits) & (np.abs(fit.residual.sum(axis=1)) <= limits)
+    found.open[rows] = ~found.met[rows] & _may_help(fit, total, limits)
+
+
+def _may_help(fit: mesh.Fit, total: Floats, limits: Floats) -> NDArray[np.bool_]:
+    """Whether `choosing.for_completeness` would split anything of such a mesh, in which no panel is narrow."""
+    reach = np.sqrt((np.where(fit.at_rounding, 0.0, fit.indicator) ** 2).sum(axis=1))
+    rest_is_fine = (total**2 - reach**2 > limits**2) & (reach <= limits)
+    return np.asarray((reach > np.sqrt((fit.noise**2).sum(axis=1))) & ~rest_is_fine)
 
 
 def _coarse(rule: spectral.Rule) -> Floats:

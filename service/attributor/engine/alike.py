@@ -82,7 +82,7 @@ class Kinds:
 
     def of(self, spec: JobSpec, model: GradientModel, info: ModelInfo, reference: Tensors) -> Alike | None:
         """What a job's inputs have in common with others'; None where each needs a procedure of its own."""
-        if spec.kind is not JobKind.ATTRIBUTION or not model.stacks or not _is_plain(spec.explanation, spec.quadrature):
+        if spec.kind is not JobKind.ATTRIBUTION or not model.stacks or not is_plain(spec.explanation, spec.quadrature):
             return None
         form = _form(spec.inputs[0])
         if any(_form(each) != form for each in spec.inputs[1:]):
@@ -112,7 +112,8 @@ def _made(key: Hashable, spec: JobSpec, model: GradientModel, info: ModelInfo, r
     return Alike(key, hash(key), model, info, explanation, quadrature, target, baseline, rule, tolerance, lane)
 
 
-def _is_plain(explanation: Explanation, quadrature: Quadrature) -> bool:
+def is_plain(explanation: Explanation, quadrature: Quadrature) -> bool:
+    """Whether it is what nearly everyone asks, as far as the model has no say in it."""
     beside = explanation.gamma or explanation.layer or explanation.smoothing or explanation.saturation
     return (
         explanation.method is Method.INTEGRATED_GRADIENTS

@@ -12,7 +12,7 @@ from attributor.core.asks import Asks, Floats
 from attributor.core.together import tell_together
 from attributor.engine import first_rounds
 from attributor.engine.active_job import ActiveJob
-from attributor.engine.alike import Kinds
+from attributor.engine.alike import Kinds, is_plain
 from attributor.engine.explain import explain
 from attributor.engine.fairness import Claimant, Fairness
 from attributor.engine.faults import RAISED_BY_MODELS, failure, model_error
@@ -22,7 +22,7 @@ from attributor.engine.scheduler import Batch, StackBatch, pass_points, plan
 from attributor.engine.steps import Integrating
 from attributor.engine.task import Task, Wish
 from attributor.engine.work import Question
-from attributor.errors import DeadlineExceeded, ModelNotReady
+from attributor.errors import AttributorError, DeadlineExceeded
 from attributor.jobs.job import Failure, JobKind, JobSpec, Progress
 from attributor.jobs.keeping import DEFAULT_JOB_VECTOR_BYTES
 from attributor.jobs.result import AttributionResult, JobResult, PartialResult
@@ -125,10 +125,10 @@ class Engine:
         return Room(jobs, laden=waiting >= PASSES_AHEAD, light=load <= LIGHT_INPUTS)
 
     def load_of(self, spec: JobSpec) -> int:
-        """A job's inputs; more than LIGHT_INPUTS of a model that is not small."""
+        """A job's inputs; more than LIGHT_INPUTS where their first rounds are no stack of a small model's."""
         try:
             return _load(self._models.get(spec.ref, spec.digest), spec)
-        except ModelNotReady:
+        except AttributorError:
             return 0  # the job ends at once
 
     def progress(self) -> Mapping[str, Progress]:
@@ -195,18 +195,17 @@ class Engine:
 
     def _absorb_stack(self, batch: StackBatch, known: Known) -> None:
         try:
-            left = first_rounds.settle(known, self._clock())
+            unfinished = first_rounds.finish(known, self._clock(), self._clock)
         except Exception as error:  # a defect; no answer is given before all are made
             self._each_alone(batch, error)
             return
-        known, left = first_rounds.finish(known, left, self._clock)
         rounds = []
-        for row in left.tolist():
-            job, number = known.owners[row]
+        for by_then, row in unfinished:
+            job, number = by_then.owners[row]
             if job.id not in self._active:
                 continue
             try:
-                if begun := first_rounds.go_on(known, row):
+                if begun := first_rounds.go_on(by_then, row):
                     rounds.append((job, *begun))
             except Exception as error:
                 self._end(job, failure(error, where=Question(number, job.spec, job.info).name))
@@ -273,7 +272,8 @@ def _told(wishes: Sequence[Wish]) -> list[Exception | None]:
 
 
 def _load(model: GradientModel, spec: JobSpec) -> int:
-    return len(spec.inputs) if model.stacks else LIGHT_INPUTS + 1
+    plain = spec.kind is JobKind.PREDICTION or is_plain(spec.explanation, spec.quadrature)
+    return len(spec.inputs) if plain and model.stacks else LIGHT_INPUTS + 1
 
 
 def _outcome(job: ActiveJob) -> JobResult:

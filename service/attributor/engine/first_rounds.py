@@ -19,7 +19,7 @@ from attributor.engine.outcome import LARGEST_FLOAT32
 from attributor.engine.scheduler import StackBatch
 from attributor.engine.stacked_answers import Integrated, Row, answers
 from attributor.engine.task import Task, Wish
-from attributor.model_port import Stack, StackTold
+from attributor.model_port import Stack, StackTold, joined_told
 from attributor.ports import Clock
 
 log = logging.getLogger(__name__)
@@ -46,25 +46,31 @@ def evaluate(batch: StackBatch) -> Known:
     return Known(batch.alike, owners, rule, 1, _told(batch.alike, owners, rule.alphas))
 
 
-def settle(known: Known, now_s: float) -> NDArray[np.intp]:
-    """Give each job the answers of its inputs whose tolerance holds; the rows of the others."""
+def settle(known: Known, now_s: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Give each job the answers of its inputs whose tolerance holds; the rows of the others: those that another round
+    may help, and those that it cannot."""
     rounds = first_rounds(known.rule, known.alike.tolerance, known.told.scores, known.told.slopes)
     rows = np.flatnonzero(rounds.met)
     if len(rows):
         rows = _answer(known, rows, rounds, now_s)
     left = np.ones(len(known.owners), np.bool_)
     left[rows] = False
-    return np.flatnonzero(left)
+    return np.flatnonzero(left & rounds.open), np.flatnonzero(left & ~rounds.open)
 
 
-def finish(known: Known, rows: NDArray[np.intp], clock: Clock) -> tuple[Known, NDArray[np.intp]]:
-    """Let some rows have further rounds and their answers; what is known then, and the rows that need more."""
+def finish(known: Known, now_s: float, clock: Clock) -> list[tuple[Known, int]]:
+    """Let rows have their answers, after further rounds where these help; those that need more than that, each with
+    what is known by then. Raises what is wrong with the first round's arithmetic, before any answer is given."""
+    left, others = settle(known, now_s)
+    unfinished = [(known, row) for row in others.tolist()]
     try:
-        while len(rows) and (more := _refined(known, rows)) is not None:
-            known, rows = more, settle(more, clock())
+        while len(left) and (more := _refined(known, left)) is not None:
+            open_rows, others = settle(more, clock())
+            known, left = more, open_rows
+            unfinished += [(known, row) for row in others.tolist()]
     except Exception:  # a defect, of which the procedures know nothing
-        log.exception("%d inputs go to their procedures", len(rows))
-    return known, rows
+        log.exception("%d inputs go to their procedures", len(left))
+    return unfinished + [(known, row) for row in left.tolist()]
 
 
 def _refined(known: Known, rows: NDArray[np.intp]) -> Known | None:
@@ -74,11 +80,18 @@ def _refined(known: Known, rows: NDArray[np.intp]) -> Known | None:
     if known.rounds == EVEN_ROUNDS or rule is None:
         return None
     owners = [known.owners[row] for row in rows.tolist()]
+    alphas = rule.alphas[::2]
+    at_once = max(1, known.alike.model.pass_points(known.alike.lane) // (len(alphas) + 2))
     try:
-        between = _told(known.alike, owners, rule.alphas[::2])
+        parts = [
+            _told(known.alike, owners[first : first + at_once], alphas) for first in range(0, len(owners), at_once)
+        ]
     except RAISED_BY_MODELS:
         return None
-    return Known(known.alike, owners, rule, known.rounds + 1, known.told.refined(rows, between))
+    told = known.told.refined(rows, joined_told(parts))
+    if any(known.told.resolved[row] != target for row, target in zip(rows.tolist(), told.resolved, strict=True)):
+        return None  # classes so near to each other that rounding tells which one is predicted
+    return Known(known.alike, owners, rule, known.rounds + 1, told)
 
 
 def _told(alike: Alike, owners: Sequence[Owner], alphas: tuple[float, ...]) -> StackTold:

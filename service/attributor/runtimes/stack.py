@@ -2,7 +2,6 @@
 without layers, lengths or embeddings; no routes.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from math import prod
@@ -51,19 +50,6 @@ def halved(stack: Stack) -> list[Stack]:
     half = stack.n_rows // 2
     parts = [slice(0, half), slice(half, None)] if half else [slice(None)]
     return [replace(stack, examples={name: rows[part] for name, rows in stack.examples.items()}) for part in parts]
-
-
-def joined_told(parts: Sequence[StackTold]) -> StackTold:
-    """What was told of a stack in parts."""
-    kept = [part.vectors.by_input for part in parts]
-    return StackTold(
-        scores=np.concatenate([part.scores for part in parts]),
-        slopes=np.concatenate([part.slopes for part in parts]),
-        resolved=tuple(target for part in parts for target in part.resolved),
-        tops=np.concatenate([part.tops for part in parts]),
-        outputs=np.concatenate([part.outputs for part in parts]),
-        vectors=StackVectors({name: np.concatenate([each[name] for each in kept]) for name in kept[0]}),
-    )
 
 
 def evaluate_stack(space: Space, stack: Stack, output: OutputSpec) -> StackTold:

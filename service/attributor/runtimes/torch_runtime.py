@@ -20,7 +20,7 @@ from attributor.jobs.explanation import Target
 from attributor.jobs.fitting import WITHOUT_GRADIENTS
 from attributor.jobs.lengths import output_at
 from attributor.jobs.model import ModelInfo, Tensors
-from attributor.model_port import CurveSpec, Evaluations, Observation, Points, RouteSpec, Stack, StackTold
+from attributor.model_port import CurveSpec, Evaluations, Observation, Points, RouteSpec, Stack, StackTold, joined_told
 from attributor.runtimes.batch import Batch, joined, portions_between
 from attributor.runtimes.curves import PathObject
 from attributor.runtimes.cut import layer_is_cut
@@ -32,7 +32,7 @@ from attributor.runtimes.routes import OpenRoute, lane_of, pass_key
 from attributor.runtimes.sizing import USUAL, PassKey, PassSizes, of_one_size
 from attributor.runtimes.space import Space
 from attributor.runtimes.spaces import Spaces
-from attributor.runtimes.stack import evaluate_stack, halved, is_small, joined_told
+from attributor.runtimes.stack import evaluate_stack, halved, is_small
 from attributor.runtimes.targets import check_target
 from attributor.runtimes.transforms.choosing import Transformed
 

@@ -97,7 +97,7 @@ class RedisStore:
                 if before is not None:
                     await self._said(futures.pop(0), before)
                 reply = [await future for future in futures][-1]
-            except (WireLost, exceptions.ResponseError) as error:
+            except (WireLost, exceptions.ResponseError, StoreUnavailable) as error:
                 if after is None:  # what ends a wait by an error (a failover, a server that loads) ends the connection
                     raise WireLost(str(error)) from error
                 if isinstance(error, WireSilent):

@@ -69,7 +69,7 @@ WORKER_ALIVE_S = 5.0
 EVENTS_KEPT = 10_000
 
 #: Nobody waits longer without a word. One that has said so for longer has died, and is not woken.
-WAITING_S = 5.0
+WAITING_S = 3.0
 #: Who was woken claims sooner. Ours: a worker gathers jobs for 2 ms and may have to wait for a core; by then another is
 #: woken for the next job.
 ON_ITS_WAY_S = 0.05

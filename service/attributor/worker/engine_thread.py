@@ -31,8 +31,8 @@ ROOM_S = 0.005
 #: Jobs that ended together, by the leases that they were admitted under; None: stopped.
 Ended = Mapping[Lease, JobResult | Failure | None]
 
-#: A job and when it was created, a job to drop, or the end.
-_Item = tuple[ClaimedJob, float] | Lease | None
+#: A job, when it was created and its load, a job to drop, or the end.
+_Item = tuple[ClaimedJob, float, int] | Lease | None
 
 
 class EngineThread:
@@ -97,7 +97,7 @@ class EngineThread:
         self.busy = True  # though it may not have begun
         load = self._engine.load_of(job.spec)
         self._load, self._heavy = self._load + load, load > LIGHT_INPUTS
-        self._inbox.put((job, born_at_s))
+        self._inbox.put((job, born_at_s, load))
 
     def stop(self, lease: Lease) -> None:
         """Drop a job before the next pass; it is then delivered, as None, unless it had ended."""
@@ -183,11 +183,11 @@ class EngineThread:
             items.append(self._inbox.get())
         return items
 
-    def _take(self, job: ClaimedJob, born_at_s: float) -> None:
+    def _take(self, job: ClaimedJob, born_at_s: float, load: int) -> None:
         now_s = self._clock()
         self._leases[job.lease.job_id] = job.lease
         self._admitted_at_s[job.lease.job_id] = now_s
-        self._load_taken += self._engine.load_of(job.spec)
+        self._load_taken += load
         self._engine.admit(job.lease.job_id, job.spec, now_s - born_at_s)
 
     def _drop(self, lease: Lease) -> None:

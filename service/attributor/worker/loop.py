@@ -88,6 +88,8 @@ class WorkerLoop:
         self._delivering: set[Lease] = set()
         self._deliveries: set[asyncio.Task[None]] = set()
         self._retiring = False
+        #: Whether the store waits for this worker, rather than to wake another.
+        self._comes_back = False
         #: Jobs that this worker held and holds no more, whatever became of them.
         self.jobs_ended = 0
 
@@ -141,11 +143,14 @@ class WorkerLoop:
         waits = False
         while not stop.is_set():
             self._freed.clear()  # before looking, so that a place freed meanwhile is not waited for
+            if self._comes_back and not self._places().keen:
+                await self._leave()
             if self._engine.laden:
                 await asyncio.sleep(LADEN_S)
                 waits = False
             try:
                 places = self._places()
+                self._comes_back |= places.keen
                 claimed = await places.claim(self._queue, BELL_S if waits else 0.0)
             except StoreUnavailable as error:
                 log.warning("cannot claim: %s", error)
@@ -153,17 +158,18 @@ class WorkerLoop:
                 waits = False
                 continue
             self._take(claimed)
-            if places.keen and not self._places().keen:
-                await self._leave()
             if not claimed and not places.engine:
                 await self._until_freed(FULL_S)
             # What was not taken, though there was room, was not there: the bell tells of what comes later.
             waits = len(claimed) < places.engine
-            if claimed and self._engine.busy:
+            if claimed and self._engine.busy and (not self._comes_back or self._places().keen):
                 self._freed.clear()  # what has ended by now is of no interest
                 await self._until_freed(CLAIM_PAUSE_S)
+        if self._comes_back:
+            await self._leave()
 
     async def _leave(self) -> None:
+        self._comes_back = False
         with suppress(StoreUnavailable):  # it is known soon enough that this worker does not come back
             await self._queue.leave()
 
@@ -210,7 +216,9 @@ class WorkerLoop:
         free = max(self._policy.max_active_jobs - computed, 0)
         engine = min(free, self._engine.room)
         comparators = max(self._policy.max_comparators - len(self._comparisons) - waiting, 0)
-        return Places(engine, free - engine, comparators, keen=self._engine.light and engine > 0)
+        return Places(
+            engine, free - engine, comparators, keen=self._engine.light and not self._engine.laden and engine > 0
+        )
 
     def _deliver(self, lease: Lease, outcome: JobResult | Failure | None) -> None:
         self._deliver_all({lease: outcome})

@@ -67,6 +67,11 @@ local function restamp(line, tenant)
   end
 end
 
+local function wake(name)
+  redis.call('RPUSH', key('bell', name), '')
+  redis.call('PEXPIRE', key('bell', name), WAITING_MS) -- if nobody hears it
+end
+
 local function no_longer_waits(name)
   redis.call('ZREM', key('waiting', ''), name)
   redis.call('ZREM', key('waiting', COMPARISON_LINE), name)
@@ -86,14 +91,14 @@ local function ring_bell(prefix)
     if since_ms < 0 then
       no_longer_waits(name)
       if -since_ms > now_ms() - WAITING_MS then -- else it has gone without a word
-        redis.call('RPUSH', key('bell', name), '')
+        wake(name)
         return
       end
     end
     local rung_ms = redis.call('HGET', key('rung'), name)
     if not rung_ms and since_ms > now_ms() - WAITING_MS then
       redis.call('HSET', key('rung'), name, now_ms())
-      redis.call('RPUSH', key('bell', name), '')
+      wake(name)
       return
     end
     if rung_ms and tonumber(rung_ms) > now_ms() - ON_ITS_WAY_MS then

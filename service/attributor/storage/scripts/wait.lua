@@ -8,10 +8,11 @@ redis.call('HDEL', key('rung'), ARGV[1])
 local prefixes = ARGV[3] == '1' and { '', COMPARISON_LINE } or { '' }
 for _, prefix in ipairs(prefixes) do
   if not is_empty(prefix) then
-    redis.call('RPUSH', key('bell', ARGV[1]), '')
-    return
+    return wake(ARGV[1])
   end
 end
+local gone_ms = now_ms() - WAITING_MS
 for _, prefix in ipairs(prefixes) do
+  redis.call('ZREMRANGEBYSCORE', key('waiting', prefix), -gone_ms, gone_ms) -- who died
   redis.call('ZADD', key('waiting', prefix), ARGV[2] == '1' and now_ms() or -now_ms(), ARGV[1])
 end
