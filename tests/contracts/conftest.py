@@ -10,6 +10,7 @@ import pytest
 from attributor.jobs.job import JobKind, JobSpec
 from attributor.jobs.model import InputKind, InputSpec
 from attributor.jobs.result import PredictionResult
+from attributor.storage import connection, keys
 from attributor.storage.connection import RedisStore
 from attributor.storage.embedded import EmbeddedStore
 from attributor.storage.redis_jobs import RedisJobStore
@@ -81,3 +82,17 @@ def counters(store: RedisStore):
         return {name.decode(): int(number) for name, number in zip(rows[::2], rows[1::2], strict=True)}
 
     return read
+
+
+@pytest.fixture
+def limits(monkeypatch):
+    """Sets limits of keys.py."""
+
+    def lower(**values: int) -> None:
+        for name, value in values.items():
+            monkeypatch.setattr(keys, name, value)
+        connection._source.cache_clear()
+
+    yield lower
+    monkeypatch.undo()
+    connection._source.cache_clear()

@@ -1,6 +1,7 @@
 """What jobs that ask for the same do not share: large answers, more copies than one script may make, less time."""
 
 import asyncio
+import time
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from attributor.errors import DeadlineExceeded, ModelError
 from attributor.jobs.job import Failure
 from attributor.jobs.result import PredictionResult
 from attributor.jobs.state import JobState
-from attributor.storage import connection, keys
+from attributor.storage import keys
 
 KEY = "k" * 43
 LATE = Failure(DeadlineExceeded.code, "late")
@@ -20,20 +21,6 @@ def ask(queue, make_spec):
         return (await queue.enqueue(make_spec(**changes), content_key=KEY)).job_id
 
     return put
-
-
-@pytest.fixture
-def limits(monkeypatch):
-    """Sets limits of keys.py."""
-
-    def lower(**values: int) -> None:
-        for name, value in values.items():
-            monkeypatch.setattr(keys, name, value)
-        connection._source.cache_clear()
-
-    yield lower
-    monkeypatch.undo()
-    connection._source.cache_clear()
 
 
 @pytest.fixture
@@ -102,8 +89,10 @@ async def test_other_jobs_behind_many_answers_wake_a_worker_and_are_claimed_next
     [lease] = (await _claimed(queue)).values()
     await queue.finish(lease, _answer(4))
     other = (await queue.enqueue(make_spec())).job_id
+    await store.call("ZADD", store.keys.key("waiting", ""), int(time.time() * 1000), "another worker")
     assert await _claimed(queue) == {}
     assert await succeeded(ids) == 7
+    assert await store.call("LLEN", store.keys.key("bell", "another worker")) == 1
     [claimed] = await asyncio.wait_for(queue.claim(100, wait_s=2), 0.2)
     assert claimed.lease.job_id == other
 

@@ -337,6 +337,19 @@ async def test_who_comes_back_full_wakes_another(store, queue, make_spec, waitin
     assert len(await asyncio.wait_for(other, 0.1)) == 1
 
 
+async def test_nothing_is_left_of_workers_that_died_while_they_waited(limits, store, queue, make_spec):
+    limits(WAITING_S=0.05)
+    for name, keen in (("keen", "1"), ("at work", "")):
+        await store.run("wait", name, keen, "1")
+    await queue.enqueue(make_spec())
+    await asyncio.sleep(0.1)
+    assert len(await queue.claim(1)) == 1
+    await store.run("wait", "alive", "1", "1")
+    assert await store.call("ZRANGE", store.keys.key("waiting", ""), 0, -1) == [b"alive"]
+    assert await store.call("ZRANGE", store.keys.key("waiting", "c"), 0, -1) == [b"alive"]
+    assert await store.call("KEYS", f"{store.keys.prefix}bell:*") == []
+
+
 async def test_a_comparison_wakes_who_can_take_one(queue, make_spec, waiting):
     able, _ = await waiting(1, keen=False, comparisons=1), await waiting(1, keen=True)
     await queue.enqueue(make_spec(explanation=Explanation(method=Method.LIME)))
@@ -381,9 +394,11 @@ async def test_a_server_that_is_not_there_is_stated(tmp_path):
 
 
 async def test_every_key_carries_the_hash_tag(store, queue, make_spec):
+    await store.run("wait", "one", "1", "1")
     await queue.enqueue(make_spec(), idempotency_key="{other}")
     keys = await store.call("KEYS", f"*{store.keys.namespace}*")
-    assert len(keys) > 7
+    named = {key.decode().removeprefix(store.keys.prefix).partition(":")[0] for key in keys}
+    assert named >= {"job", "payload", "t", "ring", "idem", "waiting", "bell", "rung", "seq", "counters"}
     assert all(key.startswith(store.keys.prefix.encode()) for key in keys)
 
 

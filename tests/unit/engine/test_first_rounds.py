@@ -221,6 +221,30 @@ def test_a_stack_is_no_larger_than_a_pass():
     assert max(net.seen) == 4 * N_POINTS
 
 
+def test_nor_are_the_stacks_of_later_rounds():
+    net = Net().eval()
+    engine, _ = engine_of(net, sizes=200)
+    assert len(ends(engine, a=job(*examples(24), quadrature=TIGHT))["a"].results) == 24
+    assert max(net.seen) <= 200
+    assert sum(net.seen) > 24 * 100, "some had several rounds"
+
+
+@pytest.mark.parametrize("noisy", [1e3, 1e5])
+def test_what_another_round_cannot_help_has_none(noisy, monkeypatch):
+    class Shifted(Net):
+        def forward(self, x):
+            return super().forward(x) + noisy
+
+    spec = job(
+        *examples(12), quadrature=Quadrature(tolerance=1e-6), targets=(Target((Term(0),), scale=OutputScale.LOGIT),)
+    )
+    found = results(spec, net=Shifted().eval())
+    by_procedures(monkeypatch)
+    expected = results(spec, net=Shifted().eval())
+    assert {each.stop_reason for each in expected} >= {"float_noise"}
+    assert [(e.evaluations, e.stop_reason) for e in found] == [(e.evaluations, e.stop_reason) for e in expected]
+
+
 def test_a_pass_that_is_smaller_than_a_first_round_takes_one():
     net = Net().eval()
     engine, _ = engine_of(net, sizes=4)

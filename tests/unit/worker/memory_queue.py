@@ -38,6 +38,8 @@ class MemoryQueue:
     told: list[ModelReport] = field(default_factory=list)
     claims: int = 0
     waited_s: float = 0.0
+    #: What the worker said, in turn: whether it claims keenly, and "left".
+    said: list[bool | str] = field(default_factory=list)
 
     def put(self, *ids: str, spec: JobSpec = SPEC) -> None:
         self.waiting += [(job_id, spec) for job_id in ids]
@@ -53,11 +55,13 @@ class MemoryQueue:
 
     async def leave(self) -> None:
         self._answers()
+        self.said.append("left")
 
     async def claim(
         self, limit: int, *, urgent: int = 0, comparisons: int = 0, wait_s: float = 0.0, keen: bool = False
     ) -> list[ClaimedJob]:
         self._answers()
+        self.said.append(keen)
         if wait_s:
             await asyncio.sleep(0.005)
         engines = sorted(

@@ -7,12 +7,17 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from attributor.engine.alike import Kinds
+from attributor.engine.engine import LIGHT_INPUTS
 from attributor.errors import StoreUnavailable
 from attributor.jobs.result import AttributionResult
 from attributor.worker import loop
 from doubles import fixed, job_spec
 from unit.worker.memory_queue import MemoryQueue, until
 from unit.worker.working import LONG, PROBLEM, HeldModel, working
+
+#: What a stack would take, if the model had stacks.
+SMALL = job_spec(PROBLEM)
 
 
 @pytest.fixture(autouse=True)
@@ -273,3 +278,53 @@ async def test_a_short_job_is_taken_in_beside_a_long_one():
         model.gate.set()
         await until(lambda: len(queue.outcomes) == 2)
         assert list(queue.outcomes) == ["short", "long"]
+
+
+async def test_one_that_rests_is_keen_until_it_gets_a_model_that_is_not_small():
+    queue, model = MemoryQueue(), HeldModel(PROBLEM)
+    async with working(queue, model):
+        await until(lambda: len(queue.said) > 3)
+        assert set(queue.said) == {True}
+        queue.put("a", spec=LONG)
+        await until(lambda: "left" in queue.said)
+        await until(lambda: queue.said[-1] is False)
+        assert queue.said.index("left") == len(queue.said) - queue.said[::-1].index(True)
+        model.gate.set()
+        await until(lambda: "a" in queue.outcomes)
+        said = len(queue.said)
+        await until(lambda: len(queue.said) > said + 3)
+        assert not any(queue.said[said:]), "the next one is likely to be large, too"
+
+
+async def test_one_with_a_little_work_stays_keen_and_one_with_more_leaves():
+    queue, model = MemoryQueue(), HeldModel(PROBLEM)
+    model.stacks = True  # as far as its load goes: the jobs have procedures
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Kinds, "of", lambda *_: None)
+        async with working(queue, model, max_active_jobs=500):
+            queue.put("a", spec=SMALL)
+            await until(lambda: "a" in queue.leases)
+            said = len(queue.said)
+            await until(lambda: len(queue.said) > said + 3)
+            assert set(queue.said) == {True}
+            queue.put(*[f"b{n}" for n in range(LIGHT_INPUTS)], spec=SMALL)
+            await until(lambda: "left" in queue.said)
+            model.gate.set()
+            await until(lambda: len(queue.outcomes) == LIGHT_INPUTS + 1)
+            await until(lambda: queue.said[-1] is True)
+
+
+@pytest.mark.parametrize("end", ["stop", "retire"])
+async def test_one_that_ends_says_that_it_does_not_come_back(end):
+    queue = MemoryQueue()
+    async with working(queue) as running:
+        await until(lambda: len(queue.said) > 3)
+        if end == "retire":
+            running.worker.retire()
+            await until(lambda: queue.said[-1] == "left")
+            await asyncio.sleep(0.03)
+        else:
+            running.stop.set()
+            await running.task
+    assert queue.said[-1] == "left"
+    assert queue.said.count("left") == 1
