@@ -3,6 +3,7 @@
 Not thread-safe: one caller at a time. A fault of a model ends the job it belongs to and no other.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -71,6 +72,8 @@ class Engine:
         self._finished: list[Finished] = []
         self._fairness = Fairness()
         self._kinds = Kinds()
+        #: Of the step under way, by job: those of rounds after a stack's first.
+        self._later_points: Counter[str] = Counter()
         #: Of the pass that was looked at last.
         self._pass_points = POINTS_OF_A_JOB
 
@@ -159,7 +162,8 @@ class Engine:
         return finished
 
     def _charge(self, batch: Batch | StackBatch, seconds: float) -> None:
-        sizes = batch.sizes()
+        sizes = self._later_points + Counter(batch.sizes())
+        self._later_points = Counter()
         share = seconds / sum(sizes.values())
         self._fairness.charge({job_id: share * n for job_id, n in sizes.items()})
 
@@ -195,7 +199,7 @@ class Engine:
 
     def _absorb_stack(self, batch: StackBatch, known: Known) -> None:
         try:
-            unfinished = first_rounds.finish(known, self._clock(), self._clock)
+            unfinished = first_rounds.finish(known, self._clock, self._later_points)
         except Exception as error:  # a defect; no answer is given before all are made
             self._each_alone(batch, error)
             return

@@ -3,6 +3,7 @@ its procedure, with all that is known. Knows jobs, stacks and what they have in 
 """
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,6 +39,11 @@ class Known:
     rounds: int
     told: StackTold
 
+    @property
+    def n_new(self) -> int:
+        """Points that the last round had of each: both ends, and every other node."""
+        return self.rule.n - self.rule.n // 2 + 2
+
 
 def evaluate(batch: StackBatch) -> Known:
     """The first round of a pass. Raises whatever the model raises."""
@@ -58,13 +64,16 @@ def settle(known: Known, now_s: float) -> tuple[NDArray[np.intp], NDArray[np.int
     return np.flatnonzero(left & rounds.open), np.flatnonzero(left & ~rounds.open)
 
 
-def finish(known: Known, now_s: float, clock: Clock) -> list[tuple[Known, int]]:
-    """Let rows have their answers, after further rounds where these help; those that need more than that, each with
-    what is known by then. Raises what is wrong with the first round's arithmetic, before any answer is given."""
-    left, others = settle(known, now_s)
+def finish(known: Known, clock: Clock, points: Counter[str]) -> list[tuple[Known, int]]:
+    """Let rows have their answers, after further rounds where these help, whose points are added to `points` by job;
+    those that need more than that, each with what is known by then. Raises what is wrong with the first round's
+    arithmetic, before any answer is given."""
+    left, others = settle(known, clock())
     unfinished = [(known, row) for row in others.tolist()]
     try:
         while len(left) and (more := _refined(known, left)) is not None:
+            for job, _ in more.owners:
+                points[job.id] += more.n_new
             open_rows, others = settle(more, clock())
             known, left = more, open_rows
             unfinished += [(known, row) for row in others.tolist()]

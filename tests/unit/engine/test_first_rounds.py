@@ -379,3 +379,16 @@ def test_a_job_that_failed_after_its_first_round_keeps_nothing_alive():
         assert not engine._kinds._known
     finally:
         gc.enable()
+
+
+def test_later_rounds_are_charged_to_the_jobs_that_have_them(monkeypatch):
+    engine, _ = engine_of()
+    charged = []
+    monkeypatch.setattr(engine._fairness, "charge", lambda spent: charged.append(dict(spent)))
+    clock = iter(range(1000))
+    engine._clock = lambda: float(next(clock))
+    rows = examples(24)
+    several = [row for row in rows if results(job(row))[0].evaluations > N_POINTS]
+    once = [row for row in rows if results(job(row))[0].evaluations == N_POINTS - 2]
+    ends(engine, hard=job(several[0]), easy=job(once[0]))
+    assert charged[0]["hard"] > 1.9 * charged[0]["easy"]
