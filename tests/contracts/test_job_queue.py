@@ -13,7 +13,6 @@ from attributor.jobs.explanation import Explanation, Method
 from attributor.jobs.job import ClaimedJob, Failure, JobKind, Progress
 from attributor.jobs.state import JobState
 from attributor.storage.connection import RedisStore
-from attributor.storage.keys import ON_ITS_WAY_S
 from attributor.storage.redis_queue import QueuePolicy, RedisJobQueue
 
 
@@ -286,7 +285,8 @@ async def woken(store: RedisStore, wait_s: float) -> None:
     await store.block(("BLPOP", store.keys.key("bell", name), wait_s), ("wait", name, "1", ""), ("waiting", "0"))
 
 
-async def test_jobs_queued_at_once_wake_the_worker_that_has_waited_least(store, queue, make_spec):
+async def test_jobs_queued_at_once_wake_the_worker_that_has_waited_least(limits, store, queue, make_spec):
+    limits(ON_ITS_WAY_S=5.0)
     waiting = []
     for _ in range(3):
         waiting.append(asyncio.create_task(woken(store, 0.5)))
@@ -311,14 +311,26 @@ async def test_who_is_at_work_is_woken_last_and_who_has_waited_longest_of_them_f
         assert len(await asyncio.wait_for(expected, 0.1)) == 1
 
 
-async def test_nobody_is_woken_while_who_has_claimed_keenly_comes_back(store, queue, make_spec, waiting):
-    other, own = await waiting(4, keen=True), RedisJobQueue(store)
-    taking = asyncio.create_task(own.claim(4, wait_s=2, keen=True))
+@pytest.fixture
+def on_its_way(limits, store, queue, make_spec):
+    """A worker that has just claimed a job keenly."""
+    limits(ON_ITS_WAY_S=5.0)
+
+    async def claimed() -> RedisJobQueue:
+        own = RedisJobQueue(store)
+        taking = asyncio.create_task(own.claim(4, wait_s=2, keen=True))
+        await asyncio.sleep(0.02)
+        await queue.enqueue(make_spec())
+        assert len(await asyncio.wait_for(taking, 0.2)) == 1
+        return own
+
+    return claimed
+
+
+async def test_nobody_is_woken_while_who_has_claimed_keenly_comes_back(queue, make_spec, waiting, on_its_way):
+    other, own = await waiting(4, keen=True), await on_its_way()
+    await queue.enqueue(make_spec())
     await asyncio.sleep(0.02)
-    await queue.enqueue(make_spec())
-    assert len(await asyncio.wait_for(taking, 0.2)) == 1
-    await queue.enqueue(make_spec())
-    await asyncio.sleep(ON_ITS_WAY_S / 3)
     assert not other.done()
     assert len(await own.claim(4, keen=True)) == 1
     await queue.enqueue(make_spec())
@@ -326,12 +338,8 @@ async def test_nobody_is_woken_while_who_has_claimed_keenly_comes_back(store, qu
     assert len(await asyncio.wait_for(other, 0.1)) == 1
 
 
-async def test_who_comes_back_full_wakes_another(store, queue, make_spec, waiting):
-    other, own = await waiting(4, keen=True), RedisJobQueue(store)
-    taking = asyncio.create_task(own.claim(4, wait_s=2, keen=True))
-    await asyncio.sleep(0.02)
-    await queue.enqueue(make_spec())
-    assert len(await asyncio.wait_for(taking, 0.2)) == 1
+async def test_who_comes_back_full_wakes_another(queue, make_spec, waiting, on_its_way):
+    other, own = await waiting(4, keen=True), await on_its_way()
     await queue.enqueue(make_spec())
     assert await own.claim(0, urgent=1) == []
     assert len(await asyncio.wait_for(other, 0.1)) == 1
@@ -356,13 +364,14 @@ async def test_a_comparison_wakes_who_can_take_one(queue, make_spec, waiting):
     assert len(await asyncio.wait_for(able, 0.2)) == 1
 
 
-async def test_who_has_died_on_its_way_is_not_waited_for(store, queue, make_spec, waiting):
+async def test_who_has_died_on_its_way_is_not_waited_for(limits, store, queue, make_spec, waiting):
+    limits(ON_ITS_WAY_S=0.2)
     alive = await waiting(4, keen=False)
     await store.run("wait", "gone", "1", "")
     await queue.enqueue(make_spec())
-    await asyncio.sleep(ON_ITS_WAY_S / 2)
+    await asyncio.sleep(0.1)
     await queue.enqueue(make_spec())
-    await asyncio.sleep(ON_ITS_WAY_S / 2 + 0.01)
+    await asyncio.sleep(0.11)
     assert not alive.done()
     await queue.enqueue(make_spec())
     assert len(await asyncio.wait_for(alive, 0.1)) == 3
