@@ -33,8 +33,8 @@ BELL_S = 1.0
 #: A full engine is looked at again after so many seconds, if no job has ended before, and the queue for urgent jobs.
 #: Ours: less than a pass of a large net takes, and a hundredth of what the store can do.
 FULL_S = 0.02
-#: One that has enough to do leaves new jobs to others for so long, seconds: to whoever waits for the bell, which wakes
-#: who has waited longest. Ours: an idle worker takes them within one millisecond.
+#: One that has enough to do leaves new jobs to others for so long, seconds: to whoever waits for the bell. Ours: an
+#: idle worker takes them within one millisecond.
 LADEN_S = 0.003
 #: While the engine computes, jobs are claimed at most so often, seconds: ours, less than most passes take, and long
 #: enough to claim several at once when many come.

@@ -84,27 +84,23 @@ end
 local function ring_bell(prefix)
   while true do
     local worker = redis.call('ZREVRANGE', key('waiting', prefix), 0, 0, 'WITHSCORES')
+    if #worker == 0 then
+      return
+    end
     local name, since_ms = worker[1], tonumber(worker[2])
-    if not name then
+    local rung_ms = tonumber(redis.call('HGET', key('rung'), name) or 0)
+    if rung_ms > now_ms() - ON_ITS_WAY_MS then
       return
     end
-    if since_ms < 0 then
+    local is_there = rung_ms == 0 and math.abs(since_ms) > now_ms() - WAITING_MS -- else it has gone without a word
+    if not is_there or since_ms < 0 then
       no_longer_waits(name)
-      if -since_ms > now_ms() - WAITING_MS then -- else it has gone without a word
-        wake(name)
-        return
-      end
-    end
-    local rung_ms = redis.call('HGET', key('rung'), name)
-    if not rung_ms and since_ms > now_ms() - WAITING_MS then
+    else
       redis.call('HSET', key('rung'), name, now_ms())
-      wake(name)
-      return
     end
-    if rung_ms and tonumber(rung_ms) > now_ms() - ON_ITS_WAY_MS then
-      return
+    if is_there then
+      return wake(name)
     end
-    no_longer_waits(name)
   end
 end
 
