@@ -372,6 +372,35 @@ def test_such_a_text_is_refused_in_what_repeats_too():
         encode(spec)
 
 
+def _asking(values):
+    baseline = BaselineSpec("b", {"a": BaselinePart(BaselineKind.TENSOR, values)})
+    declared = (InputSpec("a", InputKind.TENSOR, values.shape),)
+    return JobSpec(
+        JobKind.ATTRIBUTION, "m", "1", "d", declared, ({"a": values},), "f", Explanation(baselines=(baseline,))
+    )
+
+
+@pytest.mark.parametrize("size", [64, 100_000])
+def test_a_baseline_comes_back_whatever_its_size(size):
+    values = np.random.default_rng(0).random(size, np.float32)
+    found = decode(encode(_asking(values)), JobSpec)
+    np.testing.assert_array_equal(found.explanation.baselines[0].parts["a"].values, values)
+
+
+def test_a_question_asked_again_is_written_and_read_once():
+    spec = _asking(np.zeros(64, np.float32))
+    first, second = (decode(encode(dataclasses.replace(spec, tenant=tenant)), JobSpec) for tenant in ("a", "b"))
+    assert first.explanation is second.explanation
+
+
+@pytest.mark.parametrize("text", ["no base 64", "bm8gc3RyZWFt", ""])
+def test_what_repeats_and_cannot_be_read_is_refused(text):
+    header, tail = _split(encode(_asking(np.zeros(2, np.float32))))
+    header["body"]["explanation"] = text
+    with pytest.raises(ValueError, match="what repeats"):
+        decode(_message(header, tail), JobSpec)
+
+
 def test_tensors_come_back_writable_and_in_their_own_memory():
     message = encode(PredictionResult({"a": np.arange(6, dtype=np.float32).reshape(2, 3).T}))
     result = decode_result(message)

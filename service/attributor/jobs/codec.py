@@ -1,14 +1,17 @@
 """Jobs, results and reports as bytes: what lies in the store between the API and the workers.
 
 A message is a fixed head (magic, version, header length), a JSON header with every value but the tensors, and
-the tensors, raw, little-endian, row by row. The frozen types are walked by their annotations (`json_writers`,
-`json_readers`), so a field added with a default still reads old messages; a change that old readers would misread must
-raise VERSION.
+the tensors, raw, little-endian, row by row. What is the same in message after message stands in it as a text, made and
+read once: such a part in the form of a message, compressed. The frozen types are walked by their annotations
+(`json_writers`, `json_readers`), so a field added with a default still reads old messages; a change that old readers
+would misread must raise VERSION.
 Must not know where the bytes are kept.
 """
 
+import binascii
 import math
 import re
+import zlib
 from functools import cache
 from struct import Struct
 from typing import Any, TypeVar
@@ -17,6 +20,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from attributor.jobs.explanation import Explanation
 from attributor.jobs.job import Failure, JobSpec
 from attributor.jobs.json_readers import Readers
 from attributor.jobs.json_writers import TENSOR_KINDS, Writers, dumped
@@ -26,8 +30,9 @@ from attributor.jobs.result import AttributionResult, JobResult, PartialResult, 
 #: Of the layout and the types in it. Ours: raised by one whenever an old reader would misread a new message, or the
 #: other way round. 2: explanations with methods, several targets, baselines made by the worker. 3: what was given in
 #: place of tensors, inputs of variable length, pictures normalised by channel. 4: deadlines, precision, parts of
-#: results; what repeats as texts, tensors of one shape under one entry.
-VERSION = 4
+#: results; what repeats as texts, tensors of one shape under one entry. 5: what repeats is compressed, explanations
+#: too.
+VERSION = 5
 
 #: Ours: three letters that no JSON, npy or compressed stream starts with.
 _MAGIC = b"ATB"
@@ -45,10 +50,13 @@ _KINDS: dict[str, type] = {
     "failure": Failure,
 }
 _TAGS = {kind: tag for tag, kind in _KINDS.items()}
+#: The tag of a message within a message.
+_PART = "part"
 
-#: What a model takes is the same in all its jobs, and what was explained in many of their results.
-_REPEATED = frozenset[type]({InputSpec, ResolvedTarget})
-_WRITERS, _READERS = Writers(_REPEATED), Readers(_REPEATED)
+#: What a model takes is the same in all its jobs, what is asked of it in many, and what was explained in their results.
+_REPEATED = frozenset[type]({InputSpec, Explanation, ResolvedTarget})
+#: Of the tensors in what may repeat, bytes. Ours: larger ones are compressed for longer than they are written.
+_MOST_REPEATED = 4096
 
 T = TypeVar("T")
 _Array = NDArray[Any]
@@ -62,10 +70,7 @@ def encode(value: JobSpec | JobResult | PartialResult | ModelReport | Failure) -
     """The message of a value. Raises ValueError for what JSON has not: a number outside a tensor that is not finite, a
     text without a UTF-8 form."""
     tensors: list[_Array] = []
-    body = _WRITERS.write(value, tensors)
-    header = dumped({"type": _TAGS[type(value)], "body": body, "tensors": _entries(tensors)})
-    head = _HEAD.pack(_MAGIC, VERSION, len(header))
-    return b"".join((head, header, *tensors))  # type: ignore[arg-type]  # arrays have buffers; join copies them once
+    return _joined(_TAGS[type(value)], _WRITERS.write(value, tensors), tensors)
 
 
 def decode(data: bytes, kind: type[T]) -> T:
@@ -91,6 +96,31 @@ def _read(data: bytes) -> object:
         return _READERS.reader(kind)(header["body"], _tensors(header["tensors"], tail, most=len(data)))
     except (KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
         raise ValueError(f"the message's header is not as documented: {error!r}") from error
+
+
+def _joined(tag: str, body: Any, tensors: list[_Array]) -> bytes:
+    header = dumped({"type": tag, "body": body, "tensors": _entries(tensors)})
+    head = _HEAD.pack(_MAGIC, VERSION, len(header))
+    return b"".join((head, header, *tensors))  # type: ignore[arg-type]  # arrays have buffers; join copies them once
+
+
+def _packed(body: Any, tensors: list[_Array]) -> str | None:
+    """The text of what may repeat; None where its tensors are large."""
+    if sum(tensor.nbytes for tensor in tensors) > _MOST_REPEATED:
+        return None
+    return binascii.b2a_base64(zlib.compress(_joined(_PART, body, tensors)), newline=False).decode()
+
+
+def _unpacked(text: str) -> tuple[Any, list[_Array]]:
+    try:
+        data = zlib.decompress(binascii.a2b_base64(text))
+    except (binascii.Error, zlib.error) as error:
+        raise ValueError(f"the message holds {text[:40]!r} where what repeats belongs") from error
+    header, tail = _split(data)
+    return header["body"], _tensors(header["tensors"], tail, most=len(data))
+
+
+_WRITERS, _READERS = Writers(_REPEATED, _packed), Readers(_REPEATED, _unpacked)
 
 
 def _split(data: bytes) -> tuple[dict[str, Any], memoryview]:

@@ -13,7 +13,6 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 #: Values kept by their texts. Ours: some hundred models' inputs, a few kilobytes each, or all outputs of most models.
@@ -25,10 +24,12 @@ _SCALARS = (str, int, bool, float)
 
 
 class Readers:
-    """`repeated`: see `json_writers`. A value of these types is shared by all who read its text."""
+    """`repeated`: see `json_writers`; `unpacked` undoes its `packed`. A value of these types is shared by all who read
+    its text."""
 
-    def __init__(self, repeated: frozenset[type]) -> None:
+    def __init__(self, repeated: frozenset[type], unpacked: Callable[[str], tuple[Any, _Arrays]]) -> None:
         self._repeated = repeated
+        self._unpacked = unpacked
         self.reader = cache(self._reader)
 
     def _reader(self, hint: Any) -> _Read:
@@ -58,9 +59,9 @@ class Readers:
 
         @lru_cache(_MOST_TEXTS)
         def known(text: str) -> Any:
-            return read(orjson.loads(text), [])
+            return read(*self._unpacked(text))
 
-        return lambda value, _: known(value)
+        return lambda value, arrays: known(value) if type(value) is str else read(value, arrays)
 
     def _of_dataclass(self, kind: Any) -> _Read:
         hints = get_type_hints(kind)

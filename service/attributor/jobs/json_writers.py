@@ -38,11 +38,13 @@ def dumped(value: Any) -> bytes:
 
 
 class Writers:
-    """`repeated`: the types whose values come again in message after message. They are written as a text of JSON within
-    the JSON, so that a reader who has seen that text has its value already; they hold no arrays."""
+    """`repeated`: the types whose values come again in message after message. They are written as a text, made by
+    `packed` of what orjson writes and of the arrays in it (None: it is too long), so that a reader who has seen that
+    text has its value already."""
 
-    def __init__(self, repeated: frozenset[type]) -> None:
+    def __init__(self, repeated: frozenset[type], packed: Callable[[Any, _Arrays], str | None]) -> None:
         self._repeated = repeated
+        self._packed = packed
         self._by_type: dict[type, _Write] = {}
 
     def write(self, value: Any, arrays: _Arrays) -> Any:
@@ -74,8 +76,12 @@ class Writers:
     def _as_text(self, kind: Any) -> _Write:
         write = self._of_dataclass(kind)
 
-        text = once(lambda value: dumped(write(value, [])).decode())
-        return lambda value, _: text(value)
+        def packed(value: Any) -> str | None:
+            arrays: _Arrays = []
+            return self._packed(write(value, arrays), arrays)
+
+        text = once(packed)
+        return lambda value, arrays: text(value) or write(value, arrays)
 
     def _of_dataclass(self, kind: Any) -> _Write:
         names = tuple(field.name for field in fields(kind))
