@@ -49,12 +49,18 @@ class JobQueue(Protocol):
     """The way of a job through the store. All methods raise StoreUnavailable when it does not answer."""
 
     async def enqueue(
-        self, spec: JobSpec, *, idempotency_key: str | None = None, content_key: str | None = None
+        self,
+        spec: JobSpec,
+        *,
+        idempotency_key: str | None = None,
+        content_key: str | None = None,
+        answer_to: str | None = None,
     ) -> Enqueued:
         """Store and queue a job. Raises QueueFull, IdempotencyConflict.
 
         `content_key`: a digest of all that the answer depends on; jobs with equal ones share one computation, also
-        while it is under way. None: this one is computed by itself.
+        while it is under way. None: this one is computed by itself. `answer_to`: the `JobEvents.desk` at which its
+        answer is waited for.
         """
 
     async def cancel(self, job_id: str, *, tenant: str) -> JobState | None:
@@ -128,8 +134,24 @@ class JobStore(Protocol):
         """Delete a finished job's input, result and record; False if there is none or it is not finished."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The answer of a job that succeeded, sent to who waits for it, with what its record says then."""
+
+    revision: int
+    attempts: int
+    created_at: float
+    started_at: float
+    finished_at: float
+    expires_at: float
+    result: JobResult
+
+
 class Changes(Protocol):
     """One subscriber's view of one job."""
+
+    def sent(self) -> Sent | None:
+        """Its answer, if it was sent. None tells nothing: it can be fetched all the same."""
 
     async def wait(self, timeout_s: float) -> bool:
         """Return when the job may have changed since the last call (True), or after `timeout_s` (False)."""
@@ -141,6 +163,10 @@ class JobEvents(Protocol):
     @property
     def reading(self) -> bool:
         """Whether changes are heard of; else nobody may subscribe."""
+
+    @property
+    def desk(self) -> str | None:
+        """Where answers can be sent to (`JobQueue.enqueue`), if they can."""
 
     def subscribe(self, job_id: str, *, ends_only: bool = False) -> AbstractAsyncContextManager[Changes]:
         """Changes from now on, within the context. `ends_only`: only that it ended, also if that was before, but after

@@ -5,11 +5,14 @@ import os
 import signal
 from contextlib import AsyncExitStack
 
+import numpy as np
 import pytest
 from attributor.errors import StoreUnavailable
-from attributor.jobs.job import Progress
+from attributor.jobs.job import Failure, Progress
+from attributor.jobs.result import PredictionResult
 from attributor.storage.connection import RedisStore
 from attributor.storage.embedded import EmbeddedStore
+from attributor.storage.keys import SENT_LARGEST_BYTES
 from attributor.storage.redis_events import RedisJobEvents
 from attributor.storage.redis_queue import RedisJobQueue
 
@@ -91,6 +94,83 @@ async def test_changes_of_one_call_reach_all_their_jobs(events, queue, make_spec
         assert await queue.finish_all(dict.fromkeys(leases, answer)) == [True] * 5
         for each in changes:
             await _next(each)
+
+
+async def _answered_at(desk, queue, make_spec, answer):
+    """A job whose answer was sent there, if it may be."""
+    job_id = (await queue.enqueue(make_spec(), answer_to=desk)).job_id
+    [claimed] = await queue.claim(1)
+    await queue.finish(claimed.lease, answer)
+    return job_id
+
+
+@pytest.mark.parametrize("early", [True, False])
+async def test_an_answer_is_sent_to_who_waits_for_it_and_says_what_its_record_says(
+    events, queue, jobs, make_spec, answer, early
+):
+    job_id = (await queue.enqueue(make_spec(), answer_to=events.desk)).job_id
+    [claimed] = await queue.claim(1)
+    if not early:
+        await queue.finish(claimed.lease, answer)
+        await _passed()
+    async with events.subscribe(job_id, ends_only=True) as changes:
+        if early:
+            assert changes.sent() is None
+            await queue.finish(claimed.lease, answer)
+        await _next(changes)
+        sent = changes.sent()
+    record, result = await jobs.answered(job_id, tenant="default")
+    for name in ("revision", "attempts", "created_at", "started_at", "finished_at", "expires_at"):
+        assert getattr(sent, name) == getattr(record, name), name
+    assert sent.result.outputs["logits"].tolist() == result.outputs["logits"].tolist()
+
+
+async def test_a_large_answer_a_failure_and_one_without_a_desk_are_told_but_not_sent(events, queue, make_spec, answer):
+    large = PredictionResult({"logits": np.ones((1, SENT_LARGEST_BYTES // 4), np.float32)})
+    for desk, outcome in ((events.desk, large), (events.desk, Failure("x", "y")), (None, answer)):
+        job_id = await _answered_at(desk, queue, make_spec, outcome)
+        async with events.subscribe(job_id, ends_only=True) as changes:
+            await _next(changes)
+            assert changes.sent() is None
+
+
+async def test_answers_that_nobody_waits_for_are_kept_in_bounds(events, queue, make_spec, answer):
+    for _ in range(260):
+        last = await _answered_at(events.desk, queue, make_spec, answer)
+    await _passed()
+    assert (len(events._kept), next(reversed(events._kept))) == (256, last)
+
+
+async def test_a_desk_that_was_cut_off_is_opened_again(events, queue, store, make_spec, answer):
+    desk = events.desk
+    await store.call("CLIENT", "KILL", "TYPE", "pubsub")
+    async with asyncio.timeout(5):
+        while events.desk is not None:
+            await asyncio.sleep(0.01)
+        while events.desk is None:  # looked after with every change, and every two seconds
+            await asyncio.sleep(0.01)
+    assert events.desk == desk
+    job_id = await _answered_at(desk, queue, make_spec, answer)
+    async with events.subscribe(job_id, ends_only=True) as changes:
+        await _next(changes)
+        assert changes.sent() is not None
+
+
+async def test_where_no_channel_may_be_used_answers_are_fetched(tmp_path, make_spec, answer):
+    server = EmbeddedStore(tmp_path)
+    server.start()
+    try:
+        async with RedisStore(server.url, namespace="no-channels") as store:
+            await store.call("ACL", "SETUSER", "default", "resetchannels")
+            queue = RedisJobQueue(store)
+            async with RedisJobEvents(store) as events:
+                assert events.desk is None
+                job_id = await _answered_at("anywhere", queue, make_spec, answer)
+                async with events.subscribe(job_id, ends_only=True) as changes:
+                    await _next(changes)
+                    assert changes.sent() is None
+    finally:
+        server.stop()
 
 
 async def test_changes_that_pile_up_become_one(events, queue, make_spec):

@@ -13,9 +13,10 @@ from fastapi.sse import format_sse_event
 from attributor.api.answers import summary
 from attributor.api.dependencies import Deps
 from attributor.errors import StoreUnavailable
-from attributor.jobs.job import JobRecord
+from attributor.jobs.job import JobRecord, JobSpec
 from attributor.jobs.result import JobResult
 from attributor.jobs.state import TERMINAL, JobState
+from attributor.ports import Sent
 
 log = logging.getLogger(__name__)
 
@@ -33,23 +34,46 @@ _RECONNECT = f"retry: {RECONNECT_MS}\n\n".encode()
 
 
 async def wait_until_ended(
-    deps: Deps, job_id: str, tenant: str, timeout_s: float, *, just_queued: bool = False
+    deps: Deps, job_id: str, tenant: str, timeout_s: float, *, just_queued: JobSpec | None = None
 ) -> tuple[JobRecord, JobResult | None] | None:
     """The job once it has ended, with its result if it succeeded, or as it stands after `timeout_s`; None: it is gone.
 
-    `just_queued`: it can hardly have ended yet, so it is not looked at before that is told.
+    `just_queued`: what was queued a moment ago; it can hardly have ended yet, so it is not looked at before that is
+    told.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
     async with deps.events.subscribe(job_id, ends_only=True) as changes:
         if just_queued and timeout_s > 0:
             await changes.wait(min(timeout_s, LONGEST_BLINK_S))
+            if (sent := changes.sent()) is not None:
+                return _succeeded(job_id, just_queued, sent), sent.result
         while True:
             answered = await deps.store.answered(job_id, tenant=tenant)
             left_s = deadline - loop.time()
             if answered is None or answered[0].state in TERMINAL or left_s <= 0 or deps.draining.is_set():
                 return answered
             await changes.wait(min(left_s, LONGEST_BLINK_S))
+
+
+def _succeeded(job_id: str, spec: JobSpec, sent: Sent) -> JobRecord:
+    """The record of a job whose answer was sent."""
+    return JobRecord(
+        id=job_id,
+        kind=spec.kind,
+        state=JobState.SUCCEEDED,
+        tenant=spec.tenant,
+        model=spec.model,
+        version=spec.version,
+        digest=spec.digest,
+        n_inputs=len(spec.inputs),
+        revision=sent.revision,
+        attempts=sent.attempts,
+        created_at=sent.created_at,
+        started_at=sent.started_at,
+        finished_at=sent.finished_at,
+        expires_at=sent.expires_at,
+    )
 
 
 async def event_stream(deps: Deps, job_id: str, tenant: str) -> AsyncIterator[bytes]:

@@ -52,7 +52,7 @@ class RedisStore:
         self._opening = asyncio.Lock()
         #: Connections that were tried and met silence: counted, so that all who wait for one share its end.
         self._silences = 0
-        #: Connections that block, one command each: those at rest, and all.
+        #: Connections that block, one command each, or listen: those at rest, and all.
         self._resting: list[Wire] = []
         self._blocking: set[Wire] = set()
 
@@ -110,6 +110,21 @@ class RedisStore:
                 self._blocking.discard(wire)
                 if wire not in self._resting:
                     wire.close()  # replies may still come, and would be taken for those of the next command
+
+    async def listen(self, channel: str, heard: Callable[[bytes], None]) -> Callable[[], bool]:
+        """Subscribe to a channel over a connection of its own; `heard` is called with each message. What is returned
+        says whether it is still listened to."""
+        with _stated_errors():
+            wire = await open_wire(self._url, heard)
+            self._blocking = {each for each in self._blocking if not each.lost} | {wire}
+            [subscribed] = wire.send(("SUBSCRIBE", channel))
+            try:
+                await subscribed
+            except BaseException:
+                self._blocking.discard(wire)
+                wire.close()
+                raise
+        return lambda: not wire.lost
 
     async def _said(self, reply: asyncio.Future[Any], called: tuple[Any, ...]) -> None:
         """A script was called, or is now, if the server does not know it."""

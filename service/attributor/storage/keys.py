@@ -34,6 +34,7 @@ NAMES: Mapping[str, str] = MappingProxyType(
         "waiting": "waiting:",  # <prefix of lines>: zset of the names of those who wait, who is next having most
         "rung": "rung",  # hash of the names of those who were woken and have not claimed since to when, ms
         "bell": "bell:",  # <name>: list of a token that wakes who waits under it
+        "desk": "desk:",  # <name>: channel for the answers that somebody waits for there
         "events": "ev",  # stream: ids and their states, one entry per script that changed any
         "workers": "workers",  # zset of worker ids by last beat, ms
         "models": "models",  # hash of name@version to the newest report
@@ -88,6 +89,10 @@ SHARED_LARGEST_BYTES = 1_000_000
 SHARED_TOTAL_BYTES = 16_000_000
 SHARED_MOST = 1000
 
+#: Larger answers are fetched by whoever waits for them, not sent. Ours: a small table's with one input takes 3 kB; a
+#: hundred of these, which somebody may have stopped to wait for, are held.
+SENT_LARGEST_BYTES = 64_000
+
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -121,5 +126,5 @@ def lua_constants() -> str:
         f"local WAITING_MS, ON_ITS_WAY_MS = {round(WAITING_S * 1000)}, {round(ON_ITS_WAY_S * 1000)}\n"
         f"local WATCHED_MS, ANSWER_OVERHEAD = {round(WATCHED_S * 1000)}, {ANSWER_OVERHEAD_BYTES}\n"
         f"local SHARED_LARGEST, SHARED_TOTAL = {SHARED_LARGEST_BYTES}, {SHARED_TOTAL_BYTES}\n"
-        f"local SHARED_MOST = {SHARED_MOST}\n"
+        f"local SHARED_MOST, SENT_LARGEST = {SHARED_MOST}, {SENT_LARGEST_BYTES}\n"
     )

@@ -1,17 +1,23 @@
 """Changes of jobs, from the event stream: one reader task per process, fanned out to its subscribers.
 
-Knows job ids only; what changed stands in the record, which the subscriber reads. So a wake-up too many does no
-harm, and wake-ups that pile up become one.
+Of changes it knows job ids only; what changed stands in the record, which the subscriber reads. So a wake-up too many
+does no harm, and wake-ups that pile up become one. Small answers that are waited for here are sent as well, on a
+channel of this process; one that is lost is fetched.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Self
+from uuid import uuid4
+
+from redis.exceptions import ResponseError
 
 from attributor.errors import StoreUnavailable
+from attributor.jobs.codec import decode_result
 from attributor.jobs.state import TERMINAL
+from attributor.ports import Sent
 from attributor.storage.connection import MAX_BLOCK_S, RedisStore
 
 #: Entries read at once: ours; bounds the time between two turns of the event loop.
@@ -21,6 +27,9 @@ _RECONNECT_S = 0.1
 
 #: Ends remembered: ours, several seconds of what one server's jobs can end with.
 _REMEMBERED = 10_000
+
+#: Answers kept that came before who waits for them: ours, as many as may be sent in one turn of the event loop.
+_KEPT = 256
 
 #: What an entry says of a job that will not change any more.
 _ENDS = frozenset((b"erased", *(state.value.encode() for state in TERMINAL)))
@@ -36,10 +45,24 @@ class _Subscription:
 
     def __init__(self, *, ends_only: bool) -> None:
         self.ends_only = ends_only
+        #: The message with the answer.
+        self.message: bytes | None = None
         self._changed = asyncio.Event()
 
     def wake(self) -> None:
         self._changed.set()
+
+    def sent(self) -> Sent | None:
+        """See the port."""
+        if self.message is None:
+            return None
+        _, revision, attempts, *times_ms, result = self.message.split(b" ", 7)
+        created_at, started_at, finished_at, expires_at = (int(each) / 1000 for each in times_ms)
+        try:
+            found = decode_result(result)
+        except ValueError:  # another release's, and whoever asks for it hears so
+            return None
+        return Sent(int(revision), int(attempts), created_at, started_at, finished_at, expires_at, found)
 
     async def wait(self, timeout_s: float) -> bool:
         """See the port."""
@@ -62,15 +85,26 @@ class RedisJobEvents:
         self._reader: asyncio.Task[None] | None = None
         #: Ids of jobs that ended lately, oldest first: who has just queued one may come too late to be told.
         self._ended: dict[str, None] = {}
+        self._desk = uuid4().hex
+        self._may_listen = True
+        self._listens: Callable[[], bool] = lambda: False
+        #: Answers that nobody has asked for yet, oldest first.
+        self._kept: dict[str, bytes] = {}
 
     @property
     def reading(self) -> bool:
         """See the port."""
         return self._reader is not None and not self._reader.done()
 
+    @property
+    def desk(self) -> str | None:
+        """See the port."""
+        return self._desk if self._listens() else None
+
     async def start(self) -> None:
         """Begin to read. Raises StoreUnavailable; changes made after the return are not missed."""
         last = await self._newest()
+        await self._listen()
         self._reader = asyncio.create_task(self._read_from(last), name="attributor-events")
 
     async def stop(self) -> None:
@@ -99,7 +133,9 @@ class RedisJobEvents:
         if not self.reading:
             raise RuntimeError("the events are not started, or their reader has died; see the log")
         subscription = _Subscription(ends_only=ends_only)
-        if ends_only and job_id in self._ended:
+        if ends_only:
+            subscription.message = self._kept.pop(job_id, None)
+        if subscription.message is not None or (ends_only and job_id in self._ended):
             subscription.wake()
         peers = self._subscriptions.setdefault(job_id, set())
         peers.add(subscription)
@@ -127,6 +163,7 @@ class RedisJobEvents:
 
     async def _pass_on(self, last: str) -> str:
         """Wake the subscribers of what comes after `last`; returns the id of the entry passed on last."""
+        await self._listen()
         block_ms = round(MAX_BLOCK_S * 1000)
         streams = await self._store.block(("XREAD", "COUNT", _BATCH, "BLOCK", block_ms, "STREAMS", self._stream, last))
         for entry_id, fields in streams[0][1] if streams else ():
@@ -144,6 +181,18 @@ class RedisJobEvents:
             if ended or not subscription.ends_only:
                 subscription.wake()
 
+    def _deliver(self, message: bytes) -> None:
+        """An answer to those who wait for it, or to who will."""
+        job_id = message[: message.index(b" ")].decode()
+        waiting = [each for each in self._subscriptions.get(job_id, ()) if each.ends_only]
+        for subscription in waiting:
+            subscription.message = message
+            subscription.wake()
+        if not waiting:
+            self._kept[job_id] = message
+            if len(self._kept) > _KEPT:
+                del self._kept[next(iter(self._kept))]
+
     async def _reconnect(self) -> str:
         """Wait for the server; what happened meanwhile is unknown, so wake everyone."""
         while True:
@@ -158,6 +207,16 @@ class RedisJobEvents:
             for subscription in self._all():
                 subscription.wake()
             return last
+
+    async def _listen(self) -> None:
+        """At the desk, for what is sent there; if it is not listened to already, and may be."""
+        if not self._may_listen or self._listens():
+            return
+        try:
+            self._listens = await self._store.listen(self._store.keys.key("desk", self._desk), self._deliver)
+        except ResponseError as error:  # a server that lets this user subscribe to nothing
+            self._may_listen = False
+            _log.warning("the job store sends no answers, so they are fetched: %s", error)
 
     async def _newest(self) -> str:
         entries = await self._store.call("XREVRANGE", self._stream, "+", "-", "COUNT", 1)

@@ -71,7 +71,12 @@ class RedisJobQueue:
         self._seat = uuid4().hex
 
     async def enqueue(
-        self, spec: JobSpec, *, idempotency_key: str | None = None, content_key: str | None = None
+        self,
+        spec: JobSpec,
+        *,
+        idempotency_key: str | None = None,
+        content_key: str | None = None,
+        answer_to: str | None = None,
     ) -> Enqueued:
         """See the port. ValueError for a priority that no worker serves."""
         if spec.priority not in PRIORITIES:
@@ -97,6 +102,7 @@ class RedisJobQueue:
             "" if spec.deadline_s is None else _ms(spec.deadline_s),
             (content_key or "") if self._policy.cache_bytes else "",
             _ms(_ANSWER_TTL_S),
+            answer_to or "",
         )
         if outcome == b"full":
             raise QueueFull(

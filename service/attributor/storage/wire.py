@@ -8,6 +8,7 @@ system call per turn of the event loop.
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import hiredis
@@ -36,8 +37,9 @@ class WireSilent(WireLost):
 class Wire(asyncio.Protocol):
     """An open connection. `send` from the event loop's thread only."""
 
-    def __init__(self, connection: Any) -> None:
-        """Takes over what redis-py has opened; nothing has been asked of it whose reply is still to come."""
+    def __init__(self, connection: Any, heard: Callable[[bytes], None] | None = None) -> None:
+        """Takes over what redis-py has opened; nothing has been asked of it whose reply is still to come. `heard` is
+        called with each message of the channels that the connection subscribes to."""
         self._writer = connection._writer  # which would close the connection when it is collected
         self._transport: asyncio.WriteTransport = self._writer.transport
         self._transport.set_protocol(self)
@@ -46,6 +48,7 @@ class Wire(asyncio.Protocol):
         self._reader = hiredis.Reader(replyError=exceptions.ResponseError)
         self._unsent: list[bytes] = []
         self._awaited: deque[asyncio.Future[Any]] = deque()
+        self._heard = heard
         #: When something was last heard, or first waited for, by the loop's clock.
         self._heard_s = 0.0
         self._watch: asyncio.TimerHandle | None = None
@@ -74,7 +77,10 @@ class Wire(asyncio.Protocol):
         """Called by the transport."""
         self._heard_s = self._loop.time()
         self._reader.feed(data)
-        while self._awaited and (reply := self._reader.gets()) is not False:
+        while (self._awaited or self._heard) and (reply := self._reader.gets()) is not False:
+            if self._heard and type(reply) is list and reply[0] == b"message":
+                self._heard(reply[2])
+                continue
             future = self._awaited.popleft()
             if future.done():
                 continue  # whoever asked was cancelled
@@ -119,9 +125,10 @@ class Wire(asyncio.Protocol):
         self._awaited.clear()
 
 
-async def open_wire(url: str) -> Wire:
+async def open_wire(url: str, heard: Callable[[bytes], None] | None = None) -> Wire:
     """A connection to `url` as redis-py reads it, whatever protocol it names: replies are of RESP2, whose shapes are
-    the same for all servers. Raises WireLost, also where the server refuses the password; WireSilent."""
+    the same for all servers. `heard`: see Wire. Raises WireLost, also where the server refuses the password;
+    WireSilent."""
     pool = ConnectionPool.from_url(
         url,
         socket_timeout=SILENCE_S,
@@ -141,4 +148,4 @@ async def open_wire(url: str) -> Wire:
     except asyncio.CancelledError:
         await connection.disconnect(nowait=True)
         raise
-    return Wire(connection)
+    return Wire(connection, heard)

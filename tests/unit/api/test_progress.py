@@ -11,10 +11,12 @@ import pytest
 from attributor.api.dependencies import Deps, Limits
 from attributor.api.progress import event_stream, wait_until_ended
 from attributor.errors import StoreUnavailable
-from attributor.jobs.job import JobKind, JobRecord, Progress
+from attributor.jobs.job import JobKind, JobRecord, JobSpec, Progress
 from attributor.jobs.result import AttributionResult, JobResult
 from attributor.jobs.state import JobState
+from attributor.ports import Sent
 
+SPEC = JobSpec(JobKind.ATTRIBUTION, "m", "1", "d", (), ({},), "", tenant="t")
 RECORD = JobRecord("j", JobKind.ATTRIBUTION, JobState.QUEUED, "t", "m", "1", "d", 1, 1, 0, 0.0)
 RUNNING = replace(RECORD, state=JobState.RUNNING, revision=2, progress=Progress(8, 0.5, 0))
 RESULT = AttributionResult(())
@@ -28,6 +30,7 @@ class Script:
     says: list[JobRecord | Exception | None]
     waits: int = 0
     looks: int = 0
+    answer: Sent | None = None
     on_wait: dict[int, asyncio.Event] = field(default_factory=dict)
 
     async def record(self, job_id: str, *, tenant: str) -> JobRecord | None:
@@ -47,6 +50,9 @@ class Script:
     @asynccontextmanager
     async def subscribe(self, job_id: str, *, ends_only: bool = False):
         yield self
+
+    def sent(self) -> Sent | None:
+        return self.answer
 
     async def wait(self, timeout_s: float) -> bool:
         self.waits += 1
@@ -179,13 +185,21 @@ async def test_a_wait_ends_at_shutdown():
 
 async def test_a_job_just_queued_is_looked_at_once_its_end_is_told():
     script = Script([DONE])
-    assert await wait_until_ended(deps(script), "j", "t", 5, just_queued=True) == (DONE, RESULT)
+    assert await wait_until_ended(deps(script), "j", "t", 5, just_queued=SPEC) == (DONE, RESULT)
     assert (script.waits, script.looks) == (1, 1)
+
+
+async def test_an_answer_that_was_sent_is_not_fetched():
+    script = Script([RUNNING], answer=Sent(3, 1, 1.0, 2.0, 3.0, 4.0, RESULT))
+    times = {"created_at": 1.0, "started_at": 2.0, "finished_at": 3.0, "expires_at": 4.0}
+    record = replace(DONE, attempts=1, progress=None, **times)
+    assert await wait_until_ended(deps(script), "j", "t", 5, just_queued=SPEC) == (record, RESULT)
+    assert (script.waits, script.looks) == (1, 0)
 
 
 async def test_a_job_just_queued_that_nobody_waits_for_is_looked_at_without_a_wait():
     script = Script([RECORD])
-    assert await wait_until_ended(deps(script), "j", "t", 0, just_queued=True) == (RECORD, None)
+    assert await wait_until_ended(deps(script), "j", "t", 0, just_queued=SPEC) == (RECORD, None)
     assert (script.waits, script.looks) == (0, 1)
 
 

@@ -121,11 +121,13 @@ async def _created(
         asked.spec,
         idempotency_key=idempotency_key,
         content_key=asked.content_key if deps.shares_answers else None,
+        answer_to=deps.events.desk if wait_s else None,
     )
     if wait_s is None:
         response = await accepted(deps, await known_job(deps, enqueued.job_id, tenant))
     else:
-        answered = await wait_until_ended(deps, enqueued.job_id, tenant, wait_s, just_queued=enqueued.waits)
+        queued = asked.spec if enqueued.waits else None
+        answered = await wait_until_ended(deps, enqueued.job_id, tenant, wait_s, just_queued=queued)
         if answered is None:
             raise not_found(enqueued.job_id)
         record, result = answered

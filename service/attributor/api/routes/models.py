@@ -49,8 +49,8 @@ async def predict(name: str, body: PredictionBody, deps: Provided, tenant: Tenan
         raise InvalidRequest(f"at most {deps.limits.max_inputs} in one request", field="inputs")
     model = await servable(deps, name)
     spec = await read_aside(model, prediction_spec, body, model.info, tenant=tenant, sources=model.sources)
-    job_id = (await deps.queue.enqueue(spec)).job_id
-    answered = await wait_until_ended(deps, job_id, tenant, deps.limits.predict_timeout_s, just_queued=True)
+    job_id = (await deps.queue.enqueue(spec, answer_to=deps.events.desk)).job_id
+    answered = await wait_until_ended(deps, job_id, tenant, deps.limits.predict_timeout_s, just_queued=spec)
     record, result = answered or (None, None)
     if record is not None and record.failure is not None:
         return job_failed(record.failure)

@@ -37,7 +37,7 @@ local function tell(reply)
 end
 
 local READ = { 'tenant', 'state', 'kind', 'priority', 'seq', 'token', 'cancel', 'revision', 'attempts', 'ttl_ms',
-  'created_ms', 'deadline_ms', 'content', 'follows', 'published', 'expires_ms', 'idem' }
+  'created_ms', 'deadline_ms', 'content', 'follows', 'published', 'expires_ms', 'idem', 'started_ms', 'answer_to' }
 
 -- A job's fields; false for those that it has not. Without a tenant there is no such job.
 local function read(id)
@@ -145,6 +145,7 @@ end
 local function settle(job, state, result, ...)
   local now = now_ms()
   local expires = now + tonumber(job.ttl_ms)
+  job.finished_ms, job.expires_ms = now, expires
   change(job, state, 'finished_ms', now, 'expires_ms', expires, ...)
   if job.cancel then
     redis.call('HDEL', job.key, 'cancel')

@@ -4,7 +4,7 @@
 -- ARGV: 1 id, 2 spec bytes, 3 lifetime after the end in ms, 4 most queued jobs, 5 idempotency key or '',
 --       6 lifetime of that key in ms, 7 fingerprint, 8 kind, 9 tenant, 10 line, 11 model, 12 version,
 --       13 digest of the version, 14 number of inputs, 15 deadline in ms after now or '', 16 content key or '',
---       17 lifetime of an unused answer in ms
+--       17 lifetime of an unused answer in ms, 18 desk at which the answer is waited for or ''
 -- Returns: {'created' | 'answered' | 'replayed' | 'conflict' | 'full', id}
 
 local id, tenant, line = ARGV[1], ARGV[9], ARGV[10]
@@ -44,6 +44,9 @@ if ARGV[5] ~= '' then
 end
 if content then
   field('content', content)
+end
+if ARGV[18] ~= '' then
+  field('answer_to', ARGV[18])
 end
 local deadline_ms = ARGV[15] ~= '' and now + tonumber(ARGV[15])
 if deadline_ms and not result then

@@ -4,6 +4,12 @@
 --       token, state, result bytes or '', failure bytes or '', '1' if whoever asks the same meets the same end, else ''
 -- Returns: per job 1 recorded (also when this token had recorded it before), 0 the lease was lost
 
+-- Sends an answer to whoever waits for it. That nobody hears it, or may, does no harm: it can be fetched.
+local function send(job, result)
+  local what = { job.id, job.revision, job.attempts, job.created_ms, job.started_ms, job.finished_ms, job.expires_ms, result }
+  redis.pcall('PUBLISH', key('desk', job.answer_to), table.concat(what, ' '))
+end
+
 local function finish(job, ended, result, failure, shared)
   local state = job.cancel and 'cancelled' or ended
   take_from_worker(job)
@@ -11,6 +17,9 @@ local function finish(job, ended, result, failure, shared)
     settle(job, state, nil, 'failure', failure)
   else
     settle(job, state, result)
+  end
+  if job.answer_to and state == 'succeeded' and #result <= SENT_LARGEST then
+    send(job, result)
   end
   if not job.content then
     return

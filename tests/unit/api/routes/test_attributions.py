@@ -26,7 +26,9 @@ class Told:
     record_: JobRecord = DONE
     keys: list[str | None] = field(default_factory=list)
 
-    async def enqueue(self, spec: JobSpec, *, idempotency_key: str | None, content_key: str | None) -> Enqueued:
+    async def enqueue(
+        self, spec: JobSpec, *, idempotency_key: str | None, content_key: str | None, answer_to: str | None
+    ) -> Enqueued:
         self.keys.append(content_key)
         return Enqueued("j", replayed=False, waits=False)
 
