@@ -35,6 +35,10 @@ async def _claimed(queue) -> dict:
     return {claimed.lease.job_id: claimed.lease for claimed in await queue.claim(100)}
 
 
+async def _claimed_one(queue) -> dict:
+    return {claimed.lease.job_id: claimed.lease for claimed in await queue.claim(1)}
+
+
 def _answer(n_bytes: int) -> PredictionResult:
     return PredictionResult({"logits": np.zeros((1, n_bytes // 4), np.float32)})
 
@@ -79,6 +83,22 @@ async def test_one_script_answers_so_many_and_the_next_claims_the_others(
         done = now
     assert await counters() == {"queued": 0, "running": 0}
     assert await store.call("EXISTS", *(store.keys.key(name, KEY) for name in ("flight", "followers"))) == 0
+
+
+@pytest.mark.parametrize("most", [3, 4])
+async def test_a_job_answered_beside_one_that_is_claimed_with_it_is_not_claimed(
+    limits, store, queue, ask, counters, succeeded, most
+):
+    limits(SHARED_MOST=most)
+    [first, second, third] = ids = [await ask(deadline_s=each) for each in (10.0, 100.0, None)]
+    assert first in (claimed := await _claimed_one(queue))
+    ids += [await ask() for _ in range(most + 1)]
+    await queue.finish(claimed[first], _answer(4))
+    assert await succeeded([first, second, third]) == 1
+    assert await _claimed(queue) == {}
+    assert await succeeded(ids) == len(ids)
+    assert await counters() == {"queued": 0, "running": 0}
+    assert await store.call("EXISTS", store.keys.key("ring", "1"), store.keys.key("ready", "1", "default")) == 0
 
 
 async def test_other_jobs_behind_many_answers_wake_a_worker_and_are_claimed_next(

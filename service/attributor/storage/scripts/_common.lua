@@ -3,8 +3,11 @@
 -- A job's field `priority` holds its line (keys.py), which begins with COMPARISON_LINE for a comparator's.
 -- KEYS: 1 the namespace, "{attributor}:"; all keys are built from it and share its hash tag.
 
-local function key(name, ...)
-  return KEYS[1] .. NAMES[name] .. table.concat({ ... }, ':')
+local function key(name, part, other)
+  if other then
+    return KEYS[1] .. NAMES[name] .. part .. ':' .. other
+  end
+  return KEYS[1] .. NAMES[name] .. (part or '')
 end
 
 -- The server's clock, so that workers' clocks need not agree.
@@ -17,33 +20,48 @@ local function now_ms()
   return clock_ms
 end
 
+-- Every script that may change a job returns by tell(), and what several of its jobs have in common is done there, once:
+-- the counters, the leases that end, what will expire; and all changes are one entry of the stream (all as few as Lua's
+-- stack allows).
+local counted, unleased, expiring, news = {}, {}, {}, {}
+
 local function count(name, by)
-  redis.call('HINCRBY', key('counters'), name, by)
+  counted[name] = (counted[name] or 0) + by
 end
 
--- Every script that may change a job returns by tell(): all its changes are one entry of the stream (as few as Lua's
--- stack allows).
-local news = {}
 local function announce(id, state)
   news[#news + 1] = id
   news[#news + 1] = state
 end
 
 local function tell(reply)
-  for i = 1, #news, 1000 do
-    redis.call('XADD', key('events'), 'MAXLEN', '~', EVENTS_KEPT, '*', unpack(news, i, math.min(i + 999, #news)))
+  local function call(words, ...)
+    for i = 1, #words, 1000 do
+      local command = { ... }
+      for j = i, math.min(i + 999, #words) do
+        command[#command + 1] = words[j]
+      end
+      redis.call(unpack(command))
+    end
   end
+  for name, by in pairs(counted) do
+    redis.call('HINCRBY', key('counters'), name, by)
+  end
+  call(unleased, 'ZREM', key('leases'))
+  call(expiring, 'ZADD', key('expiring'))
+  call(news, 'XADD', key('events'), 'MAXLEN', '~', EVENTS_KEPT, '*')
   return reply
 end
 
 local READ = { 'tenant', 'state', 'kind', 'priority', 'seq', 'token', 'cancel', 'revision', 'attempts', 'ttl_ms',
   'created_ms', 'deadline_ms', 'content', 'follows', 'published', 'expires_ms', 'idem', 'started_ms', 'answer_to' }
 
--- A job's fields; false for those that it has not. Without a tenant there is no such job.
-local function read(id)
-  local values = redis.call('HMGET', key('job', id), unpack(READ))
+-- A job's fields, all or those named; false for those that it has not. Without a tenant there is no such job.
+local function read(id, names)
+  names = names or READ
   local job = { id = id, key = key('job', id) }
-  for i, name in ipairs(READ) do
+  local values = redis.call('HMGET', job.key, unpack(names))
+  for i, name in ipairs(names) do
     job[name] = values[i]
   end
   return job
@@ -123,7 +141,7 @@ end
 
 -- Ends a lease, whatever becomes of its job.
 local function take_from_worker(job)
-  redis.call('ZREM', key('leases'), job.id)
+  unleased[#unleased + 1] = job.id
   count('running', -1)
 end
 
@@ -162,7 +180,8 @@ local function settle(job, state, result, ...)
     redis.call('PEXPIREAT', key('partial', job.id), expires)
   end
   if job.kind == 'attribution' then
-    redis.call('ZADD', key('expiring'), expires, job.tenant .. ':' .. job.id)
+    expiring[#expiring + 1] = expires
+    expiring[#expiring + 1] = job.tenant .. ':' .. job.id
   end
 end
 

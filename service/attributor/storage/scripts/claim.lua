@@ -12,6 +12,9 @@ local record = key('claim', nonce)
 local now = now_ms()
 local ids, leases, out = {}, {}, {}
 
+-- What is read of a job that is taken.
+local OF_TAKEN = { 'state', 'attempts', 'revision', 'created_ms', 'deadline_ms', 'content' }
+
 local function take(job)
   local attempt = job.attempts + 1
   job.token = nonce .. ':' .. attempt
@@ -34,6 +37,7 @@ local function is_answered(job)
   if not result then
     return false
   end
+  job = read(job.id)
   may_copy(#result) -- counted
   if job.deadline_ms then
     redis.call('ZREM', key('deadlines'), job.id)
@@ -53,17 +57,26 @@ local function take_from_lines(prefix, limit, urgent)
       left = math.min(left, limit) -- urgent ones take the places that are theirs first
     end
     while left > 0 and may_answer() do
-      local tenant = redis.call('ZRANGE', key('ring', line), 0, 0)[1]
-      if not tenant then
+      local tenants = redis.call('ZRANGE', key('ring', line), 0, 1)
+      if #tenants == 0 then
         break
       end
-      local job = read(redis.call('ZPOPMIN', key('ready', line, tenant))[1])
-      restamp(line, tenant)
-      if not is_answered(job) then
-        take(job)
-        hand_out(job, string.format('%.0f', now))
-        left = left - 1
+      -- Of several tenants, each in its turn.
+      local ready = key('ready', line, tenants[1])
+      local popped = redis.call('ZPOPMIN', ready, #tenants == 1 and left or 1)
+      for i = 1, #popped, 2 do
+        local job = read(popped[i], OF_TAKEN)
+        if job.state ~= 'queued' then
+          -- answered beside one before it
+        elseif not may_answer() then
+          redis.call('ZADD', ready, popped[i + 1], job.id)
+        elseif not is_answered(job) then
+          take(job)
+          hand_out(job, string.format('%.0f', now))
+          left = left - 1
+        end
       end
+      restamp(line, tenants[1])
     end
   end
   if (left == 0 or not may_answer()) and not is_empty(prefix) then

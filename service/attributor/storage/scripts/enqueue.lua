@@ -26,7 +26,7 @@ local content = ARGV[16] ~= '' and ARGV[16]
 local result = content and kept_answer(content, tonumber(ARGV[17]))
 if not result and redis.call('HINCRBY', key('counters'), 'queued', 1) > tonumber(ARGV[4]) then
   count('queued', -1)
-  return { 'full', id }
+  return tell({ 'full', id })
 end
 
 local seq = redis.call('INCR', key('seq'))
