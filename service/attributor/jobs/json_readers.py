@@ -1,33 +1,47 @@
 """JSON values to frozen values, fast: per annotation a function, made once, that reads what has that type.
 
 The fields of a message's dataclasses have the same few combinations of types over and over: each is checked once and
-remembered. Knows no message: arrays are given, and stand as their index.
+remembered. Knows no message: what `json_writers` put aside is given, and stands as its number there.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache, lru_cache
 from operator import itemgetter
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
-#: Values kept by their texts. Ours: some hundred models' inputs, a few kilobytes each, or all outputs of most models.
-_MOST_TEXTS = 1024
+#: Repeated parts kept, per group of fields. Ours: some hundred models' inputs, a few kilobytes each, or all outputs of
+#: most models.
+_MOST_PARTS = 1024
 
-_Arrays = list[NDArray[Any]]
-_Read = Callable[[Any, _Arrays], Any]
 _SCALARS = (str, int, bool, float)
 
 
-class Readers:
-    """`repeated`: see `json_writers`; `unpacked` undoes its `packed`. A value of these types is shared by all who read
-    its text."""
+class Beside(NamedTuple):
+    """What goes beside the JSON."""
 
-    def __init__(self, repeated: frozenset[type], unpacked: Callable[[str], tuple[Any, _Arrays]]) -> None:
+    arrays: list[NDArray[Any]]
+    runs: list[tuple[float, ...]]
+    parts: list[bytes]
+
+
+_Read = Callable[[Any, Beside], Any]
+
+
+class Readers:
+    """`repeated`: see `json_writers`; `unpacked` undoes its `packed`. What is in such a part is shared by all who read
+    the same one."""
+
+    def __init__(
+        self,
+        repeated: Mapping[type, tuple[tuple[str, ...], ...]],
+        unpacked: Callable[[bytes], tuple[Any, Beside]],
+    ) -> None:
         self._repeated = repeated
         self._unpacked = unpacked
         self.reader = cache(self._reader)
@@ -37,71 +51,90 @@ class Readers:
         raises for a thing that is none of ours at all."""
         origin, arguments = get_origin(hint), get_args(hint)
         if origin in (Union, UnionType):
-            read = self.reader(next(option for option in arguments if option is not NoneType))
-            return lambda value, arrays: None if value is None else read(value, arrays)
+            read = self.reader(_present(hint))
+            return lambda value, beside: None if value is None else read(value, beside)
         if origin is tuple:
             return _tuple(arguments[0], self.reader(arguments[0]))
         if origin is Mapping:
+            if get_origin(arguments[1]) is np.ndarray:
+                return lambda value, beside: {name: beside.arrays[each] for name, each in value.items()}
             item = self.reader(arguments[1])
-            return lambda value, arrays: {name: item(each, arrays) for name, each in value.items()}
+            return lambda value, beside: {name: item(each, beside) for name, each in value.items()}
         if origin is np.ndarray:
-            return lambda value, arrays: arrays[value]
-        if hint in self._repeated:
-            return self._text(hint)
+            return lambda value, beside: beside.arrays[value]
         if is_dataclass(hint):
             return self._of_dataclass(hint)
         if issubclass(hint, Enum):
             return _enum(hint)
         return lambda value, _: _scalar(hint, value)
 
-    def _text(self, kind: Any) -> _Read:
-        read = self._of_dataclass(kind)
-
-        @lru_cache(_MOST_TEXTS)
-        def known(text: str) -> Any:
-            return read(*self._unpacked(text))
-
-        return lambda value, arrays: known(value) if type(value) is str else read(value, arrays)
-
     def _of_dataclass(self, kind: Any) -> _Read:
-        hints = get_type_hints(kind)
+        groups = self._repeated.get(kind, ())
         names = [field.name for field in fields(kind)]
-        values_of = itemgetter(*names) if len(names) > 1 else lambda value: (value[names[0]],)
-        inner = [_present(hints[name]) for name in names]
-        scalars = [i for i, hint in enumerate(inner) if hint in _SCALARS]
-        nested = [(i, self.reader(hint)) for i, hint in enumerate(inner) if i not in scalars]
-        needed = [(i, read) for i, read in nested if inner[i] is hints[names[i]]]
-        optional = [(i, read) for i, read in nested if inner[i] is not hints[names[i]]]
-        checked: set[tuple[type, ...]] = set()
-        count = len(names)
+        grouped = [name for group in groups for name in group]
+        rest = [name for name in names if name not in grouped]
+        read_rest = self._of_fields(kind, rest)
+        if not groups:
+            return lambda value, beside: kind(*read_rest(value, beside))
+        parts, n = [self._part(kind, group) for group in groups], len(groups)
+        in_order = itemgetter(*[[*grouped, *rest].index(name) for name in names])
 
-        def is_usual(i: int, found: type) -> bool:
-            return found is inner[i] or (found is NoneType and inner[i] is not hints[names[i]])
-
-        def by_field(value: Any, arrays: _Arrays) -> Any:
-            """The way of a message of another time, and the one on which faults are told."""
-            known = {name: self.reader(hints[name])(item, arrays) for name, item in value.items() if name in hints}
-            _require_fields(kind, value)
-            return kind(**known)
-
-        def read(value: Any, arrays: _Arrays) -> Any:
-            try:
-                items = list(values_of(value))
-            except KeyError:
-                return by_field(value, arrays)
-            kinds = tuple(map(type, items))
-            if kinds not in checked or len(value) != count:
-                if len(value) != count or not all(is_usual(i, kinds[i]) for i in scalars):
-                    return by_field(value, arrays)
-                checked.add(kinds)
-            for i, reader in needed:
-                items[i] = reader(items[i], arrays)
-            for i, reader in optional:
-                if items[i] is not None:
-                    items[i] = reader(items[i], arrays)
-            return kind(*items)
+        def read(value: Any, beside: Beside) -> Any:
+            items: list[Any] = []
+            for i, part in enumerate(parts):
+                items += part(value[i], beside)
+            items += read_rest(value[n:], beside)
+            return kind(*in_order(items))
 
         return read
+
+    def _part(self, kind: Any, names: Sequence[str]) -> _Read:
+        read = self._of_fields(kind, names)
+
+        @lru_cache(_MOST_PARTS)
+        def known(packed: bytes) -> Any:
+            return read(*self._unpacked(packed))
+
+        return lambda value, beside: known(beside.parts[value]) if type(value) is int else read(value, beside)
+
+    def _of_fields(self, kind: Any, names: Sequence[str]) -> _Read:
+        """Reads the values of these fields, in the list that they are given in."""
+        hints = get_type_hints(kind)
+        inner = [_present(hints[name]) for name in names]
+        may_lack = [hints[name] is not inner[i] for i, name in enumerate(names)]
+        scalars = [i for i, hint in enumerate(inner) if hint in _SCALARS]
+        nested = [(i, self.reader(hint)) for i, hint in enumerate(inner) if i not in scalars]
+        plans: dict[tuple[type, ...], list[tuple[int, _Read]]] = {}
+        count = len(names)
+
+        def planned(items: list[Any], kinds: tuple[type, ...], given: int) -> list[tuple[int, _Read]]:
+            """The readers of what is there and no scalar, with its places; scalars are read or refused."""
+            plan = [(i, read) for i, read in nested if i < given and not (may_lack[i] and kinds[i] is NoneType)]
+            if all(kinds[i] is inner[i] or (may_lack[i] and kinds[i] is NoneType) for i in scalars):
+                if given == count:
+                    plans[kinds] = plan
+            else:
+                for i in scalars:
+                    items[i] = self.reader(hints[names[i]])(items[i], _NOTHING)
+            return plan
+
+        def read(value: Any, beside: Beside) -> list[Any]:
+            if type(value) is not list:
+                raise ValueError(f"the message holds {value!r:.40} where the fields of a {kind.__name__} belong")
+            items: list[Any] = value
+            given = len(items)
+            if given != count:
+                items += _defaults(kind, names, given)
+            kinds = tuple(map(type, items))
+            plan = plans.get(kinds) if given == count else None
+            for i, reader in planned(items, kinds, given) if plan is None else plan:
+                items[i] = reader(items[i], beside)
+            return items
+
+        return read
+
+
+_NOTHING = Beside([], [], [])
 
 
 def _present(hint: Any) -> Any:
@@ -111,22 +144,47 @@ def _present(hint: Any) -> Any:
     return hint
 
 
-def _require_fields(kind: Any, value: Mapping[str, Any]) -> None:
-    if unknown := value.keys() - {field.name for field in fields(kind)}:
-        raise ValueError(f"the message gives a {kind.__name__} the unknown fields {sorted(unknown)}")
-    required = [each.name for each in fields(kind) if each.default is MISSING and each.default_factory is MISSING]
-    if missing := [name for name in required if name not in value]:
+def _defaults(kind: Any, names: Sequence[str], given: int) -> list[Any]:
+    """Of the last fields: they came after the message was written."""
+    if given > len(names):
+        raise ValueError(f"the message gives a {kind.__name__} {given} fields in place of {len(names)}")
+    of_kind = {field.name: field for field in fields(kind)}
+    lacking = [of_kind[name] for name in names[given:]]
+    if missing := [each.name for each in lacking if each.default is MISSING and each.default_factory is MISSING]:
         raise ValueError(f"the message lacks the fields {missing} of a {kind.__name__}")
+    return [each.default if each.default_factory is MISSING else each.default_factory() for each in lacking]
 
 
 def _tuple(hint: Any, read: _Read) -> _Read:
     """Of scalars: looked at all at once."""
     if _present(hint) in _SCALARS:
-        usual = {_present(hint)} if hint in _SCALARS else {_present(hint), NoneType}
-        return lambda value, arrays: (
-            tuple(value) if usual.issuperset(map(type, value)) else tuple([read(each, arrays) for each in value])
-        )
-    return lambda value, arrays: tuple([read(each, arrays) for each in value])
+        of_scalars = _tuple_of_scalars(hint, read)
+        return _tuple_of_numbers(hint, of_scalars) if _present(hint) is float else of_scalars
+    return lambda value, beside: tuple([read(each, beside) for each in value])
+
+
+def _tuple_of_scalars(hint: Any, read: _Read) -> _Read:
+    usual = {_present(hint)} if hint in _SCALARS else {_present(hint), NoneType}
+    return lambda value, beside: (
+        tuple(value) if usual.issuperset(map(type, value)) else tuple([read(each, beside) for each in value])
+    )
+
+
+def _tuple_of_numbers(hint: Any, of_scalars: _Read) -> _Read:
+    """Written as a run, but for tuples of nothing, or of others than floats."""
+    may_lack = hint is not float
+
+    def read(value: Any, beside: Beside) -> Any:
+        if type(value) is int:
+            return beside.runs[value]
+        if may_lack and type(value) is dict:
+            items: list[float | None] = list(beside.runs[value["run"]])
+            for place in value["none"]:
+                items.insert(place, None)
+            return tuple(items)
+        return of_scalars(value, beside)
+
+    return read
 
 
 def _enum(kind: type[Enum]) -> _Read:

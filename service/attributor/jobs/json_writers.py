@@ -1,32 +1,69 @@
 """Frozen values to JSON values, fast: per type, what must be done to which field is found out once for each
 combination of the fields' types, and reused.
 
-What orjson writes as it is (dataclasses of plain fields, enums, tuples, text) is passed through. Knows no message:
-arrays are put aside, and stand as their index.
+A dataclass is the list of its fields. What orjson writes as it is (enums, tuples, text) is passed through. What JSON is
+slow or wordy for is put aside, and stands as its number there. Knows no message.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from types import NoneType
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from attributor.jobs.once import once
-
 #: Boolean, signed, unsigned and floating numbers: the kinds of numpy whose bytes mean the same everywhere.
 TENSOR_KINDS = "biuf"
 
-_Arrays = list[NDArray[Any]]
-_Write = Callable[[Any, _Arrays], Any]
+#: Repeated parts kept, per group of fields. Ours: a few kilobytes each, and more than there are questions at a time.
+_MOST = 512
 #: What orjson writes as it stands.
 _PLAIN = frozenset({str, int, bool, NoneType})
+_PASSED = frozenset({float, *_PLAIN})
+
+
+class Aside:
+    """What goes beside the JSON: tensors, runs of numbers, and parts that come again in other messages.
+
+    What a value holds twice, the very same object, stands here once.
+    """
+
+    __slots__ = ("_places", "arrays", "parts", "runs")
+
+    def __init__(self) -> None:
+        self.arrays: list[NDArray[Any]] = []
+        self.runs: list[Sequence[float]] = []
+        self.parts: dict[bytes, int] = {}
+        self._places: dict[int, int] = {}
+
+    def array(self, value: NDArray[Any]) -> int:
+        """Its number. Raises ValueError for a tensor of what has no bytes of its own."""
+        place = self._places.get(id(value))
+        if place is None:
+            place = self._places[id(value)] = len(self.arrays)
+            self.arrays.append(value.astype(_little(value.dtype), order="C", copy=False))
+        return place
+
+    def run(self, numbers: tuple[float, ...]) -> int:
+        """Its number."""
+        place = self._places.get(id(numbers))
+        if place is None:
+            place = self._places[id(numbers)] = len(self.runs)
+            self.runs.append(numbers)
+        return place
+
+    def part(self, packed: bytes) -> int:
+        """Its number; equal ones have the same."""
+        return self.parts.setdefault(packed, len(self.parts))
+
+
+_Write = Callable[[Any, Aside], Any]
 
 
 def dumped(value: Any) -> bytes:
@@ -38,32 +75,36 @@ def dumped(value: Any) -> bytes:
 
 
 class Writers:
-    """`repeated`: the types whose values come again in message after message. They are written as a text, made by
-    `packed` of what orjson writes and of the arrays in it (None: it is too long), so that a reader who has seen that
-    text has its value already."""
+    """`repeated`: by type, groups of fields whose values come again together in message after message. Each group is
+    written as one part, made by `packed` of its JSON and what is aside (None: it is too long), so that who has written
+    or read that part before has it already. Groups come first, in their order."""
 
-    def __init__(self, repeated: frozenset[type], packed: Callable[[Any, _Arrays], str | None]) -> None:
+    def __init__(
+        self,
+        repeated: Mapping[type, tuple[tuple[str, ...], ...]],
+        packed: Callable[[Any, Aside], bytes | None],
+    ) -> None:
         self._repeated = repeated
         self._packed = packed
         self._by_type: dict[type, _Write] = {}
 
-    def write(self, value: Any, arrays: _Arrays) -> Any:
+    def write(self, value: Any, aside: Aside) -> Any:
         """What orjson writes for `value`. Raises ValueError for what cannot be stored."""
-        kind = type(value)
+        return self._of(type(value))(value, aside)
+
+    def _of(self, kind: type) -> _Write:
         writer = self._by_type.get(kind)
         if writer is None:
             writer = self._by_type[kind] = self._writer(kind)
-        return writer(value, arrays)
+        return writer
 
     def _writer(self, kind: type) -> _Write:
-        if kind in self._repeated:
-            return self._as_text(kind)
         if issubclass(kind, Enum) or kind in _PLAIN:
             return lambda value, _: value
         if is_dataclass(kind):
             return self._of_dataclass(kind)
         for base, writer in (
-            (np.ndarray, _array),
+            (np.ndarray, lambda value, aside: aside.array(value)),
             (Mapping, self._mapping),
             (tuple, self._tuple),
             (float, _number),
@@ -73,55 +114,100 @@ class Writers:
                 return writer
         raise ValueError(f"a {kind.__name__} cannot be stored")
 
-    def _as_text(self, kind: Any) -> _Write:
-        write = self._of_dataclass(kind)
-
-        def packed(value: Any) -> str | None:
-            arrays: _Arrays = []
-            return self._packed(write(value, arrays), arrays)
-
-        text = once(packed)
-        return lambda value, arrays: text(value) or write(value, arrays)
-
     def _of_dataclass(self, kind: Any) -> _Write:
-        names = tuple(field.name for field in fields(kind))
-        values_of = attrgetter(*names) if len(names) > 1 else lambda value: (getattr(value, names[0]),)
+        groups = self._repeated.get(kind, ())
+        grouped = {name for group in groups for name in group}
+        write = self._of_fields(kind, [field.name for field in fields(kind) if field.name not in grouped])
+        if not groups:
+            return write
+        parts = [self._part(kind, group) for group in groups]
+        return lambda value, aside: [*[part(value, aside) for part in parts], *write(value, aside)]
 
-        @cache
-        def plan(*kinds: type) -> tuple[tuple[int, ...], tuple[int, ...]]:
-            """The places of floats, and of what must be written by a writer of its own."""
-            floats = tuple(i for i, each in enumerate(kinds) if each is float)
-            passed = {float, *_PLAIN}
-            return floats, tuple(i for i, each in enumerate(kinds) if not (each in passed or issubclass(each, Enum)))
+    def _part(self, kind: Any, names: Sequence[str]) -> _Write:
+        values_of, write = _values_of(names), self._of_fields(kind, names)
+        known: dict[tuple[int, ...], tuple[Any, bytes]] = {}
 
-        def write(value: Any, arrays: _Arrays) -> Any:
+        def part(value: Any, aside: Aside) -> Any:
+            values = values_of(value)
+            key = tuple(map(id, values))
+            found = known.get(key)
+            if found is None:
+                own = Aside()
+                packed = self._packed(write(value, own), own)
+                if packed is None:
+                    return write(value, aside)
+                if len(known) >= _MOST:
+                    known.clear()
+                # The objects are kept beside their part, so that no others have their ids.
+                found = known[key] = values, packed
+            return aside.part(found[1])
+
+        return part
+
+    def _of_fields(self, kind: Any, names: Sequence[str]) -> _Write:
+        values_of, hints = _values_of(names), get_type_hints(kind)
+        runs = {i: _RUNS[hints[name]] for i, name in enumerate(names) if hints[name] in _RUNS}
+        plans: dict[tuple[type, ...], tuple[Callable[[Any], Any] | None, list[tuple[int, _Write]]]] = {}
+
+        def planned(kinds: tuple[type, ...]) -> tuple[Callable[[Any], Any] | None, list[tuple[int, _Write]]]:
+            """What takes the floats, and the writers of what is not written as it stands, with its places."""
+            floats = [i for i, each in enumerate(kinds) if each is float]
+            others = [i for i, each in enumerate(kinds) if not (each in _PASSED or issubclass(each, Enum))]
+            # Twice the first: itemgetter makes no tuple of one.
+            return itemgetter(floats[0], *floats) if floats else None, [
+                (i, runs[i] if i in runs else self._of(kinds[i])) for i in others
+            ]
+
+        def write(value: Any, aside: Aside) -> Any:
             items = values_of(value)
-            floats, others = plan(*map(type, items))
-            if floats:
-                _require_finite([items[i] for i in floats])
+            kinds = tuple(map(type, items))
+            plan = plans.get(kinds)
+            if plan is None:
+                plan = plans[kinds] = planned(kinds)
+            floats_of, others = plan
+            if floats_of is not None:
+                require_finite(floats_of(items))
             if not others:
-                return value
+                return items
             written = list(items)
-            for i in others:
-                written[i] = self.write(items[i], arrays)
-            return dict(zip(names, written, strict=True))
+            for i, writer in others:
+                written[i] = writer(items[i], aside)
+            return written
 
         return write
 
-    def _mapping(self, value: Any, arrays: _Arrays) -> Any:
-        return {name: self.write(item, arrays) for name, item in value.items()}
+    def _mapping(self, value: Any, aside: Aside) -> Any:
+        return {name: self.write(item, aside) for name, item in value.items()}
 
-    def _tuple(self, value: Any, arrays: _Arrays) -> Any:
+    def _tuple(self, value: Any, aside: Aside) -> Any:
         kinds = set(map(type, value))
         if kinds <= _PLAIN:
             return value
         if kinds == {float}:
-            _require_finite(value)
-            return value
-        return [self.write(item, arrays) for item in value]
+            return aside.run(value)
+        return [self.write(item, aside) for item in value]
 
 
-def _require_finite(numbers: Any) -> None:
+def _run(value: Any, aside: Aside) -> Any:
+    return aside.run(value)
+
+
+def _run_with_gaps(value: Any, aside: Aside) -> Any:
+    if None not in value:
+        return aside.run(value)
+    gaps = [i for i, number in enumerate(value) if number is None]
+    return {"run": aside.run(tuple([number for number in value if number is not None])), "none": gaps}
+
+
+#: What is known to be numbers by the annotation is not looked at one by one.
+_RUNS: dict[Any, _Write] = {tuple[float, ...]: _run, tuple[float | None, ...]: _run_with_gaps}
+
+
+def _values_of(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    return attrgetter(*names) if len(names) > 1 else lambda value: tuple([getattr(value, name) for name in names])
+
+
+def require_finite(numbers: Any) -> None:
     """The sum of finite numbers is finite, or overflows: only then each is looked at."""
     if math.isfinite(sum(numbers)):
         return
@@ -130,9 +216,9 @@ def _require_finite(numbers: Any) -> None:
             raise ValueError(f"{number} cannot be stored: only tensors may hold NaN or infinity")
 
 
-def _number(value: Any, _: _Arrays) -> float:
+def _number(value: Any, _: Aside) -> float:
     """numpy's float64 is a float that orjson does not take."""
-    _require_finite((value,))
+    require_finite((value,))
     return float(value)
 
 
@@ -141,8 +227,3 @@ def _little(dtype: np.dtype[Any]) -> np.dtype[Any]:
     if dtype.kind not in TENSOR_KINDS:
         raise ValueError(f"a tensor of {dtype} cannot be stored")
     return dtype.newbyteorder("<")
-
-
-def _array(value: Any, arrays: _Arrays) -> int:
-    arrays.append(value.astype(_little(value.dtype), order="C", copy=False))
-    return len(arrays) - 1
