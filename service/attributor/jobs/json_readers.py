@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache, lru_cache
-from operator import itemgetter
+from itertools import repeat
+from operator import call
 from types import NoneType, UnionType
 from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
@@ -73,18 +74,17 @@ class Readers:
         names = [field.name for field in fields(kind)]
         grouped = [name for group in groups for name in group]
         rest = [name for name in names if name not in grouped]
-        read_rest = self._of_fields(kind, rest)
+        read_rest, make = self._of_fields(kind, rest), _maker(kind, [*grouped, *rest])
         if not groups:
-            return lambda value, beside: kind(*read_rest(value, beside))
+            return lambda value, beside: make(read_rest(value, beside))
         parts, n = [self._part(kind, group) for group in groups], len(groups)
-        in_order = itemgetter(*[[*grouped, *rest].index(name) for name in names])
 
         def read(value: Any, beside: Beside) -> Any:
             items: list[Any] = []
             for i, part in enumerate(parts):
                 items += part(value[i], beside)
             items += read_rest(value[n:], beside)
-            return kind(*in_order(items))
+            return make(items)
 
         return read
 
@@ -104,37 +104,50 @@ class Readers:
         may_lack = [hints[name] is not inner[i] for i, name in enumerate(names)]
         scalars = [i for i, hint in enumerate(inner) if hint in _SCALARS]
         nested = [(i, self.reader(hint)) for i, hint in enumerate(inner) if i not in scalars]
-        plans: dict[tuple[type, ...], list[tuple[int, _Read]]] = {}
-        count = len(names)
+        plans: dict[tuple[type, ...], tuple[list[tuple[int, _Read]], list[Any]]] = {}
 
-        def planned(items: list[Any], kinds: tuple[type, ...], given: int) -> list[tuple[int, _Read]]:
-            """The readers of what is there and no scalar, with its places; scalars are read or refused."""
+        def planned(items: list[Any], kinds: tuple[type, ...]) -> tuple[list[tuple[int, _Read]], list[Any]]:
+            """The readers of what is there and no scalar, with its places, and what stands for fields that are not
+            there; scalars are read or refused."""
+            given = len(kinds)
+            lacking = _defaults(kind, names, given)
             plan = [(i, read) for i, read in nested if i < given and not (may_lack[i] and kinds[i] is NoneType)]
-            if all(kinds[i] is inner[i] or (may_lack[i] and kinds[i] is NoneType) for i in scalars):
-                if given == count:
-                    plans[kinds] = plan
+            own = [i for i in scalars if i < given]
+            if all(kinds[i] is inner[i] or (may_lack[i] and kinds[i] is NoneType) for i in own):
+                plans[kinds] = plan, lacking
             else:
-                for i in scalars:
+                for i in own:
                     items[i] = self.reader(hints[names[i]])(items[i], _NOTHING)
-            return plan
+            return plan, lacking
 
         def read(value: Any, beside: Beside) -> list[Any]:
             if type(value) is not list:
                 raise ValueError(f"the message holds {value!r:.40} where the fields of a {kind.__name__} belong")
             items: list[Any] = value
-            given = len(items)
-            if given != count:
-                items += _defaults(kind, names, given)
             kinds = tuple(map(type, items))
-            plan = plans.get(kinds) if given == count else None
-            for i, reader in planned(items, kinds, given) if plan is None else plan:
+            plan, lacking = plans.get(kinds) or planned(items, kinds)
+            for i, reader in plan:
                 items[i] = reader(items[i], beside)
-            return items
+            return items + lacking if lacking else items
 
         return read
 
 
 _NOTHING = Beside([], [], [])
+
+
+def _maker(kind: Any, names: Sequence[str]) -> Callable[[list[Any]], Any]:
+    """`kind(...)` of the values of its fields. A frozen dataclass sets its own one by one in Python, which takes as
+    long as all the rest of reading it: here its slots are set in one go."""
+    setters = [getattr(kind, name).__set__ for name in names]
+    new = object.__new__
+
+    def make(items: list[Any]) -> Any:
+        made = new(kind)
+        any(map(call, setters, repeat(made), items))  # none of them answers anything
+        return made
+
+    return make
 
 
 def _present(hint: Any) -> Any:
@@ -145,7 +158,7 @@ def _present(hint: Any) -> Any:
 
 
 def _defaults(kind: Any, names: Sequence[str], given: int) -> list[Any]:
-    """Of the last fields: they came after the message was written."""
+    """Of the last fields: left out, or younger than the message. Shared, as all that never changes."""
     if given > len(names):
         raise ValueError(f"the message gives a {kind.__name__} {given} fields in place of {len(names)}")
     of_kind = {field.name: field for field in fields(kind)}

@@ -12,7 +12,7 @@ from enum import Enum
 from functools import cache
 from operator import attrgetter, itemgetter
 from types import NoneType
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 import numpy as np
 import orjson
@@ -64,6 +64,15 @@ class Aside:
 
 
 _Write = Callable[[Any, Aside], Any]
+
+
+class _Plan(NamedTuple):
+    """What to do with fields of certain types: what takes the floats, the writers of what is not written as it stands,
+    with its places, and how many are written (None: all)."""
+
+    floats_of: Callable[[Any], Any] | None
+    others: list[tuple[int, _Write]]
+    end: int | None
 
 
 def dumped(value: Any) -> bytes:
@@ -145,18 +154,24 @@ class Writers:
         return part
 
     def _of_fields(self, kind: Any, names: Sequence[str]) -> _Write:
+        """Writes the values of these fields as a list; Nones at its end that are what a reader takes for what is not
+        there are left out."""
         values_of, hints = _values_of(names), get_type_hints(kind)
-        runs = {i: _RUNS[hints[name]] for i, name in enumerate(names) if hints[name] in _RUNS}
-        plans: dict[tuple[type, ...], tuple[Callable[[Any], Any] | None, list[tuple[int, _Write]]]] = {}
+        default = {field.name: field.default for field in fields(kind)}
+        plans: dict[tuple[type, ...], _Plan] = {}
 
-        def planned(kinds: tuple[type, ...]) -> tuple[Callable[[Any], Any] | None, list[tuple[int, _Write]]]:
-            """What takes the floats, and the writers of what is not written as it stands, with its places."""
+        def planned(kinds: tuple[type, ...]) -> _Plan:
             floats = [i for i, each in enumerate(kinds) if each is float]
             others = [i for i, each in enumerate(kinds) if not (each in _PASSED or issubclass(each, Enum))]
-            # Twice the first: itemgetter makes no tuple of one.
-            return itemgetter(floats[0], *floats) if floats else None, [
-                (i, runs[i] if i in runs else self._of(kinds[i])) for i in others
-            ]
+            end = len(kinds)
+            while end and kinds[end - 1] is NoneType and default[names[end - 1]] is None:
+                end -= 1
+            return _Plan(
+                # Twice the first: itemgetter makes no tuple of one.
+                itemgetter(floats[0], *floats) if floats else None,
+                [(i, self._of_hint(hints[names[i]]) or self._of(kinds[i])) for i in others],
+                None if end == len(kinds) else end,
+            )
 
         def write(value: Any, aside: Aside) -> Any:
             items = values_of(value)
@@ -164,17 +179,26 @@ class Writers:
             plan = plans.get(kinds)
             if plan is None:
                 plan = plans[kinds] = planned(kinds)
-            floats_of, others = plan
+            floats_of, others, end = plan
             if floats_of is not None:
                 require_finite(floats_of(items))
             if not others:
-                return items
-            written = list(items)
+                return items[:end]
+            written = list(items[:end])
             for i, writer in others:
                 written[i] = writer(items[i], aside)
             return written
 
         return write
+
+    def _of_hint(self, hint: Any) -> _Write | None:
+        """What needs no look at each item, where the annotation says of what kind all of them are."""
+        if hint in _HINTED:
+            return _HINTED[hint]
+        if get_origin(hint) is tuple and is_dataclass(get_args(hint)[0]):
+            write = self.write
+            return lambda value, aside: [write(item, aside) for item in value]
+        return None
 
     def _mapping(self, value: Any, aside: Aside) -> Any:
         return {name: self.write(item, aside) for name, item in value.items()}
@@ -199,8 +223,15 @@ def _run_with_gaps(value: Any, aside: Aside) -> Any:
     return {"run": aside.run(tuple([number for number in value if number is not None])), "none": gaps}
 
 
-#: What is known to be numbers by the annotation is not looked at one by one.
-_RUNS: dict[Any, _Write] = {tuple[float, ...]: _run, tuple[float | None, ...]: _run_with_gaps}
+def _tensors(value: Any, aside: Aside) -> Any:
+    return {name: aside.array(each) for name, each in value.items()}
+
+
+_HINTED: dict[Any, _Write] = {
+    tuple[float, ...]: _run,
+    tuple[float | None, ...]: _run_with_gaps,
+    Mapping[str, NDArray[Any]]: _tensors,
+}
 
 
 def _values_of(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:

@@ -146,13 +146,13 @@ class PathResult:
     baselines: tuple[BaselineResult, ...]
     warnings: tuple[ResultWarning, ...]
     computing_s: float
+    seed: int | None = None
+    precision: Precision = Precision.FLOAT32
     spread: Tensors | None = None
     standard_error: Tensors | None = None
     interior: InteriorGradients | None = None
     saturation: SaturationResult | None = None
     layer: LayerResult | None = None
-    seed: int | None = None
-    precision: Precision = Precision.FLOAT32
     precision_error: float | None = None
 
 
