@@ -122,6 +122,7 @@ def _numbers_of(aside: Aside) -> bytes:
     except (struct_error, OverflowError) as error:
         raise ValueError(f"a tuple of numbers cannot be stored: {error}") from error
     require_finite(numbers)
+    require_finite(aside.numbers)
     return packed
 
 

@@ -34,11 +34,13 @@ class Aside:
     What a value holds twice, the very same object, stands here once.
     """
 
-    __slots__ = ("_places", "arrays", "parts", "runs")
+    __slots__ = ("_places", "arrays", "numbers", "parts", "runs")
 
     def __init__(self) -> None:
         self.arrays: list[NDArray[Any]] = []
         self.runs: list[Sequence[float]] = []
+        #: Those that stand in the JSON, which has no form for infinite ones: to be looked at all at once.
+        self.numbers: list[float] = []
         self.parts: dict[bytes, int] = {}
         self._places: dict[int, int] = {}
 
@@ -47,7 +49,9 @@ class Aside:
         place = self._places.get(id(value))
         if place is None:
             place = self._places[id(value)] = len(self.arrays)
-            self.arrays.append(value.astype(_little(value.dtype), order="C", copy=False))
+            dtype = _little(value.dtype)
+            as_is = dtype == value.dtype and value.flags.c_contiguous
+            self.arrays.append(value if as_is else value.astype(dtype, order="C"))
         return place
 
     def run(self, numbers: tuple[float, ...]) -> int:
@@ -181,7 +185,7 @@ class Writers:
                 plan = plans[kinds] = planned(kinds)
             floats_of, others, end = plan
             if floats_of is not None:
-                require_finite(floats_of(items))
+                aside.numbers += floats_of(items)
             if not others:
                 return items[:end]
             written = list(items[:end])
@@ -195,10 +199,11 @@ class Writers:
         """What needs no look at each item, where the annotation says of what kind all of them are."""
         if hint in _HINTED:
             return _HINTED[hint]
-        if get_origin(hint) is tuple and is_dataclass(get_args(hint)[0]):
-            write = self.write
-            return lambda value, aside: [write(item, aside) for item in value]
-        return None
+        if get_origin(hint) is not tuple:
+            return None
+        item = get_args(hint)[0]
+        write = self.write if is_dataclass(item) else self._of_hint(item)
+        return write and (lambda value, aside: [write(each, aside) for each in value])
 
     def _mapping(self, value: Any, aside: Aside) -> Any:
         return {name: self.write(item, aside) for name, item in value.items()}
@@ -227,7 +232,14 @@ def _tensors(value: Any, aside: Aside) -> Any:
     return {name: aside.array(each) for name, each in value.items()}
 
 
+def _as_it_stands(value: Any, _: Aside) -> Any:
+    return value
+
+
+#: orjson refuses most of what does not belong in these, readers the rest.
 _HINTED: dict[Any, _Write] = {
+    tuple[int, ...]: _as_it_stands,
+    tuple[str, ...]: _as_it_stands,
     tuple[float, ...]: _run,
     tuple[float | None, ...]: _run_with_gaps,
     Mapping[str, NDArray[Any]]: _tensors,
@@ -247,9 +259,9 @@ def require_finite(numbers: Any) -> None:
             raise ValueError(f"{number} cannot be stored: only tensors may hold NaN or infinity")
 
 
-def _number(value: Any, _: Aside) -> float:
+def _number(value: Any, aside: Aside) -> float:
     """numpy's float64 is a float that orjson does not take."""
-    require_finite((value,))
+    aside.numbers.append(float(value))
     return float(value)
 
 
