@@ -454,6 +454,31 @@ def test_results_of_one_job_hold_what_they_share_once():
     assert _plain(decode_result(message)) == _plain(AttributionResult(tuple(results)))
 
 
+class _MadeOnDemand(Mapping):
+    """Arrays that nobody else holds, and that cannot be written as they stand."""
+
+    def __len__(self):
+        return 50
+
+    def __iter__(self):
+        return map(str, range(50))
+
+    def __getitem__(self, name):
+        return np.full((4, 3), float(name)).T
+
+
+def test_arrays_that_live_only_while_they_are_written_are_told_apart():
+    outputs = decode_result(encode(PredictionResult(_MadeOnDemand()))).outputs
+    assert [array[0, 0] for array in outputs.values()] == list(range(50))
+
+
+def test_what_is_made_without_its_own_init_needs_none():
+    """The reader sets the fields of these itself."""
+    for kind in (JobSpec, PathResult):
+        assert not hasattr(kind, "__post_init__")
+        assert all(field.init for field in dataclasses.fields(kind))
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_runs_of_numbers_are_finite_when_they_are_written_and_when_they_are_read(value):
     def message(number):

@@ -31,10 +31,10 @@ _PASSED = frozenset({float, *_PLAIN})
 class Aside:
     """What goes beside the JSON: tensors, runs of numbers, and parts that come again in other messages.
 
-    What a value holds twice, the very same object, stands here once.
+    What a value holds twice, the very same object, stands here once, and is one object again for who reads it.
     """
 
-    __slots__ = ("_places", "arrays", "numbers", "parts", "runs")
+    __slots__ = ("_known", "arrays", "numbers", "parts", "runs")
 
     def __init__(self) -> None:
         self.arrays: list[NDArray[Any]] = []
@@ -42,24 +42,29 @@ class Aside:
         #: Those that stand in the JSON, which has no form for infinite ones: to be looked at all at once.
         self.numbers: list[float] = []
         self.parts: dict[bytes, int] = {}
-        self._places: dict[int, int] = {}
+        # By identity, beside the object, so that no other has its id.
+        self._known: dict[int, tuple[int, object]] = {}
 
     def array(self, value: NDArray[Any]) -> int:
         """Its number. Raises ValueError for a tensor of what has no bytes of its own."""
-        place = self._places.get(id(value))
-        if place is None:
-            place = self._places[id(value)] = len(self.arrays)
-            dtype = _little(value.dtype)
-            as_is = dtype == value.dtype and value.flags.c_contiguous
-            self.arrays.append(value if as_is else value.astype(dtype, order="C"))
+        known = self._known.get(id(value))
+        if known is not None:
+            return known[0]
+        place = len(self.arrays)
+        self._known[id(value)] = place, value
+        dtype = _little(value.dtype)
+        as_is = dtype == value.dtype and value.flags.c_contiguous
+        self.arrays.append(value if as_is else value.astype(dtype, order="C"))
         return place
 
     def run(self, numbers: tuple[float, ...]) -> int:
         """Its number."""
-        place = self._places.get(id(numbers))
-        if place is None:
-            place = self._places[id(numbers)] = len(self.runs)
-            self.runs.append(numbers)
+        known = self._known.get(id(numbers))
+        if known is not None:
+            return known[0]
+        place = len(self.runs)
+        self._known[id(numbers)] = place, numbers
+        self.runs.append(numbers)
         return place
 
     def part(self, packed: bytes) -> int:
