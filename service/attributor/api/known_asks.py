@@ -4,9 +4,9 @@ To hold a body's words against a model takes longer than to read its numbers, an
 and again. Kept are jobs that were found to be sound, by what was sent beside the inputs. Knows no HTTP, no store.
 """
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 from attributor.inputs.together import decode_tensors
@@ -33,10 +33,10 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A job without its inputs. The model's description is kept, so that it is told apart from a newer one."""
+    """What makes a job of its `inputs`. The model's description is kept, so that it is told apart from a newer one."""
 
     info: ModelInfo
-    spec: JobSpec
+    job: Callable[..., JobSpec]
 
 
 class KnownAsks:
@@ -56,7 +56,7 @@ class KnownAsks:
         if known is None or known.info is not info or any(type(item) is not dict for item in words.items):
             return None
         tensors = decode_tensors(info.inputs, words.items)
-        return None if tensors is None else replace(known.spec, inputs=tuple(tensors))
+        return None if tensors is None else known.job(inputs=tuple(tensors))
 
     def keep(self, words: Words, spec: JobSpec, info: ModelInfo) -> None:
         """Keep what was found, if it hangs on nothing but the words and the model's description. The caller knows that
@@ -68,7 +68,12 @@ class KnownAsks:
             return
         if len(self._known) >= _MOST:
             del self._known[next(iter(self._known))]
-        self._known[words.key] = _Known(info, replace(spec, inputs=()))
+        self._known[words.key] = _Known(info, _without_inputs(spec))
+
+
+def _without_inputs(spec: JobSpec) -> Callable[..., JobSpec]:
+    """What `dataclasses.replace` does with other inputs, in half the time."""
+    return partial(JobSpec, **{each.name: getattr(spec, each.name) for each in fields(spec) if each.name != "inputs"})
 
 
 def words_of(document: object, tenant: str) -> Words | None:
@@ -81,8 +86,8 @@ def words_of(document: object, tenant: str) -> Words | None:
     words = {name: value for name, value in document.items() if name != "inputs"}
     if _size(words) > _LONGEST:
         return None
-    # Python's own writer, which tells NaN from null.
-    return Words((tenant, json.dumps(words), len(items)), items, model)
+    # As Python writes it: that tells NaN from null, 1 from 1.0, and a text from what it looks like.
+    return Words((tenant, repr(words), len(items)), items, model)
 
 
 def _size(value: object) -> int:

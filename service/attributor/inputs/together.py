@@ -10,10 +10,12 @@ from typing import Any
 from attributor.errors import InvalidInput, InvalidShape
 from attributor.inputs.numbers import finite_float32
 from attributor.jobs.model import InputKind, InputSpec, Tensors
+from attributor.jobs.once import once
 
 #: Numbers read at once, at most. Ours: 2 MB as they are converted; of inputs half as large, nothing is gained.
 _MOST_NUMBERS = 2**18
 _KEYS = frozenset({"shape", "datatype", "data"})
+_INTS = frozenset({int})
 
 
 def decode_tensors(specs: Sequence[InputSpec], items: Sequence[Mapping[str, Any]]) -> list[Tensors] | None:
@@ -22,30 +24,33 @@ def decode_tensors(specs: Sequence[InputSpec], items: Sequence[Mapping[str, Any]
     if len(specs) != 1:
         return None
     [spec] = specs
-    size = prod(spec.shape)
-    if spec.kind is InputKind.TOKENS or spec.variable or any(each.name == "data" for each in spec.features):
+    size = _numbers(spec)
+    if size == 0:
         return None
-    if not 0 < size <= _MOST_NUMBERS // 2:
-        return None
+    shapes = (list(spec.shape), [1, *spec.shape])
     rows = []
     for item in items:
         value = item.get(spec.name)
         if len(item) != 1 or type(value) is not dict or not value.keys() <= _KEYS:
             return None
-        data = value.get("data")
-        if type(data) is not list or len(data) != size or not _is_shape(value.get("shape"), spec.shape):
+        data, shape = value.get("data"), value.get("shape")
+        if type(data) is not list or len(data) != size:
             return None
+        if type(shape) is not list or shape not in shapes or not _INTS.issuperset(map(type, shape)):
+            return None  # 1.0 and true are no sizes
         if value.get("datatype", "FP32") != "FP32":
             return None
         rows.append(data)
     return _read(spec, rows, _MOST_NUMBERS // size)
 
 
-def _is_shape(sent: object, shape: tuple[int, ...]) -> bool:
-    """The declared one, or that behind a batch axis of 1; 1.0 and true are no sizes."""
-    if type(sent) is not list or any(type(size) is not int for size in sent):
-        return False
-    return tuple(sent) in (shape, (1, *shape))
+@once
+def _numbers(spec: InputSpec) -> int:
+    """How many numbers such an input has; 0 where it is not to be read here."""
+    if spec.kind is InputKind.TOKENS or spec.variable or any(each.name == "data" for each in spec.features):
+        return 0
+    size = prod(spec.shape)
+    return size if size <= _MOST_NUMBERS // 2 else 0
 
 
 def _read(spec: InputSpec, rows: list[list[Any]], n_at_once: int) -> list[Tensors] | None:

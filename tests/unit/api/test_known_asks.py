@@ -1,7 +1,7 @@
 """A request of known words is the job that it would have been."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ import pytest
 from attributor.api.known_asks import KnownAsks, words_of
 from attributor.api.mapping.specs import attribution_spec
 from attributor.api.schemas.bodies import AttributionBody
+from attributor.jobs.job import JobSpec
 from attributor.registry.catalog import FolderCatalog
 
 CATALOG = FolderCatalog(Path(__file__).parents[3] / "models")
@@ -72,6 +73,7 @@ def test_other_inputs_of_the_same_words_are_the_job_that_they_would_be(words):
         document(row(1), row(2), row(3), tolerance=0.05),
         document(row(1), row(2), tolerance=0.05) | {"model": "breast-cancer@1"},
         document(row(1), row(2), tolerance=0.05, unknown=1),
+        document(row(1), row(2), tolerance="0.05"),
     ],
     ids=lambda asked: json.dumps({name: value for name, value in asked.items() if name != "inputs"}),
 )
@@ -155,7 +157,9 @@ def test_no_more_are_kept_than_there_is_room_for():
 
 def test_the_inputs_themselves_are_not_kept():
     asks = known(document(row(1), row(2)))
-    assert [each.spec.inputs for each in asks._known.values()] == [()]
+    assert [list(each.job.keywords) for each in asks._known.values()] == [
+        [each.name for each in fields(JobSpec) if each.name != "inputs"]
+    ]
 
 
 def test_words_are_not_walked_through_for_longer_than_may_be_kept():
