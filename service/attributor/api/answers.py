@@ -1,6 +1,7 @@
 """Records of jobs to documents. No HTTP, no waiting; needs nothing but what the job itself carries."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from attributor.api.problems import STATUS
@@ -81,4 +82,10 @@ def job_document(
 def _time(seconds: float | None) -> str | None:
     if seconds is None:
         return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    whole, microseconds = divmod(round(seconds * 1_000_000), 1_000_000)
+    return f"{_second(whole)}.{microseconds // 1000:03d}Z"
+
+
+@lru_cache(16)  # of jobs that end at about the same time, each of four times falls in the same second or two
+def _second(whole: int) -> str:
+    return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -1,6 +1,6 @@
 """HTTP headers that carry a choice: Accept, Prefer, If-None-Match. Pure functions of strings."""
 
-from collections.abc import Sequence
+from functools import lru_cache
 
 from starlette.datastructures import Headers
 
@@ -11,13 +11,19 @@ NPY = "application/x-npy"
 PNG = "image/png"
 SVG = "image/svg+xml"
 
+#: Header values whose meaning is remembered: clients send the same ones with every request. Ours: some hundred bytes
+#: each, and the longest that the server takes (64 KB) do no harm either.
+_REMEMBERED = 64
+
 
 def combined(headers: Headers, name: str) -> str | None:
     """A header's lines as one list (RFC 9110, 5.3); None without any."""
-    return ", ".join(headers.getlist(name)) or None
+    wanted = name.encode("latin-1")
+    return b", ".join([value for each, value in headers.raw if each == wanted]).decode("latin-1") or None
 
 
-def negotiate(accept: str | None, offers: Sequence[str]) -> str:
+@lru_cache(_REMEMBERED)
+def negotiate(accept: str | None, offers: tuple[str, ...]) -> str:
     """The offer that an Accept header likes best, the first of equals (RFC 9110, 12.5.1). Raises NotAcceptable."""
     ranges = [_range(part) for part in (accept or "*/*").split(",") if part.strip()]
     best, best_quality = None, 0.0
@@ -50,6 +56,7 @@ def _matches(kind: str, offer: str) -> bool:
     return kind in ("*/*", offer) or (kind.endswith("/*") and offer.startswith(kind[:-1]))
 
 
+@lru_cache(_REMEMBERED)
 def wanted_wait_s(prefer: str | None, longest_s: float) -> float | None:
     """Seconds of `Prefer: wait=N` (RFC 7240), capped; None without it. Raises InvalidRequest."""
     for preference in (prefer or "").split(","):
