@@ -5,12 +5,40 @@ from typing import Any
 from attributor.api.rules_of_methods import RULES
 from attributor.jobs.explanation import BaselinePart, Explanation, Gamma, GammaKind, Method, Quantity
 from attributor.jobs.job import JobSpec
+from attributor.jobs.model import InputSpec
 
 _PATH_METHODS = frozenset({Method.INTEGRATED_GRADIENTS, Method.EXPECTED_GRADIENTS})
 
 
+#: Documents kept, and the numbers that a baseline of theirs may have. Ours: a few megabytes at most.
+_MOST, _MOST_NUMBERS = 256, 1_000
+#: By the id of an explanation: itself, so that no other has its id; the inputs that it was for; its document.
+_kept: dict[int, tuple[Explanation, tuple[InputSpec, ...], dict[str, Any]]] = {}
+
+
 def asked_document(spec: JobSpec) -> dict[str, Any]:
-    """The fields of a result that say what was computed, besides its numbers (part of ResultDocument)."""
+    """The fields of a result that say what was computed, besides its numbers (part of ResultDocument). Not to be
+    changed: requests that differ in their inputs only share an explanation, and this."""
+    explanation = spec.explanation
+    kept = _kept.get(id(explanation))
+    if kept is not None and kept[1] is spec.declared:
+        return kept[2]
+    document = _document(spec)
+    if not _is_large(explanation):
+        if len(_kept) >= _MOST:
+            _kept.clear()
+        _kept[id(explanation)] = explanation, spec.declared, document
+    return document
+
+
+def _is_large(explanation: Explanation) -> bool:
+    parts = (part for baseline in explanation.baselines for part in baseline.parts.values())
+    return bool(explanation.gamma) or any(
+        part.values is not None and part.values.size > _MOST_NUMBERS for part in parts
+    )
+
+
+def _document(spec: JobSpec) -> dict[str, Any]:
     explanation = spec.explanation
     smoothing = explanation.smoothing
     rules = RULES[explanation.method]

@@ -133,10 +133,10 @@ async def _created(
         record, result = answered
         known = Known(result, None if enqueued.replayed else asked.spec)
         response = await job_response(deps, request, record, known=known)
-        response.headers["Preference-Applied"] = f"wait={wait_s:g}"
+        response.raw_headers.append((b"preference-applied", b"wait=%g" % wait_s))
         if record.state not in TERMINAL:
             response.status_code = 202
-    response.headers["Location"] = f"/v1/attributions/{enqueued.job_id}"
+    response.raw_headers.append((b"location", b"/v1/attributions/" + enqueued.job_id.encode()))
     if enqueued.replayed:
         response.headers["Idempotency-Replayed"] = "true"
     return response
