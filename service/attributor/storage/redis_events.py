@@ -7,8 +7,7 @@ channel of this process; one that is lost is fetched.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
 from typing import Self
 from uuid import uuid4
 
@@ -41,16 +40,31 @@ _log = logging.getLogger(__name__)
 
 
 class _Subscription:
-    """Port Changes: wakes once for all changes since it woke last."""
+    """Port Changes: wakes once for all changes since it woke last. Is an async context, and counts while it is entered.
 
-    def __init__(self, *, ends_only: bool) -> None:
+    One task waits at a time, for which a future and a timer do: an event under `asyncio.timeout` costs twice as much.
+    """
+
+    def __init__(self, events: "RedisJobEvents", job_id: str, *, ends_only: bool) -> None:
+        self._events = events
+        self.job_id = job_id
         self.ends_only = ends_only
         #: The message with the answer.
         self.message: bytes | None = None
-        self._changed = asyncio.Event()
+        self._changed = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._events.enter(self)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._events.leave(self)
 
     def wake(self) -> None:
-        self._changed.set()
+        self._changed = True
+        if self._waiter is not None:
+            _end(self._waiter)
 
     def sent(self) -> Sent | None:
         """See the port."""
@@ -66,12 +80,22 @@ class _Subscription:
 
     async def wait(self, timeout_s: float) -> bool:
         """See the port."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._changed.wait()
-        changed = self._changed.is_set()
-        self._changed.clear()
+        if not self._changed:
+            loop = asyncio.get_running_loop()
+            waiter = self._waiter = loop.create_future()
+            timer = loop.call_later(timeout_s, _end, waiter)
+            try:
+                await waiter
+            finally:
+                timer.cancel()
+                self._waiter = None
+        changed, self._changed = self._changed, False
         return changed
+
+
+def _end(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 class RedisJobEvents:
@@ -127,24 +151,27 @@ class RedisJobEvents:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    @asynccontextmanager
-    async def subscribe(self, job_id: str, *, ends_only: bool = False) -> AsyncIterator[_Subscription]:
-        """See the port. Raises RuntimeError outside start() and stop()."""
+    def subscribe(self, job_id: str, *, ends_only: bool = False) -> _Subscription:
+        """See the port."""
+        return _Subscription(self, job_id, ends_only=ends_only)
+
+    def enter(self, subscription: _Subscription) -> None:
+        """From now on it is told. Raises RuntimeError outside start() and stop()."""
         if not self.reading:
             raise RuntimeError("the events are not started, or their reader has died; see the log")
-        subscription = _Subscription(ends_only=ends_only)
-        if ends_only:
+        job_id = subscription.job_id
+        if subscription.ends_only:
             subscription.message = self._kept.pop(job_id, None)
-        if subscription.message is not None or (ends_only and job_id in self._ended):
-            subscription.wake()
-        peers = self._subscriptions.setdefault(job_id, set())
-        peers.add(subscription)
-        try:
-            yield subscription
-        finally:
-            peers.discard(subscription)
-            if not peers and self._subscriptions.get(job_id) is peers:
-                del self._subscriptions[job_id]
+            if subscription.message is not None or job_id in self._ended:
+                subscription.wake()
+        self._subscriptions.setdefault(job_id, set()).add(subscription)
+
+    def leave(self, subscription: _Subscription) -> None:
+        """From now on it is not."""
+        peers = self._subscriptions[subscription.job_id]
+        peers.discard(subscription)
+        if not peers:
+            del self._subscriptions[subscription.job_id]
 
     async def _read_from(self, last: str) -> None:
         try:
