@@ -1,5 +1,6 @@
 """The HTTP application: routers, error handlers, limits and the interactive docs, given the ports."""
 
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -30,7 +31,7 @@ def create_app(deps: Deps) -> FastAPI:
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
         most_bytes=deps.limits.max_body_bytes,
-        quick={attributions.router.prefix: attributions.quickly_created},
+        quick={attributions.router.prefix: partial(attributions.quickly_created, deps)},
     )
     app.state.deps = deps
     for router in (

@@ -5,12 +5,11 @@ The framework's way costs more than all the rest of a small request: layers of m
 Python's own, and parameters that are looked up, copied and validated one by one.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from pydantic_core import from_json
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
@@ -36,7 +35,7 @@ class Application(FastAPI):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         answer = self._quick.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
-        if answer is None or not _is_plain(Headers(scope=scope), self._most_bytes) or scope.get("root_path"):
+        if answer is None or not _is_plain(scope["headers"], self._most_bytes) or scope.get("root_path"):
             await super().__call__(scope, receive, send)
             return
         scope["app"] = self
@@ -50,9 +49,10 @@ class Application(FastAPI):
         await (super().__call__(scope, again, send) if response is None else response(scope, receive, send))
 
 
-def _is_plain(headers: Headers, most_bytes: int) -> bool:
-    length = headers.get("content-length", "")
-    return headers.get("content-type") == "application/json" and length.isdecimal() and int(length) <= most_bytes
+def _is_plain(headers: Iterable[tuple[bytes, bytes]], most_bytes: int) -> bool:
+    first = dict(reversed([*headers]))
+    length = first.get(b"content-length", b"")
+    return first.get(b"content-type") == b"application/json" and length.isdigit() and int(length) <= most_bytes
 
 
 async def _answered(answer: Quick, request: Request, received: list[Message], receive: Receive) -> Response | None:

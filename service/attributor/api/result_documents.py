@@ -28,12 +28,12 @@ def result_documents(
     results: Iterable[PathResult], spec: JobSpec, encoding: str, queued_s: float
 ) -> list[dict[str, Any]]:
     """The answers, one for each input and target (ResultDocument); what they share is made once."""
-    asked = asked_document(spec)
-    return [_document(result, spec, encoding, queued_s, asked) for result in results]
+    asked, queued = asked_document(spec), in_microseconds(queued_s)
+    return [_document(result, spec, encoding, queued, asked) for result in results]
 
 
 def _document(
-    result: PathResult, spec: JobSpec, encoding: str, queued_s: float, asked: dict[str, Any]
+    result: PathResult, spec: JobSpec, encoding: str, queued_s: float | None, asked: dict[str, Any]
 ) -> dict[str, Any]:
     nodes = result.nodes
     return {
@@ -76,7 +76,7 @@ def _document(
         **asked,
         "visualizations": [draw(view, subject(result, spec, view)).payload() for view in spec.visualizations],
         "warnings": [{"code": w.code, "message": w.message} for w in result.warnings],
-        "timings": {"queued_s": in_microseconds(queued_s), "computing_s": in_microseconds(result.computing_s)},
+        "timings": {"queued_s": queued_s, "computing_s": in_microseconds(result.computing_s)},
     }
 
 

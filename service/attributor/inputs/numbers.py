@@ -18,6 +18,10 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)
 #: What JSON numbers become. A bool is an int in Python but not a number here.
 _NUMBER_TYPES = {int, float}
 
+#: Numbers whose sum of squares is looked at first, which costs a third of a look at each. Ours: the linear algebra
+#: below numpy takes several cores for more than 10,000.
+_FEW = 4_096
+
 #: Most characters of an offending value quoted in an error: ours, enough to recognise it.
 _QUOTED_CHARS = 40
 
@@ -64,9 +68,12 @@ def _finite(data: Sequence[object], field: str) -> tuple[NDArray[np.float64], ND
         wide = np.array(data, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         raise _fault(data, field) from None
-    with np.errstate(over="ignore"):
-        narrow = wide.astype(np.float32)
-    finite = np.count_nonzero(np.isfinite(narrow)) == narrow.size  # of a few numbers, far quicker than all()
+    if wide.size <= _FEW and np.vdot(wide, wide) < FLOAT32_MAX:  # false if any is not finite, or very large
+        finite, narrow = True, wide.astype(np.float32)
+    else:
+        with np.errstate(over="ignore"):
+            narrow = wide.astype(np.float32)
+        finite = bool(np.isfinite(narrow).all())
     if not (finite and set(map(type, _leaves(data, wide.ndim))) <= _NUMBER_TYPES):
         raise _fault(data, field)
     return wide, narrow

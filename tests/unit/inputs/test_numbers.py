@@ -81,3 +81,19 @@ def test_a_number_that_is_not_whole_or_not_between_the_bounds_is_named(value: fl
     with pytest.raises(InvalidInput) as caught:
         whole_int64([[1, 2], [value, 9]], -3, 3, field="x")
     assert caught.value.field == place
+
+
+@pytest.mark.parametrize("n_others", [0, 10, 5_000])
+@pytest.mark.parametrize("value", [1e30, -1e30, 1e-44, FLOAT32_MAX, -FLOAT32_MAX, -0.0])
+def test_numbers_of_any_size_are_read_among_few_or_many(value, n_others):
+    read = finite_float32([0.5] * n_others + [value], field="x")
+    assert read.dtype == np.float32
+    assert read[-1].tobytes() == np.float32(value).tobytes()
+
+
+@pytest.mark.parametrize("n_others", [0, 10, 5_000])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e39, 10**200, True, "1", None])
+def test_what_is_no_number_is_found_among_few_or_many(value, n_others):
+    with pytest.raises(InvalidInput) as refused:
+        finite_float32([0.5] * n_others + [value], field="x")
+    assert refused.value.field == f"x.{n_others}"

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from attributor.api.answers import job_document, summary
 from attributor.api.asking import Asked, asked_again, asked_for, asked_in
-from attributor.api.dependencies import Deps, Provided, Tenant, provided, tenant_of
+from attributor.api.dependencies import Deps, Provided, Tenant, tenant_of
 from attributor.api.documents import JobDocument, JobPageDocument
 from attributor.api.examples import EXAMPLES
 from attributor.api.known_asks import words_of
@@ -83,11 +83,11 @@ async def create_attribution(
     return await _created(asking, request, deps, tenant, ", ".join(prefer or ()), idempotency_key or None)
 
 
-async def quickly_created(request: Request, document: Any) -> Response | None:
+async def quickly_created(deps: Deps, request: Request, document: Any) -> Response | None:
     """The answer to a request with a plain body and no idempotency key."""
     if "idempotency-key" in request.headers:
         return None
-    deps, tenant = await provided(request), await tenant_of(request)
+    tenant = await tenant_of(request)
     asking: Callable[[], Awaitable[Asked]]
     words = words_of(document, tenant)
     if (known := await asked_again(deps, words)) is not None:
