@@ -7,6 +7,7 @@ channel of this process; one that is lost is fetched.
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Self
 from uuid import uuid4
@@ -107,13 +108,14 @@ class RedisJobEvents:
         self._stream = self._store.keys.key("events")
         self._subscriptions: dict[str, set[_Subscription]] = {}
         self._reader: asyncio.Task[None] | None = None
-        #: Ids of jobs that ended lately, oldest first: who has just queued one may come too late to be told.
-        self._ended: dict[str, None] = {}
+        #: Ids of jobs that ended lately, oldest first: who has just queued one may come too late to be told. Ordered,
+        #: because a plain dict looks for its first key among all that were taken from there.
+        self._ended: OrderedDict[str, None] = OrderedDict()
         self._desk = uuid4().hex
         self._may_listen = True
         self._listens: Callable[[], bool] = lambda: False
         #: Answers that nobody has asked for yet, oldest first.
-        self._kept: dict[str, bytes] = {}
+        self._kept: OrderedDict[str, bytes] = OrderedDict()
 
     @property
     def reading(self) -> bool:
@@ -203,7 +205,7 @@ class RedisJobEvents:
         if ended:
             self._ended[job_id] = None
             if len(self._ended) > _REMEMBERED:
-                del self._ended[next(iter(self._ended))]
+                self._ended.popitem(last=False)
         for subscription in self._subscriptions.get(job_id, ()):
             if ended or not subscription.ends_only:
                 subscription.wake()
@@ -218,7 +220,7 @@ class RedisJobEvents:
         if not waiting:
             self._kept[job_id] = message
             if len(self._kept) > _KEPT:
-                del self._kept[next(iter(self._kept))]
+                self._kept.popitem(last=False)
 
     async def _reconnect(self) -> str:
         """Wait for the server; what happened meanwhile is unknown, so wake everyone."""
