@@ -54,10 +54,11 @@ def as_json(body: object, status: int = 200, headers: dict[str, str] | None = No
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a request has of a job already, and need not read again."""
+    """What a request has of a job already, and need not read again; and what it is to be had as, once negotiated."""
 
     result: JobResult | None = None
     spec: JobSpec | None = None
+    media_type: str | None = None
 
 
 async def finished(deps: Deps, record: JobRecord, known: Known = Known()) -> tuple[AttributionResult, JobSpec]:
@@ -97,7 +98,7 @@ async def job_response(
 
     A job that a request has just created and that has no result yet is JSON in any case.
     """
-    media_type = negotiate(combined(request.headers, "accept"), JOB_MEDIA_TYPES)
+    media_type = known.media_type or negotiate(combined(request.headers, "accept"), JOB_MEDIA_TYPES)
     if request.method == "POST" and record.state is not JobState.SUCCEEDED:
         media_type = JSON
     position = await _position(deps, record)

@@ -131,7 +131,7 @@ async def _created(
         if answered is None:
             raise not_found(enqueued.job_id)
         record, result = answered
-        known = Known(result, None if enqueued.replayed else asked.spec)
+        known = Known(result, None if enqueued.replayed else asked.spec, media_type)
         response = await job_response(deps, request, record, known=known)
         response.raw_headers.append((b"preference-applied", b"wait=%g" % wait_s))
         if record.state not in TERMINAL:
