@@ -68,9 +68,10 @@ def fit(alpha: Floats, score: Floats, slope: Floats, sealed: NDArray[np.bool_] |
 def fit_all(alpha: Floats, score: Floats, slope: Floats, sealed: NDArray[np.bool_] | None = None) -> Fit:
     """Integrate slopes over meshes of ascending nodes, each from its path's start to its end.
 
-    `alpha`, `score`, `slope`: shape (meshes, n), n >= 3. A NaN slope is allowed at either end, the same of all meshes:
-    the panel there is integrated by an open stencil, from its inner side. `sealed`, shape (meshes, panels): panels that
-    no stencil reaches into and that are in no weight; what is found there means nothing.
+    `alpha`, `score`, `slope`: shape (meshes, n), n >= 3; an `alpha` of shape (n,) is that of all. A NaN slope is
+    allowed at either end, the same of all meshes: the panel there is integrated by an open stencil, from its inner
+    side. `sealed`, shape (meshes, panels): panels that no stencil reaches into and that are in no weight; what is
+    found there means nothing.
     """
     rows, best, trapezoid, noise = _fitted(alpha, score, slope, sealed)
     return Fit(rows.sum(axis=1), best, trapezoid, noise, indicator(best, trapezoid, noise))
@@ -88,9 +89,9 @@ def _fitted(
     """Of each panel's chosen stencil the weights, shape (meshes, panels, n), and the residual; the shortest one's
     residual; the noise."""
     usable = np.isfinite(slope[0])
-    shape = _shape(alpha.shape[1], usable.tobytes())
-    if alpha.strides[0] == 0:  # one and the same mesh, broadcast
-        tables = [_shared_table(alpha[0].tobytes(), usable.tobytes())]
+    shape = _shape(alpha.shape[-1], usable.tobytes())
+    if alpha.ndim == 1:
+        tables = [_shared_table(alpha.tobytes(), usable.tobytes())]
     else:
         tables = [_table_of(nodes, usable) for nodes in alpha]
     rows = _stacked([table.rows for table in tables])
@@ -106,10 +107,10 @@ def _fitted(
     key = np.maximum(np.abs(residual), noise[:, shape.panel])
     with np.errstate(invalid="ignore"):  # zero times an infinite price
         key *= price
-    key = np.concatenate([key, np.full((len(key), 1), np.inf)], axis=1)
+    np.fmin(key, np.inf, out=key)  # which is then no number
     # Per panel the candidate with the least key; of equals the first, which is the shortest.
-    place = np.nan_to_num(key[:, shape.candidates], nan=np.inf, posinf=np.inf).argmin(axis=2)
-    chosen = shape.candidates[np.arange(place.shape[1]), place]
+    place = key[:, shape.candidates].argmin(axis=2)
+    chosen = shape.candidates[shape.panels, place]
     mesh = np.arange(len(chosen))[:, None]
     best, trapezoid = residual[mesh, chosen], residual[:, shape.shortest]
     of_panels = rows[0][chosen] if len(rows) == 1 else rows[mesh, chosen]
@@ -147,13 +148,15 @@ def indicator(residual: Floats, trapezoid_residual: Floats, noise: Floats) -> Fl
 class _Shape:
     """What is the same for all meshes of n nodes: the candidate stencils, the shortest of each panel first.
 
-    `orders`: as `_stencils` has them; `panel`: the panel that each candidate integrates; `candidates`: those of each
-    panel, shape (panels, most), filled up with the number of candidates; `shortest`: per panel, its shortest one.
-    `first`, `last`: the outermost of each candidate's nodes and its panel's ends.
+    `orders`: the candidates by their order, with their numbers, panels (m,) and nodes (m, order); `panel`: the
+    panel that each candidate integrates; `panels`: the numbers of all; `candidates`: those of each panel, shape
+    (panels, most), filled up with its shortest one; `shortest`: per panel, that one. `first`, `last`: the outermost
+    of each candidate's nodes and its panel's ends.
     """
 
-    orders: list[tuple[int, NDArray[np.intp], NDArray[np.intp]]]
+    orders: list[tuple[int, NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]]
     panel: NDArray[np.intp]
+    panels: NDArray[np.intp]
     candidates: NDArray[np.intp]
     shortest: NDArray[np.intp]
     first: NDArray[np.intp]
@@ -162,14 +165,19 @@ class _Shape:
 
 @lru_cache(maxsize=1024)
 def _shape(n: int, usable_bytes: bytes) -> _Shape:
-    orders = _stencils(np.flatnonzero(np.frombuffer(usable_bytes, bool)), n - 1)
-    panel = np.concatenate([its_panels for _, its_panels, _ in orders])
+    stencils = _stencils(np.flatnonzero(np.frombuffer(usable_bytes, bool)), n - 1)
+    panel = np.concatenate([its_panels for _, its_panels, _ in stencils])
     of_each = [np.flatnonzero(panel == number) for number in range(n - 1)]
     most = max(map(len, of_each))
-    candidates = np.array([[*own, *[len(panel)] * (most - len(own))] for own in of_each], np.intp)
-    first = np.minimum(np.concatenate([nodes[:, 0] for _, _, nodes in orders]), panel)
-    last = np.maximum(np.concatenate([nodes[:, -1] for _, _, nodes in orders]), panel + 1)
-    return _Shape(orders, panel, candidates, candidates[:, 0].copy(), first, last)
+    candidates = np.array([[*own, *own[:1].repeat(most - len(own))] for own in of_each], np.intp)
+    first = np.minimum(np.concatenate([nodes[:, 0] for _, _, nodes in stencils]), panel)
+    last = np.maximum(np.concatenate([nodes[:, -1] for _, _, nodes in stencils]), panel + 1)
+    order_of = np.concatenate([np.full(len(nodes), order) for order, _, nodes in stencils])
+    orders = []
+    for order in sorted({order for order, _, _ in stencils}):
+        numbers = np.flatnonzero(order_of == order)
+        orders.append((order, numbers, panel[numbers], np.concatenate([n for each, _, n in stencils if each == order])))
+    return _Shape(orders, panel, np.arange(n - 1), candidates, candidates[:, 0].copy(), first, last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,16 +192,15 @@ class _Table:
 def _table(alpha_bytes: bytes, usable_bytes: bytes) -> _Table:
     """The candidates for the nodes `alpha` (float64), of which `usable` (bool) have a slope."""
     alpha = np.frombuffer(alpha_bytes)
-    rows, price = [], []
-    for order, its_panels, nodes in _shape(len(alpha), usable_bytes).orders:
+    shape = _shape(len(alpha), usable_bytes)
+    rows, price = np.zeros((len(shape.panel), len(alpha))), np.empty(len(shape.panel))
+    for order, numbers, its_panels, nodes in shape.orders:
         weights = _interpolant_weights(alpha[nodes], alpha[its_panels], alpha[its_panels + 1])
         width = alpha[its_panels + 1] - alpha[its_panels]
         tame = np.abs(weights).sum(axis=1) <= MOST_AMPLIFICATION * width
-        dense = np.zeros((len(nodes), len(alpha)))
-        np.put_along_axis(dense, nodes, np.where(tame[:, None], weights, 0.0), axis=1)
-        rows.append(dense)
-        price.append(np.where(tame, ORDER_ADVANTAGE**order, np.inf))
-    return _Table(np.concatenate(rows), np.concatenate(price))
+        rows[numbers[:, None], nodes] = np.where(tame[:, None], weights, 0.0)
+        price[numbers] = np.where(tame, ORDER_ADVANTAGE**order, np.inf)
+    return _Table(rows, price)
 
 
 #: The first mesh of every job and its half are the same; their tables are computed once. 512 take 8 MB at most.

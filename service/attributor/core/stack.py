@@ -86,7 +86,7 @@ def _fill(
     scores: Floats,
     slopes: Floats,
 ) -> None:
-    alpha = np.broadcast_to(np.array([0.0, *rule.alphas, 1.0]), scores.shape)
+    alpha = np.array([0.0, *rule.alphas, 1.0])
     open_ended = np.full(scores.shape, np.nan)  # no gradient is asked for at the ends
     open_ended[:, 1:-1] = slopes
     fit = spectral.fit_all([rule], scores, open_ended, mesh.fit_all(alpha, scores, open_ended))

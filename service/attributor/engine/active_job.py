@@ -89,6 +89,8 @@ class ActiveJob:
     tasks: list[Task] = field(default_factory=list)
     lines: dict[Lane, Line] = field(default_factory=dict)
     alike_lines: dict[Lane, AlikeLine] = field(default_factory=dict)
+    #: How much it is to do, as the engine counts it.
+    load: int = 0
     n_started: int = 0
     #: By the numbers of the inputs that are done.
     answers: dict[int, Any] = field(default_factory=dict)

@@ -7,7 +7,7 @@ adaptive rule: what nearly everyone asks of small models. Everything else has pr
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakValueDictionary
+from weakref import ReferenceType, ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,17 +40,18 @@ _COMMON = frozenset(
         BaselineKind.MODE,
     }
 )
+#: Kinds of inputs that are remembered. Ours: what hundreds of clients ask, 16 kB of baseline each at most.
+MOST_KINDS = 128
 #: The one curve of a straight path: from vertex 1, the baseline, to vertex 0, the example.
 STRAIGHT = Curve(1, 0)
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
+@dataclass(frozen=True, slots=True)
 class Alike:
     """What such inputs have in common; equal by `key`. `lane`: of their routes, by which passes are sized."""
 
     key: Hashable
     hashed: int = field(compare=False)
-    model: GradientModel = field(compare=False)
     info: ModelInfo = field(compare=False)
     explanation: Explanation = field(compare=False)
     quadrature: Quadrature = field(compare=False)
@@ -74,26 +75,47 @@ class Alike:
         return even_asks(STRAIGHT, rule)
 
 
+@dataclass(frozen=True, slots=True)
+class _Met:
+    """A kind, of this very model: another may have been loaded under its name. `asked`: by which it was found."""
+
+    alike: Alike
+    model: ReferenceType[GradientModel]
+    asked: Explanation
+
+
 class Kinds:
-    """The kinds of inputs under way. It keeps none that no job has, nor a model."""
+    """The kinds of inputs that were met lately. It keeps no model."""
 
     def __init__(self) -> None:
-        self._known: WeakValueDictionary[Hashable, Alike] = WeakValueDictionary()
+        #: By what is asked, as the object that jobs that ask the same share; it is kept, so that no other has its id.
+        self._met: dict[Hashable, _Met] = {}
+        #: By what is asked, word for word.
+        self._known: dict[Hashable, _Met] = {}
 
     def of(self, spec: JobSpec, model: GradientModel, info: ModelInfo, reference: Tensors) -> Alike | None:
         """What a job's inputs have in common with others'; None where each needs a procedure of its own."""
-        if spec.kind is not JobKind.ATTRIBUTION or not model.stacks or not is_plain(spec.explanation, spec.quadrature):
+        if spec.kind is not JobKind.ATTRIBUTION or not model.stacks:
             return None
         form = _form(spec.inputs[0])
         if any(_form(each) != form for each in spec.inputs[1:]):
             return None
+        by_identity = id(spec.explanation), spec.ref, spec.digest, spec.quadrature, form
+        met = self._met.get(by_identity)
+        if met is not None and met.model() is model:
+            return met.alike
+        if not is_plain(spec.explanation, spec.quadrature):
+            return None
         (asked,), (target,) = spec.explanation.baselines, spec.explanation.targets
         key = spec.ref, spec.digest, _words(asked), spec.explanation.seed, target, spec.quadrature, form
-        known = self._known.get(key)
-        if known is not None and known.model is model:
-            return known
-        if (found := _made(key, spec, model, info, reference)) is not None:
-            self._known[key] = found
+        met = self._known.get(key)
+        found = met.alike if met and met.model() is model else _made(key, spec, model, info, reference)
+        if found is not None:
+            fresh = _Met(found, ref(model), spec.explanation)
+            for kinds, word in ((self._met, by_identity), (self._known, key)):
+                if len(kinds) >= MOST_KINDS:
+                    kinds.clear()
+                kinds[word] = fresh
         return found
 
 
@@ -109,7 +131,7 @@ def _made(key: Hashable, spec: JobSpec, model: GradientModel, info: ModelInfo, r
         return None  # the inputs say in their turn what is wrong with them
     (target,) = explanation.targets
     lane = model.lane(path_spec(explanation, example, (target,), 1))
-    return Alike(key, hash(key), model, info, explanation, quadrature, target, baseline, rule, tolerance, lane)
+    return Alike(key, hash(key), info, explanation, quadrature, target, baseline, rule, tolerance, lane)
 
 
 def is_plain(explanation: Explanation, quadrature: Quadrature) -> bool:

@@ -72,6 +72,7 @@ class Engine:
         self._finished: list[Finished] = []
         self._fairness = Fairness()
         self._kinds = Kinds()
+        self._explain = explain(clock)
         #: Of the step under way, by job: those of rounds after a stack's first.
         self._later_points: Counter[str] = Counter()
         #: Of the pass that was looked at last.
@@ -92,10 +93,11 @@ class Engine:
         try:
             model = self._models.get(spec.ref, spec.digest)
             on = (model, self._models.info(spec.ref), self._models.reference_set(spec.ref))
-            procedure = explain(self._clock) if spec.kind is JobKind.ATTRIBUTION else predict
+            procedure = self._explain if spec.kind is JobKind.ATTRIBUTION else predict
             alike = self._kinds.of(spec, *on)
             job = ActiveJob.of(job_id, spec, on, procedure, now_s, alike)
             job.share_out(self._job_vector_bytes)
+            job.load = len(spec.inputs) if alike is not None else _load(model, spec)
         except Exception as error:
             self._finished.append(Finished(job_id, failure(error)))
             return
@@ -124,7 +126,7 @@ class Engine:
                 ahead += min(self._fairness.first_points(job.id), points) / size
         self._pass_points = size
         jobs = max(0, ceil((PASSES_AHEAD - ahead) * size / POINTS_OF_A_JOB))
-        load = sum(_load(job.model, job.spec) for job in self._active.values())
+        load = sum(job.load for job in self._active.values())
         return Room(jobs, laden=waiting >= PASSES_AHEAD, light=load <= LIGHT_INPUTS)
 
     def load_of(self, spec: JobSpec) -> int:

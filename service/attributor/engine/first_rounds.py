@@ -20,7 +20,7 @@ from attributor.engine.outcome import LARGEST_FLOAT32
 from attributor.engine.scheduler import StackBatch
 from attributor.engine.stacked_answers import Integrated, Row, answers
 from attributor.engine.task import Task, Wish
-from attributor.model_port import Stack, StackTold, joined_told
+from attributor.model_port import GradientModel, Stack, StackTold, joined_told
 from attributor.ports import Clock
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ Owner = tuple[ActiveJob, int]
 class Known:
     """What is known of a stack of inputs after some rounds, by the nodes of `rule`."""
 
+    model: GradientModel
     alike: Alike
     owners: Sequence[Owner]
     rule: Rule
@@ -49,7 +50,7 @@ def evaluate(batch: StackBatch) -> Known:
     """The first round of a pass. Raises whatever the model raises."""
     owners = [(job, number) for job, numbers in batch.picks for number in numbers]
     rule = batch.alike.rule
-    return Known(batch.alike, owners, rule, 1, _told(batch.alike, owners, rule.alphas))
+    return Known(batch.model, batch.alike, owners, rule, 1, _told(batch.model, batch.alike, owners, rule.alphas))
 
 
 def settle(known: Known, now_s: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -90,22 +91,23 @@ def _refined(known: Known, rows: NDArray[np.intp]) -> Known | None:
         return None
     owners = [known.owners[row] for row in rows.tolist()]
     alphas = rule.alphas[::2]
-    at_once = max(1, known.alike.model.pass_points(known.alike.lane) // (len(alphas) + 2))
+    at_once = max(1, known.model.pass_points(known.alike.lane) // (len(alphas) + 2))
     try:
         parts = [
-            _told(known.alike, owners[first : first + at_once], alphas) for first in range(0, len(owners), at_once)
+            _told(known.model, known.alike, owners[first : first + at_once], alphas)
+            for first in range(0, len(owners), at_once)
         ]
     except RAISED_BY_MODELS:
         return None
     told = known.told.refined(rows, joined_told(parts))
     if any(known.told.resolved[row] != target for row, target in zip(rows.tolist(), told.resolved, strict=True)):
         return None  # classes so near to each other that rounding tells which one is predicted
-    return Known(known.alike, owners, rule, known.rounds + 1, told)
+    return Known(known.model, known.alike, owners, rule, known.rounds + 1, told)
 
 
-def _told(alike: Alike, owners: Sequence[Owner], alphas: tuple[float, ...]) -> StackTold:
+def _told(model: GradientModel, alike: Alike, owners: Sequence[Owner], alphas: tuple[float, ...]) -> StackTold:
     examples = [job.spec.inputs[number] for job, number in owners]
-    return alike.model.evaluate_stack(Stack(stacked(examples), alike.baseline.tensors, alike.target, alphas))
+    return model.evaluate_stack(Stack(stacked(examples), alike.baseline.tensors, alike.target, alphas))
 
 
 def _answer(known: Known, rows: NDArray[np.intp], rounds: FirstRounds, now_s: float) -> NDArray[np.intp]:
@@ -144,4 +146,4 @@ def go_on(known: Known, row: int) -> tuple[Task, Wish] | None:
         job.add(portions)
         return None
     task.work.costs.forwards += 2 * (known.rounds - 1)  # each round begins with both ends
-    return task, task.resume(lambda route, asks: known.alike.model.take_over(route, asks, known.told, row))
+    return task, task.resume(lambda route, asks: known.model.take_over(route, asks, known.told, row))
