@@ -25,11 +25,13 @@ _IMMUTABLE = (
 
 @dataclass(slots=True)
 class _Life:
-    """One version, as it lies on disk now. `replaced`: it served before, from other files."""
+    """One version, as it lies on disk now. `replaced`: it served before, from other files. `said`: a report of the
+    registry, and what its proof says by that."""
 
     bundle: Bundle
     replaced: bool = False
     gone: bool = False
+    said: tuple[ModelReport, ModelReport] | None = None
 
     @property
     def digest(self) -> str:
@@ -147,9 +149,12 @@ class Keeper:
         report = self._registry.report(life.bundle.info.ref)
         if report is None or report.digest != life.digest:
             return None
-        if life.replaced and report.reason is not None:
-            report = replace(report, reason=f"{report.reason} {_IMMUTABLE}")
-        return replace(report, comparators=self._comparators)
+        if life.said is not None and life.said[0] is report:
+            return life.said[1]
+        reason = f"{report.reason} {_IMMUTABLE}" if life.replaced and report.reason is not None else report.reason
+        proof = replace(report, reason=reason, comparators=self._comparators)
+        life.said = report, proof  # at once, as another thread may ask
+        return proof
 
     def _stranger(self, job_id: str, spec: JobSpec, life: _Life | None) -> bool:
         """A job for what is not known here: the API may have seen a new bundle first, so it is refused only after one

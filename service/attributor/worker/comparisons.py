@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from attributor.engine.faults import failure
 from attributor.errors import DeadlineExceeded
@@ -31,8 +31,8 @@ class Comparisons:
     def __len__(self) -> int:
         return len(self._running)
 
-    def __contains__(self, lease: Lease) -> bool:
-        return lease in self._running
+    def __iter__(self) -> Iterator[Lease]:
+        return iter(self._running)
 
     def start(self, job: ClaimedJob, left_s: float | None = None) -> None:
         """Begin a job. Whatever still runs for it under an earlier lease is stopped. It fails when `left_s` are

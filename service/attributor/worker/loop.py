@@ -78,9 +78,9 @@ class WorkerLoop:
         self._on_hang = on_hang
         self._held: dict[str, Lease] = {}
         #: When each was created, by our clock.
-        self._born_at_s: dict[Lease, float] = {}
+        self._born_at_s: dict[str, float] = {}
         #: When it is too late for those that have a deadline, by our clock.
-        self._due_at_s: dict[Lease, float] = {}
+        self._due_at_s: dict[str, float] = {}
         self._over = asyncio.Event()
         self._freed = asyncio.Event()
         #: What has ended and is not stored yet, and those of it whose delivery has begun.
@@ -175,10 +175,11 @@ class WorkerLoop:
 
     def _take(self, claimed: Iterable[ClaimedJob]) -> None:
         for job in claimed:
-            self._held[job.lease.job_id] = job.lease
-            born_s = self._born_at_s[job.lease] = self._clock() - (job.started_at - job.created_at)
+            job_id = job.lease.job_id
+            self._held[job_id] = job.lease
+            born_s = self._born_at_s[job_id] = self._clock() - (job.started_at - job.created_at)
             if job.spec.deadline_s is not None:
-                self._due_at_s[job.lease] = born_s + job.spec.deadline_s
+                self._due_at_s[job_id] = born_s + job.spec.deadline_s
             self._admission.take(job)
 
     async def _until_freed(self, most_s: float) -> None:
@@ -198,10 +199,10 @@ class WorkerLoop:
     def _admit(self, job: ClaimedJob) -> None:
         """Its model is in memory (of a comparator's job: proven)."""
         if job.spec.is_comparison:
-            due_s = self._due_at_s.get(job.lease)
+            due_s = self._due_at_s.get(job.lease.job_id)
             self._comparisons.start(job, None if due_s is None else due_s - self._clock())
         else:
-            self._engine.admit(job, self._born_at_s.get(job.lease, self._clock()))
+            self._engine.admit(job, self._born_at_s.get(job.lease.job_id, self._clock()))
 
     def _places(self) -> Places:
         """What can be claimed now.
@@ -212,7 +213,8 @@ class WorkerLoop:
         if self._retiring:
             return Places(0, 0, 0, keen=False)
         waiting = self._admission.comparisons
-        computed = sum(lease not in self._comparisons for lease in self._held.values()) - waiting
+        compared = sum(self._held.get(lease.job_id) == lease for lease in self._comparisons)
+        computed = len(self._held) - compared - waiting
         free = max(self._policy.max_active_jobs - computed, 0)
         engine = min(free, self._engine.room)
         comparators = max(self._policy.max_comparators - len(self._comparisons) - waiting, 0)
@@ -274,9 +276,9 @@ class WorkerLoop:
         if self._held.get(lease.job_id) == lease:  # else it was lost, and the job claimed again
             del self._held[lease.job_id]
             self.jobs_ended += 1
+            self._born_at_s.pop(lease.job_id)
+            self._due_at_s.pop(lease.job_id, None)
             self._admission.ended(lease.job_id)
-        self._born_at_s.pop(lease, None)
-        self._due_at_s.pop(lease, None)
         self._delivering.discard(lease)
         self._freed.set()
 
@@ -291,9 +293,9 @@ class WorkerLoop:
     def _end_late(self) -> None:
         """End the jobs whose deadlines pass while they wait for their models; the engine ends its own."""
         now_s = self._clock()
-        for lease, due_s in list(self._due_at_s.items()):
-            if due_s <= now_s and self._admission.stop(lease):
-                self._deliver(lease, LATE)
+        for job_id, due_s in list(self._due_at_s.items()):
+            if due_s <= now_s and self._admission.stop(self._held[job_id]):
+                self._deliver(self._held[job_id], LATE)
 
     async def _beat(self) -> None:
         while not self._over.is_set():
