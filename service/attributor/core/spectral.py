@@ -52,6 +52,20 @@ class Rule:
         """Of the nodes' slopes in the integral over the whole curve."""
         return np.asarray(self.rows.sum(axis=0))
 
+    @cached_property
+    def with_ends(self) -> Floats:
+        """The nodes, and both ends of the curve around them."""
+        return np.array([0.0, *self.alphas, 1.0])
+
+    @cached_property
+    def coarse_weights(self) -> Floats:
+        """The weights of `every_other`, at their places among the nodes. Raises ValueError where there is none."""
+        if self.every_other is None:
+            raise ValueError("every other node of this rule makes no rule. This is a bug.")
+        weights = np.zeros(self.n)
+        weights[1::2] = self.every_other.weights
+        return weights
+
     @property
     def next(self) -> "Rule":
         """The one that keeps all nodes, as every other of its own."""
@@ -127,7 +141,7 @@ def fit_all(rules: Sequence[Rule], score: Floats, slope: Floats, local: mesh.Fit
     global_sums = np.maximum(indicator, local.noise).sum(axis=1, keepdims=True)
     polynomial = global_sums <= np.maximum(local.indicator, local.noise).sum(axis=1, keepdims=True)
     weights = np.zeros(score.shape)
-    weights[:, 1:-1] = [rule.weights for rule in rules]
+    weights[:, 1:-1] = rules[0].weights if len(rules) == 1 else [rule.weights for rule in rules]
     return mesh.Fit(
         np.where(polynomial, weights, local.weights),
         np.where(polynomial, residual, local.residual),

@@ -67,36 +67,33 @@ def first_rounds(rule: spectral.Rule, tolerance: Tolerance, scores: Floats, slop
     (integrations, n), at these. What is not finite meets no tolerance. Raises ValueError for a rule without
     `every_other`.
     """
-    n_rows = len(scores)
-    numbers, flags = (np.zeros((2, n_rows), kind) for kind in (np.float64, np.bool_))
-    found = FirstRounds(np.zeros(slopes.shape), _coarse(rule), *numbers, *flags)
-    finite = np.asarray(np.isfinite(scores).all(axis=1) & np.isfinite(slopes).all(axis=1))
-    if finite.all():
-        _fill(found, slice(None), rule, tolerance, scores, slopes)
-    elif finite.any():
-        _fill(found, finite, rule, tolerance, scores[finite], slopes[finite])
+    are_finite = np.isfinite(scores), np.isfinite(slopes)
+    if all(each.all() for each in are_finite):
+        return _of_finite(rule, tolerance, scores, slopes)
+    numbers, flags = (np.zeros((2, len(scores)), kind) for kind in (np.float64, np.bool_))
+    found = FirstRounds(np.zeros(slopes.shape), rule.coarse_weights, *numbers, *flags)
+    rows = np.flatnonzero(are_finite[0].all(axis=1) & are_finite[1].all(axis=1))
+    if len(rows):
+        fine = _of_finite(rule, tolerance, scores[rows], slopes[rows])
+        found.weights[rows], found.limits[rows], found.variations[rows] = fine.weights, fine.limits, fine.variations
+        found.met[rows], found.open[rows] = fine.met, fine.open
     return found
 
 
-def _fill(
-    found: FirstRounds,
-    rows: slice | NDArray[np.bool_],
-    rule: spectral.Rule,
-    tolerance: Tolerance,
-    scores: Floats,
-    slopes: Floats,
-) -> None:
-    alpha = np.array([0.0, *rule.alphas, 1.0])
+def _of_finite(rule: spectral.Rule, tolerance: Tolerance, scores: Floats, slopes: Floats) -> FirstRounds:
     open_ended = np.full(scores.shape, np.nan)  # no gradient is asked for at the ends
     open_ended[:, 1:-1] = slopes
-    fit = spectral.fit_all([rule], scores, open_ended, mesh.fit_all(alpha, scores, open_ended))
+    fit = spectral.fit_all([rule], scores, open_ended, mesh.fit_all(rule.with_ends, scores, open_ended))
     variations = np.abs(scores[:, 1:] - scores[:, :-1]).sum(axis=1)
     limits = tolerance.limits(scores[:, -1] - scores[:, 0], variations)
-    found.weights[rows] = fit.weights[:, 1:-1]
-    found.limits[rows], found.variations[rows] = limits, variations
     total = np.sqrt((fit.indicator**2).sum(axis=1))
-    found.met[rows] = (total <= limits) & (np.abs(fit.residual.sum(axis=1)) <= limits)
-    found.open[rows] = ~found.met[rows] & _may_help(fit, total, limits)
+    met = np.asarray((total <= limits) & (np.abs(fit.residual.sum(axis=1)) <= limits))
+    left = ~met
+    if left.any():
+        left &= _may_help(fit, total, limits)
+    # In rows of their own, as sums are taken over them.
+    weights = np.ascontiguousarray(fit.weights[:, 1:-1])
+    return FirstRounds(weights, rule.coarse_weights, limits, variations, met, left)
 
 
 def _may_help(fit: mesh.Fit, total: Floats, limits: Floats) -> NDArray[np.bool_]:
@@ -104,12 +101,3 @@ def _may_help(fit: mesh.Fit, total: Floats, limits: Floats) -> NDArray[np.bool_]
     reach = np.sqrt((np.where(fit.at_rounding, 0.0, fit.indicator) ** 2).sum(axis=1))
     rest_is_fine = (total**2 - reach**2 > limits**2) & (reach <= limits)
     return np.asarray((reach > np.sqrt((fit.noise**2).sum(axis=1))) & ~rest_is_fine)
-
-
-def _coarse(rule: spectral.Rule) -> Floats:
-    halved = rule.every_other
-    if halved is None:
-        raise ValueError("every other node of this rule makes no rule. This is a bug.")
-    weights = np.zeros(rule.n)
-    weights[1::2] = halved.weights
-    return weights

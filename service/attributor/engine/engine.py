@@ -164,8 +164,10 @@ class Engine:
         return finished
 
     def _charge(self, batch: Batch | StackBatch, seconds: float) -> None:
-        sizes = self._later_points + Counter(batch.sizes())
-        self._later_points = Counter()
+        sizes = batch.sizes()
+        for job_id, n in self._later_points.items():
+            sizes[job_id] += n
+        self._later_points.clear()
         share = seconds / sum(sizes.values())
         self._fairness.charge({job_id: share * n for job_id, n in sizes.items()})
 

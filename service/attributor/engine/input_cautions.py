@@ -63,7 +63,8 @@ def _equal_shares(declared: InputSpec, values: Values, baselines: Sequence[Value
     """Per example, the share of its features that agree with all baselines."""
     equal = [_equal(declared, values, baseline) for baseline in baselines]
     agree = equal[0] if len(equal) == 1 else np.all(equal, axis=0)
-    shares: list[float] = agree.reshape(len(values), -1).mean(axis=1).tolist()
+    agree = agree.reshape(len(values), -1)
+    shares: list[float] = (agree.sum(axis=1) / agree.shape[1]).tolist()
     return shares
 
 

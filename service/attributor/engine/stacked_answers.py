@@ -15,9 +15,10 @@ from attributor.engine.alike import Alike, stacked
 from attributor.engine.answer import named_target
 from attributor.engine.cautions import absolute_governs, small_or_large, vector_differs
 from attributor.engine.input_cautions import of_inputs
+from attributor.jobs.explanation import Target
 from attributor.jobs.job import JobSpec
 from attributor.jobs.model import OutputKind, OutputScale
-from attributor.jobs.result import BaselineResult, Nodes, PathResult, ResultWarning
+from attributor.jobs.result import BaselineResult, Nodes, PathResult, ResolvedTarget, ResultWarning
 from attributor.model_port import StackTold
 
 
@@ -66,42 +67,57 @@ def answers(
     nodes = _nodes(rule, rounds.weights[rows], scores, told.slopes[rows])
     predicted = told.tops[rows].tolist() if alike.info.output.kind is not OutputKind.VALUES else [None] * len(rows)
     limits = _absolute_tolerances(alike, rounds.limits[rows], scores[:, -1] - scores[:, 0])
-    n = rule.n
+    targets = _targets(alike, [told.resolved[row] for row in rows.tolist()], predicted)
+    explanation, quadrature, n = alike.explanation, alike.quadrature, rule.n
+    rule_name, stop_reason = quadrature.rule.value, StopReason.TOLERANCE.value
+    baseline = alike.baseline
     results = []
-    for i, row in enumerate(rows.tolist()):
+    for i in range(len(rows)):
         score, baseline_score = nodes[i].score[-1], nodes[i].score[0]
         results.append(
             PathResult(
                 input=asked[i].number,
-                method=alike.explanation.method,
-                target=named_target(told.resolved[row], predicted[i], alike.info),
+                method=explanation.method,
+                target=targets[i],
                 score=score,
                 baseline_score=baseline_score,
                 attribution_sum=figures.sums[i],
                 completeness_error=figures.errors[i],
                 relative_completeness_error=figures.relative[i],
                 completeness_reason=None,
-                tolerance=alike.quadrature.tolerance,
+                tolerance=quadrature.tolerance,
                 absolute_tolerance=limits[i],
                 attribution_tolerance=None,
                 converged=True,
-                stop_reason=StopReason.TOLERANCE.value,
+                stop_reason=stop_reason,
                 attribution_error=figures.attribution_errors[i],
-                rule=alike.quadrature.rule.value,
+                rule=rule_name,
                 evaluations=n,
                 forwards=n + 2 * found.made,
                 backwards=n,
                 nodes=nodes[i],
                 attributions={name: values[i] for name, values in served.items()},
-                baseline=alike.baseline.tensors,
-                baselines=(BaselineResult(alike.baseline.name, baseline_score, figures.baseline_errors[i]),),
+                baseline=baseline.tensors,
+                baselines=(BaselineResult(baseline.name, baseline_score, figures.baseline_errors[i]),),
                 warnings=warnings[i],
                 computing_s=asked[i].computing_s,
-                seed=alike.explanation.seed,
-                precision=alike.explanation.precision,
+                seed=explanation.seed,
+                precision=explanation.precision,
             )
         )
     return results
+
+
+def _targets(alike: Alike, resolved: Sequence[Target], predicted: Sequence[int | None]) -> list[ResolvedTarget]:
+    """By name, per row. Equal ones are one object in a pass, and are named once."""
+    named: dict[tuple[int, int | None], ResolvedTarget] = {}
+    found = []
+    for target, top in zip(resolved, predicted, strict=True):
+        word = id(target), top
+        if word not in named:
+            named[word] = named_target(target, top, alike.info)
+        found.append(named[word])
+    return found
 
 
 def _figures(
