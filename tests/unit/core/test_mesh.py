@@ -97,3 +97,14 @@ def test_a_score_of_zero_is_integrated_beside_sealed_panels_too(sealed):
     found = mesh.fit(EVEN, zero, zero, np.array(sealed))
     assert (found.residual == 0).all()
     assert found.weights.sum() == pytest.approx(np.diff(EVEN)[~np.array(sealed)].sum())
+
+
+def test_one_mesh_of_all_is_fitted_like_a_mesh_of_each():
+    rng = np.random.default_rng(2)
+    alpha = np.sort(rng.uniform(size=13))
+    alpha[0], alpha[-1] = 0.0, 1.0
+    score, slope = rng.normal(size=(2, 6, 13))
+    slope[:, [0, -1]] = np.nan
+    of_all, of_each = mesh.fit_all(alpha, score, slope), mesh.fit_all(np.tile(alpha, (6, 1)), score, slope)
+    np.testing.assert_allclose(of_all.weights, of_each.weights, atol=1e-12)
+    np.testing.assert_allclose(of_all.indicator, of_each.indicator, atol=1e-12)
