@@ -27,6 +27,8 @@ class RecentReports:
             reading = self._reading = asyncio.ensure_future(self._fleet.model_reports())
             self._stale_at = now + FRESH_S
         try:
+            if reading.done():
+                return reading.result()
             return await asyncio.shield(reading)  # who goes away takes it from nobody else
         except Exception:
             if self._reading is reading:

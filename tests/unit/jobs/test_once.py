@@ -1,18 +1,16 @@
 """What is remembered of objects, and of which."""
 
-from attributor.jobs import once as module
 from attributor.jobs.once import once
 
 
-def counted():
+def counted(**limits):
     asked = []
 
-    @once
     def length(subject):
         asked.append(subject)
         return len(subject)
 
-    return length, asked
+    return once(length, **limits), asked
 
 
 def test_an_object_is_asked_once_and_an_equal_one_by_itself():
@@ -28,9 +26,8 @@ def test_an_object_that_is_gone_gives_its_answer_to_no_other():
     assert len(asked) == 50
 
 
-def test_only_so_many_are_kept(monkeypatch):
-    monkeypatch.setattr(module, "_MOST", 3)
-    length, asked = counted()
+def test_only_so_many_are_kept():
+    length, asked = counted(most=3)
     subjects = [[0] * n for n in range(4)]
     assert [length(each) for each in subjects] == [0, 1, 2, 3]
     assert length(subjects[0]) == 0
