@@ -1,7 +1,7 @@
 """A closed loop of clients on kept-alive connections: each sends its next request when the last one is answered.
 
-Raw sockets, prepared requests, answers kept as bytes and read after the clock has stopped: what the load costs is taken
-from the same cores. Knows HTTP only as far as a server that is asked for JSON speaks it.
+Raw sockets under uvloop, prepared requests, answers kept as bytes and read after the clock has stopped: what the load
+costs is taken from the same cores. Knows HTTP only as far as a server that is asked for JSON speaks it.
 """
 
 import asyncio
@@ -9,6 +9,8 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+
+import uvloop
 
 HTTP_OK = 200
 #: With more answers than this, what a window cuts off at its ends does not matter.
@@ -75,7 +77,8 @@ def prepared(path: str, bodies: Sequence[bytes], headers: str = "") -> list[byte
 
 def run(ports: Sequence[int], requests: Sequence[bytes], clients: int, pace: Pace, inputs_per_request: int = 1) -> Run:
     """Drives the clients, shared evenly among the ports, and returns what was answered after the warm-up."""
-    return asyncio.run(_run(ports, requests, clients, pace, inputs_per_request))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_run(ports, requests, clients, pace, inputs_per_request))
 
 
 async def _run(
@@ -135,24 +138,67 @@ class _Loop:
         self.stopped = False
 
     async def client(self, port: int) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 24)
+        running = asyncio.get_running_loop()
+        transport, client = await running.create_connection(lambda: _Client(self), "127.0.0.1", port)
         try:
-            while not self.stopped:
-                request = self._next % len(self._requests)
-                self._next += 1
-                began = time.perf_counter()
-                writer.write(self._requests[request])
-                head = (await reader.readuntil(b"\r\n\r\n")).lower()
-                status = int(head[9:12])
-                place = head.index(b"content-length:") + 15
-                body = await reader.readexactly(int(head[place : head.index(b"\r\n", place)]))
-                if status == HTTP_OK:
-                    self.answers.append(Answer(request, began, time.perf_counter(), status, body))
-                else:
-                    self.failures.append(f"{status}: {body[:200]!r}")
-                    await asyncio.sleep(0.05)  # a server that refuses must not be hammered
+            await client.done
         finally:
-            writer.close()
+            transport.close()
+
+    def next_request(self) -> tuple[int, bytes]:
+        request = self._next % len(self._requests)
+        self._next += 1
+        return request, self._requests[request]
+
+
+class _Client(asyncio.Protocol):
+    """Asks, reads the answer, and asks again."""
+
+    def __init__(self, shared: _Loop) -> None:
+        self._shared = shared
+        self._loop = asyncio.get_running_loop()
+        self.done = self._loop.create_future()
+        self._received = bytearray()
+        self._end = 0  # of the answer; 0 while its head is not there
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._ask()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.done.done():
+            self.done.set_exception(exc or ConnectionResetError("the server hung up"))
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        if not self._end:
+            self._begin = self._received.find(b"\r\n\r\n") + 4
+            if self._begin < 4:
+                return
+            head = bytes(self._received[: self._begin]).lower()
+            place = head.index(b"content-length:") + 15
+            self._end = self._begin + int(head[place : head.index(b"\r\n", place)])
+        if len(self._received) >= self._end:
+            self._answered(int(self._received[9:12]), bytes(self._received[self._begin : self._end]))
+
+    def _ask(self) -> None:
+        if self._shared.stopped:
+            if not self.done.done():
+                self.done.set_result(None)
+            return
+        self._received.clear()
+        self._end = 0
+        self._request, message = self._shared.next_request()
+        self._began_s = time.perf_counter()
+        self._transport.write(message)
+
+    def _answered(self, status: int, body: bytes) -> None:
+        if status == HTTP_OK:
+            self._shared.answers.append(Answer(self._request, self._began_s, time.perf_counter(), status, body))
+            self._ask()
+        else:
+            self._shared.failures.append(f"{status}: {body[:200]!r}")
+            self._loop.call_later(0.05, self._ask)  # a server that refuses must not be hammered
 
 
 def joined(runs: Sequence[Run]) -> Run:

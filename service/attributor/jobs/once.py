@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-#: Objects kept, if nothing else is said. Ours: the inputs of some hundred models, with what was found out of them a few kilobytes each.
+#: Objects kept, if nothing else is said. Ours: the inputs of some hundred models, with what was found out of them a few
+#: kilobytes each.
 _MOST = 512
 
 Subject = TypeVar("Subject")
