@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 
 import numpy as np
 import pytest
+from attributor.api.progress import succeeded
 from attributor.errors import StoreUnavailable
 from attributor.jobs.job import Failure, Progress
 from attributor.jobs.result import PredictionResult
@@ -120,8 +121,7 @@ async def test_an_answer_is_sent_to_who_waits_for_it_and_says_what_its_record_sa
         await _next(changes)
         sent = changes.sent()
     record, result = await jobs.answered(job_id, tenant="default")
-    for name in ("revision", "attempts", "created_at", "started_at", "finished_at", "expires_at"):
-        assert getattr(sent, name) == getattr(record, name), name
+    assert succeeded(job_id, make_spec(), sent) == record
     assert sent.result.outputs["logits"].tolist() == result.outputs["logits"].tolist()
 
 
@@ -152,6 +152,22 @@ async def test_a_desk_that_was_cut_off_is_opened_again(events, queue, store, mak
     async with events.subscribe(job_id, ends_only=True) as changes:
         await _next(changes)
         assert changes.sent() is not None
+
+
+async def test_a_desk_that_cannot_be_opened_holds_up_no_changes(store, queue, make_spec, answer, monkeypatch):
+    async def refused(*_):
+        raise StoreUnavailable("no more connections")
+
+    monkeypatch.setattr(RedisStore, "listen", refused)
+    async with RedisJobEvents(store) as events:
+        assert events.desk is None
+        job_id = (await queue.enqueue(make_spec(), answer_to=events.desk)).job_id
+        async with events.subscribe(job_id, ends_only=True) as changes:
+            [claimed] = await queue.claim(1)
+            await asyncio.sleep(2.1)  # it is tried again meanwhile
+            assert await _is_quiet(changes)
+            await queue.finish(claimed.lease, answer)
+            await _next(changes)
 
 
 async def test_where_no_channel_may_be_used_answers_are_fetched(tmp_path, make_spec, answer):

@@ -404,6 +404,15 @@ def test_a_baseline_comes_back_whatever_its_size(size):
     np.testing.assert_array_equal(found.explanation.baselines[0].parts["a"].values, values)
 
 
+@pytest.mark.parametrize(("terms", "kept"), [(10, True), (10_000, False)])
+def test_a_long_question_comes_back_and_is_not_kept(terms, kept):
+    target = Target(tuple(Term(i, i / 2) for i in range(terms)))
+    spec = dataclasses.replace(_asking(np.zeros(2, np.float32)), explanation=Explanation(targets=(target,)))
+    first, second = (decode(encode(spec), JobSpec) for _ in range(2))
+    assert first.explanation == second.explanation == spec.explanation
+    assert (first.explanation is second.explanation) == kept
+
+
 def test_a_question_asked_again_is_written_and_read_once():
     spec = _asking(np.zeros(64, np.float32))
     first, second = (decode(encode(dataclasses.replace(spec, tenant=tenant)), JobSpec) for tenant in ("a", "b"))

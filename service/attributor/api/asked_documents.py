@@ -10,7 +10,7 @@ from attributor.jobs.model import InputSpec
 _PATH_METHODS = frozenset({Method.INTEGRATED_GRADIENTS, Method.EXPECTED_GRADIENTS})
 
 
-#: Documents kept, and the numbers that a baseline of theirs may have. Ours: a few megabytes at most.
+#: Documents kept, and how much an explanation of theirs may hold. Ours: a few megabytes at most.
 _MOST, _MOST_NUMBERS = 256, 1_000
 #: By the id of an explanation: itself, so that no other has its id; the inputs that it was for; its document.
 _kept: dict[int, tuple[Explanation, tuple[InputSpec, ...], dict[str, Any]]] = {}
@@ -24,17 +24,21 @@ def asked_document(spec: JobSpec) -> dict[str, Any]:
     if kept is not None and kept[1] is spec.declared:
         return kept[2]
     document = _document(spec)
-    if not _is_large(explanation):
+    if _size(explanation) <= _MOST_NUMBERS:
         if len(_kept) >= _MOST:
             _kept.clear()
         _kept[id(explanation)] = explanation, spec.declared, document
     return document
 
 
-def _is_large(explanation: Explanation) -> bool:
-    parts = (part for baseline in explanation.baselines for part in baseline.parts.values())
-    return bool(explanation.gamma) or any(
-        part.values is not None and part.values.size > _MOST_NUMBERS for part in parts
+def _size(explanation: Explanation) -> int:
+    """About how many numbers and objects it holds."""
+    parts = [part for baseline in explanation.baselines for part in baseline.parts.values()]
+    points = [point for gamma in explanation.gamma.values() for point in gamma.points]
+    return (
+        sum(1 if part.values is None else part.values.size for part in parts)
+        + sum(point.size for point in points)
+        + sum(1 + len(target.terms) for target in explanation.targets)
     )
 
 

@@ -47,7 +47,7 @@ async def wait_until_ended(
         if just_queued and timeout_s > 0:
             await changes.wait(min(timeout_s, LONGEST_BLINK_S))
             if (sent := changes.sent()) is not None:
-                return _succeeded(job_id, just_queued, sent), sent.result
+                return succeeded(job_id, just_queued, sent), sent.result
         while True:
             answered = await deps.store.answered(job_id, tenant=tenant)
             left_s = deadline - loop.time()
@@ -56,7 +56,7 @@ async def wait_until_ended(
             await changes.wait(min(left_s, LONGEST_BLINK_S))
 
 
-def _succeeded(job_id: str, spec: JobSpec, sent: Sent) -> JobRecord:
+def succeeded(job_id: str, spec: JobSpec, sent: Sent) -> JobRecord:
     """The record of a job whose answer was sent."""
     return JobRecord(
         id=job_id,

@@ -63,10 +63,11 @@ _REPEATED: dict[type, tuple[tuple[str, ...], ...]] = {
     ),
     PathResult: (("method", "target", "completeness_reason", "converged", "stop_reason", "rule", "precision"),),
 }
-#: Of the tensors and runs in what may repeat, bytes. Ours: larger ones are compressed for longer than they are written.
-_MOST_REPEATED = 4096
+#: Of what may repeat, bytes in all, and of the tensors and runs in it. Ours: a table of 300 columns; larger tensors are
+#: compressed for longer than they are written.
+_MOST_REPEATED, _MOST_NUMBERS_REPEATED = 32_000, 4_096
 #: Parts kept compressed. Ours: as many as the writers keep of one kind.
-_MOST_PACKED = 512
+_MOST_PACKED = 256
 
 T = TypeVar("T")
 _Array = NDArray[Any]
@@ -127,10 +128,11 @@ def _numbers_of(aside: Aside) -> bytes:
 
 
 def _packed(body: Any, aside: Aside) -> bytes | None:
-    """The part for what may repeat; None where its tensors are large."""
-    if sum(map(len, aside.runs)) * 8 + sum(tensor.nbytes for tensor in aside.arrays) > _MOST_REPEATED:
+    """The part for what may repeat; None where it is large."""
+    if sum(map(len, aside.runs)) * 8 + sum(tensor.nbytes for tensor in aside.arrays) > _MOST_NUMBERS_REPEATED:
         return None
-    return _compressed(_joined(_PART, body, aside))
+    data = _joined(_PART, body, aside)
+    return _compressed(data) if len(data) <= _MOST_REPEATED else None
 
 
 @lru_cache(_MOST_PACKED)

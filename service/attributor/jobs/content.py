@@ -14,6 +14,8 @@ def content_key(spec: JobSpec) -> str:
 
     What says only how the job is treated or shown is left out: priority, deadline, fingerprint, pictures (drawn from
     the stored result). Jobs whose answers are drawn by chance without a seed must not be compared by it.
+    Equal questions may have two keys, and then share nothing: the form of a message hangs on zlib's build, and on which
+    tensors are one object.
     """
     question = replace(spec, fingerprint="", visualizations=(), priority=1, deadline_s=None)
     digest = hashlib.sha256(encode(question)).digest()

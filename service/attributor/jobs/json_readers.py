@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 #: Repeated parts kept, per group of fields. Ours: some hundred models' inputs, a few kilobytes each, or all outputs of
 #: most models.
-_MOST_PARTS = 1024
+_MOST_PARTS = 256
 
 _SCALARS = (str, int, bool, float)
 

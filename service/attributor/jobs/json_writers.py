@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 TENSOR_KINDS = "biuf"
 
 #: Repeated parts kept, per group of fields. Ours: a few kilobytes each, and more than there are questions at a time.
-_MOST = 512
+_MOST = 256
 #: What orjson writes as it stands.
 _PLAIN = frozenset({str, int, bool, NoneType})
 _PASSED = frozenset({float, *_PLAIN})

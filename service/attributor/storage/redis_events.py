@@ -71,9 +71,9 @@ class _Subscription:
         """See the port."""
         if self.message is None:
             return None
-        _, revision, attempts, *times_ms, result = self.message.split(b" ", 7)
-        created_at, started_at, finished_at, expires_at = (int(each) / 1000 for each in times_ms)
         try:
+            _, revision, attempts, *times_ms, result = self.message.split(b" ", 7)
+            created_at, started_at, finished_at, expires_at = (int(each) / 1000 for each in times_ms)
             found = decode_result(result)
         except ValueError:  # another release's, and whoever asks for it hears so
             return None
@@ -108,6 +108,7 @@ class RedisJobEvents:
         self._stream = self._store.keys.key("events")
         self._subscriptions: dict[str, set[_Subscription]] = {}
         self._reader: asyncio.Task[None] | None = None
+        self._keeper: asyncio.Task[None] | None = None
         #: Ids of jobs that ended lately, oldest first: who has just queued one may come too late to be told. Ordered,
         #: because a plain dict looks for its first key among all that were taken from there.
         self._ended: OrderedDict[str, None] = OrderedDict()
@@ -132,19 +133,22 @@ class RedisJobEvents:
         last = await self._newest()
         await self._listen()
         self._reader = asyncio.create_task(self._read_from(last), name="attributor-events")
+        self._keeper = asyncio.create_task(self._keep_listening(), name="attributor-desk")
 
     async def stop(self) -> None:
         """End the reader, after waking all subscribers."""
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            while not reader.done():
+        tasks = [each for each in (self._reader, self._keeper) if each is not None]
+        self._reader = self._keeper = None
+        for task in tasks:
+            while not task.done():
                 # Again and again: redis-py writes under asyncio.wait_for, which in Python 3.11 drops a cancellation
                 # that arrives as its own wait ends.
-                reader.cancel()
-                await asyncio.wait([reader], timeout=_RECANCEL_S)
-            if not reader.cancelled():
-                reader.result()  # a reader that ended by itself died of a defect: let it be seen
+                task.cancel()
+                await asyncio.wait([task], timeout=_RECANCEL_S)
         await self._store.close()
+        for task in tasks:
+            if not task.cancelled():
+                task.result()  # one that ended by itself died of a defect: let it be seen
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -192,7 +196,6 @@ class RedisJobEvents:
 
     async def _pass_on(self, last: str) -> str:
         """Wake the subscribers of what comes after `last`; returns the id of the entry passed on last."""
-        await self._listen()
         block_ms = round(MAX_BLOCK_S * 1000)
         streams = await self._store.block(("XREAD", "COUNT", _BATCH, "BLOCK", block_ms, "STREAMS", self._stream, last))
         for entry_id, fields in streams[0][1] if streams else ():
@@ -212,7 +215,7 @@ class RedisJobEvents:
 
     def _deliver(self, message: bytes) -> None:
         """An answer to those who wait for it, or to who will."""
-        job_id = message[: message.index(b" ")].decode()
+        job_id = message.partition(b" ")[0].decode(errors="replace")
         waiting = [each for each in self._subscriptions.get(job_id, ()) if each.ends_only]
         for subscription in waiting:
             subscription.message = message
@@ -237,12 +240,20 @@ class RedisJobEvents:
                 subscription.wake()
             return last
 
+    async def _keep_listening(self) -> None:
+        """Beside the reader: answers that are not sent are fetched, changes that are not read are lost."""
+        while self._may_listen:
+            await asyncio.sleep(MAX_BLOCK_S)
+            await self._listen()
+
     async def _listen(self) -> None:
         """At the desk, for what is sent there; if it is not listened to already, and may be."""
         if not self._may_listen or self._listens():
             return
         try:
             self._listens = await self._store.listen(self._store.keys.key("desk", self._desk), self._deliver)
+        except StoreUnavailable:  # what is sent then is fetched
+            return
         except ResponseError as error:  # a server that lets this user subscribe to nothing
             self._may_listen = False
             _log.warning("the job store sends no answers, so they are fetched: %s", error)

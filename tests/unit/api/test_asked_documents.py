@@ -5,7 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from attributor.api.asked_documents import asked_document
-from attributor.jobs.explanation import BaselineKind, BaselinePart, BaselineSpec, Explanation, fixed_baseline
+from attributor.jobs.explanation import (
+    BaselineKind,
+    BaselinePart,
+    BaselineSpec,
+    Explanation,
+    Target,
+    Term,
+    fixed_baseline,
+)
 from unit.api.models import spec
 
 
@@ -34,9 +42,13 @@ def test_explanations_come_and_go_and_none_has_anothers_document():
         assert asked_document(job)["baselines_asked"][0]["inputs"]["record"]["value"] == n
 
 
-@pytest.mark.parametrize(("size", "kept"), [(3, True), (1_001, False)])
-def test_an_explanation_with_large_arrays_is_not_kept(size, kept):
+@pytest.mark.parametrize(("size", "baselines", "terms", "kept"), [
+    (3, 2, 5, True), (1_001, 1, 0, False), (10, 120, 0, False), (3, 1, 1_001, False)
+])  # fmt: skip
+def test_a_large_explanation_is_not_kept(size, baselines, terms, kept):
     given = fixed_baseline("given", {"record": np.zeros(size, np.float32)})
-    job = replace(spec("photo-and-record"), explanation=Explanation(baselines=(given,)))
+    target = Target(tuple(map(Term, range(terms))))
+    explanation = Explanation(baselines=(given,) * baselines, targets=(target,))
+    job = replace(spec("photo-and-record"), explanation=explanation)
     assert asked_document(job) == asked_document(job)
     assert (asked_document(job) is asked_document(job)) == kept

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Records the ends of running jobs whose tokens still hold. A cancelled job's result is dropped.
 -- KEYS: 1 namespace
 -- ARGV: 1 most bytes of answers kept for those who ask the same, 2 lifetime of an unused one in ms, then per job: id,

@@ -1,5 +1,7 @@
 """Creating jobs over HTTP, where the queue and the store say what they are told to say."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,11 +27,14 @@ class Told:
 
     record_: JobRecord = DONE
     keys: list[str | None] = field(default_factory=list)
+    desks: list[str | None] = field(default_factory=list)
+    desk: str = "here"
 
     async def enqueue(
         self, spec: JobSpec, *, idempotency_key: str | None, content_key: str | None, answer_to: str | None
     ) -> Enqueued:
         self.keys.append(content_key)
+        self.desks.append(answer_to)
         return Enqueued("j", replayed=False, waits=False)
 
     async def record(self, job_id: str, *, tenant: str) -> JobRecord:
@@ -47,7 +52,7 @@ class Told:
 
 async def created(told: Told, *, shares_answers: bool = True, **headers: str) -> httpx.Response:
     limits = Limits(1_000_000, 9, 1.0, 1.0)
-    app = create_app(Deps(told, told, None, told, told, limits, shares_answers=shares_answers))
+    app = create_app(Deps(told, told, told, told, told, limits, shares_answers=shares_answers))
     body = {"model": "digits", "inputs": [INPUTS["digits"]]}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         return await client.post("/v1/attributions", json=body, headers=headers)
@@ -64,6 +69,26 @@ async def test_who_does_not_wait_gets_the_job_and_no_results(state, accept):
     assert response.headers["Location"] == job["links"]["self"] == "/v1/attributions/j"
     assert ("Retry-After" in response.headers) == (state is not JobState.SUCCEEDED)
     assert job["position"] == (4 if state is JobState.QUEUED else None)
+
+
+@dataclass
+class Answering(Told):
+    """Its events, too: nothing is sent, and the job has ended by the first look."""
+
+    @asynccontextmanager
+    async def subscribe(self, job_id: str, *, ends_only: bool = False) -> AsyncIterator[None]:
+        yield None
+
+    async def answered(self, job_id: str, *, tenant: str) -> tuple[JobRecord, None]:
+        return replace(self.record_, state=JobState.CANCELLED), None
+
+
+async def test_only_who_waits_has_the_answer_sent_to_a_desk():
+    told = Answering()
+    await created(told)
+    await created(told, Prefer="wait=0")
+    await created(told, Prefer="wait=5")
+    assert told.desks == [None, None, "here"]
 
 
 async def test_a_queue_that_keeps_no_answers_is_not_told_which_questions_are_equal():
