@@ -75,9 +75,9 @@ class _Subscription:
             _, revision, attempts, *times_ms, result = self.message.split(b" ", 7)
             created_at, started_at, finished_at, expires_at = (int(each) / 1000 for each in times_ms)
             found = decode_result(result)
+            return Sent(int(revision), int(attempts), created_at, started_at, finished_at, expires_at, found)
         except ValueError:  # another release's, and whoever asks for it hears so
             return None
-        return Sent(int(revision), int(attempts), created_at, started_at, finished_at, expires_at, found)
 
     async def wait(self, timeout_s: float) -> bool:
         """See the port."""

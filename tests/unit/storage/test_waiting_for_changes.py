@@ -18,6 +18,14 @@ async def test_changes_before_a_wait_end_it_at_once_and_once(changes):
     assert not await changes.wait(0)
 
 
+@pytest.mark.parametrize(
+    "message", [b"", b"j", b"j x 1 1 1 1 1 r", b"j 1 1 1e+14 1 1 1 r", b"j 1 1 1 1 1 1 no message"]
+)
+def test_an_answer_that_cannot_be_read_counts_as_not_sent(changes, message):
+    changes.message = message
+    assert changes.sent() is None
+
+
 async def test_a_change_ends_a_wait(changes):
     asyncio.get_running_loop().call_later(0.01, changes.wake)
     async with asyncio.timeout(5):
