@@ -104,8 +104,8 @@ class Stack:
 
     @property
     def n_points(self) -> int:
-        """Of all rows: both ends and the nodes between."""
-        return self.n_rows * (len(self.alphas) + 2)
+        """The nodes and the example of each row, and the start, which they share."""
+        return self.n_rows * (len(self.alphas) + 1) + 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -67,8 +67,8 @@ class Alike:
 
     @property
     def n_points(self) -> int:
-        """Of a first round: both ends of the path, and the nodes."""
-        return self.rule.n + 2
+        """Of a first round: the nodes and the example. The baseline is one more for all."""
+        return self.rule.n + 1
 
     def asks(self, rule: Rule) -> Asks:
         """What an integrator asks for that begins with this rule."""

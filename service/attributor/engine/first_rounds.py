@@ -42,8 +42,8 @@ class Known:
 
     @property
     def n_new(self) -> int:
-        """Points that the last round had of each: both ends, and every other node."""
-        return self.rule.n - self.rule.n // 2 + 2
+        """Points that the last round had of each: the example, and every other node."""
+        return self.rule.n - self.rule.n // 2 + 1
 
 
 def evaluate(batch: StackBatch) -> Known:
@@ -91,7 +91,7 @@ def _refined(known: Known, rows: NDArray[np.intp]) -> Known | None:
         return None
     owners = [known.owners[row] for row in rows.tolist()]
     alphas = rule.alphas[::2]
-    at_once = max(1, known.model.pass_points(known.alike.lane) // (len(alphas) + 2))
+    at_once = max(1, known.model.pass_points(known.alike.lane) // (len(alphas) + 1))
     try:
         parts = [
             _told(known.model, known.alike, owners[first : first + at_once], alphas)

@@ -2,6 +2,7 @@
 without layers, lengths or embeddings; no routes.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from math import prod
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from attributor.core.asks import Floats
 from attributor.core.stack import StackVectors
 from attributor.jobs.explanation import Target
 from attributor.jobs.model import InputKind, InputSpec, ModelInfo, OutputSpec
@@ -56,30 +58,39 @@ def evaluate_stack(space: Space, stack: Stack, output: OutputSpec) -> StackTold:
     """See GradientModel. All but the model's own work is numpy's, whose calls take a tenth of the time of torch's:
     these take longer than a small model, where there are few rows."""
     device = space.network.device
-    alphas = _with_ends(stack.alphas)
-    n_points = len(alphas)
+    alphas = _with_example(stack.alphas)
+    n_rows, n_points = stack.n_rows, len(alphas)
     points, changes = {}, {}
     for name, examples in stack.examples.items():
         start = stack.start[name]
         changes[name] = change = (examples - start)[:, None]
-        place = start + alphas.reshape(-1, *[1] * start.ndim) * change
-        place[:, -1] = examples  # exactly; rounding may miss it
-        points[name] = torch.from_numpy(place.reshape(-1, *start.shape)).to(device).requires_grad_()
+        places = np.empty((n_rows * n_points + 1, *start.shape), np.float32)
+        places[-1] = start  # which all rows share
+        rows = places[:-1].reshape(n_rows, n_points, *start.shape)
+        np.multiply(alphas.reshape(-1, *[1] * start.ndim), change, out=rows)
+        rows += start
+        rows[:, -1] = examples  # exactly; rounding may miss it
+        points[name] = torch.from_numpy(places).to(device).requires_grad_()
     with torch.enable_grad():
         outputs, _ = space.run(points, {})
         at_example = outputs.detach()[n_points - 1 :: n_points].float().cpu().numpy()
         resolved = _resolved(stack.target, output, at_example)
-        scores = target_scores(outputs, resolved, output.kind, [n_points] * len(resolved))
+        asked = {id(target): target for target in resolved}
+        if len(asked) > 1:
+            outputs = torch.cat([outputs[:-1], outputs[-1:].expand(len(asked), *outputs.shape[1:])])
+        counts = [n_points] * n_rows + [1] * len(asked)
+        scored = target_scores(outputs, [*resolved, *asked.values()], output.kind, counts)
         # Of the ends too: to leave them out takes longer than their part of the pass.
-        gradients = gradients_of(scores.sum(), list(points.values()))
-    vectors, slopes = {}, np.zeros((len(resolved), n_points - 2))
+        gradients = gradients_of(scored.sum(), list(points.values()))
+    scores = _by_row(scored.detach().cpu().numpy(), n_points, resolved, asked)
+    vectors, slopes = {}, np.zeros((n_rows, n_points - 1))
     with np.errstate(all="ignore"):  # what is not finite is told as it is
         for (name, change), gradient in zip(changes.items(), gradients, strict=True):
-            by_row = gradient.cpu().numpy().reshape(len(change), n_points, *change.shape[2:])
-            vectors[name] = own = by_row[:, 1:-1] * change
+            by_row = gradient.cpu().numpy()[:-1].reshape(n_rows, n_points, *change.shape[2:])
+            vectors[name] = own = by_row[:, :-1] * change
             slopes += own.reshape(*own.shape[:2], -1).sum(axis=2, dtype=np.float64)
     return StackTold(
-        scores=scores.detach().cpu().numpy().reshape(-1, n_points),
+        scores=scores,
         slopes=slopes,
         resolved=resolved,
         tops=at_example.argmax(axis=1),
@@ -89,8 +100,18 @@ def evaluate_stack(space: Space, stack: Stack, output: OutputSpec) -> StackTold:
 
 
 @lru_cache(maxsize=64)
-def _with_ends(alphas: tuple[float, ...]) -> NDArray[np.float32]:
-    return np.array([0.0, *alphas, 1.0], np.float32)
+def _with_example(alphas: tuple[float, ...]) -> NDArray[np.float32]:
+    return np.array([*alphas, 1.0], np.float32)
+
+
+def _by_row(scored: Floats, n_points: int, resolved: Sequence[Target], asked: Iterable[int]) -> Floats:
+    """Scores at both ends and between, shape (rows, n_points + 1): of all rows' points, then of the start in each of
+    the targets `asked`, by identity."""
+    at_start = dict(zip(asked, scored[len(resolved) * n_points :].tolist(), strict=True))
+    scores = np.empty((len(resolved), n_points + 1))
+    scores[:, 0] = [at_start[id(target)] for target in resolved]
+    scores[:, 1:] = scored[: len(resolved) * n_points].reshape(-1, n_points)
+    return scores
 
 
 def _resolved(target: Target, output: OutputSpec, at_example: NDArray[np.float32]) -> tuple[Target, ...]:

@@ -35,7 +35,7 @@ INFO = ModelInfo(
 )  # fmt: skip
 LOOSE, TIGHT = Quadrature(tolerance=0.05), Quadrature(tolerance=0.002)
 ZERO = fixed_baseline("zero", {"x": np.zeros(4, np.float32)})
-N_POINTS = 15
+N_POINTS = 14
 
 
 class Net(nn.Module):
@@ -169,7 +169,7 @@ def test_inputs_of_several_jobs_share_a_pass():
     engine, _ = engine_of(net)
     rows = examples(6)
     found = ends(engine, a=job(*rows[:3]), b=job(rows[3]), c=job(*rows[4:]))
-    assert net.seen[0] == 6 * N_POINTS
+    assert net.seen[0] == 6 * N_POINTS + 1
     assert [len(found[name].results) for name in "abc"] == [3, 1, 2]
     alone = [results(job(row))[0] for row in rows]
     together = [each for name in "abc" for each in found[name].results]
@@ -192,7 +192,7 @@ def test_inputs_that_are_asked_otherwise_are_no_part_of_it(other):
     net = Net().eval()
     engine, _ = engine_of(net)
     found = ends(engine, a=job(*examples(2)), b=job(*examples(2), **other))
-    assert net.seen[0] == 2 * N_POINTS
+    assert net.seen[0] == 2 * N_POINTS + 1
     assert_equal(found["b"].results[0], results(job(*examples(2), **other))[0])
 
 
@@ -219,7 +219,7 @@ def test_a_stack_is_no_larger_than_a_pass():
     net = Net().eval()
     engine, _ = engine_of(net, sizes=4 * N_POINTS + 3)
     assert len(ends(engine, a=job(*examples(10)))["a"].results) == 10
-    assert max(net.seen) == 4 * N_POINTS
+    assert max(net.seen) == 4 * N_POINTS + 1
 
 
 def test_nor_are_the_stacks_of_later_rounds():
@@ -250,7 +250,7 @@ def test_a_pass_that_is_smaller_than_a_first_round_takes_one():
     net = Net().eval()
     engine, _ = engine_of(net, sizes=4)
     assert len(ends(engine, a=job(*examples(2)), b=job(*examples(2)))["b"].results) == 2
-    assert net.seen[0] == N_POINTS
+    assert net.seen[0] == N_POINTS + 1
 
 
 def test_the_fault_of_one_job_is_not_that_of_its_neighbours():
@@ -330,7 +330,7 @@ def test_progress_and_partial_results_have_what_is_answered():
     progress = engine.progress()["a"]
     partial = engine.partial("a", estimates=True)
     assert progress.inputs_done == len(partial.results) > 0
-    assert progress.evaluations >= progress.inputs_done * (N_POINTS - 2)
+    assert progress.evaluations >= progress.inputs_done * (N_POINTS - 1)
     assert progress.completeness_error >= max(each.relative_completeness_error for each in partial.results)
 
 
@@ -351,9 +351,9 @@ def test_many_long_jobs_share_full_passes():
     engine, _ = engine_of(net, sizes=256)
     found = ends(engine, **{f"job{n}": job(*examples(40, seed=n)) for n in range(16)})
     assert all(len(each.results) == 40 for each in found.values())
-    # 640 first rounds, of which 17 fill a pass, and the rounds of the few that need more.
+    # 640 first rounds, of which 18 fill a pass, and the rounds of the few that need more.
     full = [n for n in net.seen if n >= 256 - N_POINTS]
-    assert len(full) >= 0.9 * 640 // 17
+    assert len(full) >= 0.9 * 640 // 18
 
 
 def test_those_that_need_more_wait_until_they_fill_a_pass_or_all_first_rounds_are_over():
@@ -386,6 +386,6 @@ def test_later_rounds_are_charged_to_the_jobs_that_have_them(monkeypatch):
     engine._clock = lambda: float(next(clock))
     rows = examples(24)
     several = [row for row in rows if results(job(row))[0].evaluations > N_POINTS]
-    once = [row for row in rows if results(job(row))[0].evaluations == N_POINTS - 2]
+    once = [row for row in rows if results(job(row))[0].evaluations == N_POINTS - 1]
     ends(engine, hard=job(several[0]), easy=job(once[0]))
     assert charged[0]["hard"] > 1.9 * charged[0]["easy"]

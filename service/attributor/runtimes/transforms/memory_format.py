@@ -15,6 +15,7 @@ from attributor.runtimes.transforms.recording import record
 _MAP_DIMS = 4
 
 _CONVOLUTION = "aten::convolution"
+_MAX_POOL = "aten::max_pool2d"
 
 
 class ChannelsLast(nn.Module):
@@ -34,7 +35,8 @@ def channels_last(module: nn.Module, inputs: Sequence[Tensor], least_places: int
     """A copy in which the weights of two-dimensional convolutions are channels last; all else is shared.
 
     Maps keep the layout from one operator to the next. None where no convolution is given a map of as many places
-    (height times width). Memory: these weights once more. Raises whatever the module raises.
+    (height times width), and none is pooled by its maxima: torch's kernel for that goes one by one through maps whose
+    channels lie apart. Memory: these weights once more. Raises whatever the module raises.
     """
     seen = record(module, inputs)
     maps = [
@@ -42,7 +44,8 @@ def channels_last(module: nn.Module, inputs: Sequence[Tensor], least_places: int
         for operation in seen.operations
         if operation.name == _CONVOLUTION and operation.args[0].dim() == _MAP_DIMS
     ]
-    if not any(given.shape[2] * given.shape[3] >= least_places for given, *_ in maps):
+    pooled = any(operation.name.startswith(_MAX_POOL) for operation in seen.operations)
+    if not maps or not (pooled or any(given.shape[2] * given.shape[3] >= least_places for given, *_ in maps)):
         return None
     kept = {id(tensor) for tensor in (*module.parameters(), *module.buffers())}
     turned = {id(weight): _turned(weight) for _, weight, *_ in maps if id(weight) in kept}
@@ -50,7 +53,9 @@ def channels_last(module: nn.Module, inputs: Sequence[Tensor], least_places: int
 
 
 def _turned(weight: Tensor) -> Tensor:
-    values = weight.detach().contiguous(memory_format=torch.channels_last)
+    # Not contiguous(), which leaves the weights of a single channel as they are: they are so in both layouts, but it is
+    # by their strides that torch chooses that of the maps.
+    values = weight.detach().to(memory_format=torch.channels_last)
     return nn.Parameter(values, requires_grad=False) if isinstance(weight, nn.Parameter) else values
 
 

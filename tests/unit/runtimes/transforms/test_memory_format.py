@@ -1,3 +1,4 @@
+import pytest
 import torch
 from attributor.runtimes.transforms.memory_format import channels_last
 from torch import Tensor, nn
@@ -35,6 +36,18 @@ def test_small_maps_stay_as_they_are() -> None:
     module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()).eval()
 
     assert channels_last(module, [torch.randn(2, 3, 8, 8)], least_places=256) is None
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_small_maps_that_are_pooled_are_laid_out(channels: int) -> None:
+    module = nn.Sequential(nn.Conv2d(channels, 8, 3), nn.ReLU(), nn.MaxPool2d(2)).eval()
+    x = torch.randn(2, channels, 8, 8)
+
+    made = channels_last(module, [x], least_places=256)
+
+    assert made is not None
+    assert made(x).is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(made(x), module(x))
 
 
 def test_a_net_without_maps_stays_as_it_is() -> None:
