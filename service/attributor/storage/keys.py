@@ -60,6 +60,9 @@ IDEMPOTENCY_TTL_S = 86_400.0
 #: Finished attribution jobs stay for a day: ours, so that a link sent in the morning still opens next morning.
 RESULT_TTL_S = 86_400.0
 
+#: An answer that nobody asks for again is kept for so long: ours, as long as a job's own.
+ANSWER_TTL_S = RESULT_TTL_S
+
 #: Predictions are awaited by the request that made them; ours, ten times its longest sensible wait.
 PREDICTION_TTL_S = 300.0
 

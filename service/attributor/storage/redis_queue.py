@@ -25,7 +25,8 @@ from attributor.jobs.result import JobResult, PartialResult
 from attributor.jobs.state import JobState
 from attributor.ports import Beat, Enqueued
 from attributor.storage.connection import MAX_BLOCK_S, RedisStore
-from attributor.storage.keys import IDEMPOTENCY_TTL_S, PREDICTION_TTL_S, PRIORITIES, RESULT_TTL_S, line
+from attributor.storage.entries import Entries
+from attributor.storage.keys import ANSWER_TTL_S, PREDICTION_TTL_S, PRIORITIES, RESULT_TTL_S, line
 
 #: Leases treated by one reap: ours, so that the script holds the server for a few milliseconds at most.
 _REAP_LIMIT = 100
@@ -34,9 +35,6 @@ _REAP_LIMIT = 100
 _OF_THE_MOMENT = frozenset(
     error.code for error in (DeadlineExceeded, InternalError, ModelNotReady, OutOfMemory, StoreUnavailable, WorkerLost)
 )
-
-#: An answer that nobody asks for again is kept for so long: ours, as long as a job's own.
-_ANSWER_TTL_S = RESULT_TTL_S
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +65,7 @@ class RedisJobQueue:
     def __init__(self, store: RedisStore, policy: QueuePolicy | None = None) -> None:
         self._store = store
         self._policy = policy or QueuePolicy()
+        self._entries = Entries(store, self._policy.max_queued)
         #: Under this name it waits to be woken.
         self._seat = uuid4().hex
 
@@ -83,14 +82,11 @@ class RedisJobQueue:
             raise ValueError(f"priority {spec.priority} is not one of {PRIORITIES}")
         prediction = spec.kind is JobKind.PREDICTION
         ttl_s = self._policy.prediction_ttl_s if prediction else self._policy.result_ttl_s
-        outcome, job_id = await self._store.run(
-            "enqueue",
+        words = (
             f"job_{uuid4().hex}",
             encode(spec),
             _ms(ttl_s),
-            self._policy.max_queued,
             idempotency_key or "",
-            _ms(IDEMPOTENCY_TTL_S),
             spec.fingerprint,
             spec.kind.value,
             spec.tenant,
@@ -101,9 +97,9 @@ class RedisJobQueue:
             len(spec.inputs),
             "" if spec.deadline_s is None else _ms(spec.deadline_s),
             (content_key or "") if self._policy.cache_bytes else "",
-            _ms(_ANSWER_TTL_S),
             answer_to or "",
         )
+        outcome, job_id = await self._entries.add(words)
         if outcome == b"full":
             raise QueueFull(
                 f"{self._policy.max_queued} jobs are waiting, as many as the service accepts; try again later"
@@ -125,7 +121,7 @@ class RedisJobQueue:
     ) -> list[ClaimedJob]:
         """See the port; waits for MAX_BLOCK_S at most. A job whose spec this release cannot read is failed here, not
         handed out."""
-        lease_ms, ttl_ms = _ms(self._policy.lease_s), _ms(_ANSWER_TTL_S)
+        lease_ms, ttl_ms = _ms(self._policy.lease_s), _ms(ANSWER_TTL_S)
         words = ("claim", limit, urgent, comparisons, lease_ms, uuid4().hex, ttl_ms, self._seat, _flag(keen))
         if wait_s > 0:
             said = ("wait", self._seat, _flag(keen), _flag(comparisons > 0))
@@ -179,7 +175,7 @@ class RedisJobQueue:
 
     async def finish_all(self, outcomes: Mapping[Lease, Outcome]) -> list[bool]:
         """See the port. A job that was cancelled meanwhile ends as cancelled, whatever the outcome."""
-        arguments: list[str | bytes | int] = [self._policy.cache_bytes, _ms(_ANSWER_TTL_S)]
+        arguments: list[str | bytes | int] = [self._policy.cache_bytes, _ms(ANSWER_TTL_S)]
         for lease, outcome in outcomes.items():
             arguments += [lease.job_id, lease.token, *_outcome_fields(outcome)]
         return [recorded == 1 for recorded in await self._store.run("finish", *arguments)]

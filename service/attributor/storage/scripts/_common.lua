@@ -21,9 +21,10 @@ local function now_ms()
 end
 
 -- Every script that may change a job returns by tell(), and what several of its jobs have in common is done there, once:
--- the counters, the leases that end, what will expire; and all changes are one entry of the stream (all as few as Lua's
--- stack allows).
-local counted, unleased, expiring, news = {}, {}, {}, {}
+-- the counters, the leases that end, what will expire, the bells that ring; and all changes are one entry of the stream
+-- (all as few as Lua's stack allows).
+local counted, unleased, expiring, news, rings = {}, {}, {}, {}, {}
+local ring_bell
 
 local function count(name, by)
   counted[name] = (counted[name] or 0) + by
@@ -50,6 +51,11 @@ local function tell(reply)
   call(unleased, 'ZREM', key('leases'))
   call(expiring, 'ZADD', key('expiring'))
   call(news, 'XADD', key('events'), 'MAXLEN', '~', EVENTS_KEPT, '*')
+  for prefix, times in pairs(rings) do
+    repeat
+      times = times - 1
+    until not ring_bell(prefix) or times == 0
+  end
   return reply
 end
 
@@ -74,9 +80,13 @@ local function change(job, state, ...)
   announce(job.id, state)
 end
 
+-- Seqs by ring and tenant that this script put there.
+local stamped = {}
+
 -- Puts the tenant where its first queued job belongs, or takes it out of the ring.
 local function restamp(line, tenant)
   local ring = key('ring', line)
+  stamped[ring .. tenant] = nil
   local first = redis.call('ZRANGE', key('ready', line, tenant), 0, 0, 'WITHSCORES')
   if #first == 0 then
     redis.call('ZREM', ring, tenant)
@@ -98,17 +108,17 @@ local function no_longer_waits(name)
 end
 
 -- Wakes one of those that wait for jobs of lines with such a prefix (wait.lua), unless one that waits keenly is on its
--- way, who takes what it can and wakes another for the rest.
-local function ring_bell(prefix)
+-- way, who takes what it can and wakes another for the rest. Returns whether to ring once more could wake another.
+function ring_bell(prefix)
   while true do
     local worker = redis.call('ZREVRANGE', key('waiting', prefix), 0, 0, 'WITHSCORES')
     if #worker == 0 then
-      return
+      return false
     end
     local name, since_ms = worker[1], tonumber(worker[2])
     local rung_ms = tonumber(redis.call('HGET', key('rung'), name) or 0)
     if rung_ms > now_ms() - ON_ITS_WAY_MS then
-      return
+      return false
     end
     local is_there = rung_ms == 0 and math.abs(since_ms) > now_ms() - WAITING_MS -- else it has gone without a word
     if not is_there or since_ms < 0 then
@@ -117,7 +127,8 @@ local function ring_bell(prefix)
       redis.call('HSET', key('rung'), name, now_ms())
     end
     if is_there then
-      return wake(name)
+      wake(name)
+      return since_ms < 0
     end
   end
 end
@@ -135,8 +146,14 @@ end
 -- The seq of a job never changes, so a job queued again stands before all later ones of its tenant.
 local function make_ready(id, line, tenant, seq)
   redis.call('ZADD', key('ready', line, tenant), seq, id)
-  redis.call('ZADD', key('ring', line), 'LT', seq, tenant)
-  ring_bell(string.match(line, '^%D*'))
+  local ring = key('ring', line)
+  local known = stamped[ring .. tenant]
+  if not known or tonumber(seq) < known then
+    redis.call('ZADD', ring, 'LT', seq, tenant)
+    stamped[ring .. tenant] = tonumber(seq)
+  end
+  local prefix = string.match(line, '^%D*')
+  rings[prefix] = (rings[prefix] or 0) + 1
 end
 
 -- Ends a lease, whatever becomes of its job.
