@@ -27,6 +27,7 @@ from attributor.settings import Settings
 from attributor.storage.redis_fleet import RedisFleet
 from attributor.storage.redis_queue import RedisJobQueue
 from attributor.telemetry import configure_logging
+from attributor.worker.collector import give_back_memory
 from attributor.worker.loop import WorkerLoop, WorkerPolicy
 from attributor.worker.process import end_hung, run_until_signalled
 from attributor.worker.recycling import RecyclingPolicy, recycle
@@ -75,7 +76,7 @@ def run_worker(settings: Settings, redis_url: str) -> int:
             loop = WorkerLoop(worker_id, ports, engine, _policy(settings), time.monotonic, end_hung)
             log.info("working as %s on %s", worker_id, settings.worker.device)
             policy = RecyclingPolicy(settings.worker.recycle_growth_bytes, settings.worker.recycle_jobs)
-            looking = asyncio.create_task(recycle(loop, policy, grown_bytes, stop))
+            looking = asyncio.create_task(recycle(loop, policy, grown_bytes, give_back_memory, stop))
             await loop.run(stop)
             with suppress(StoreUnavailable):  # then it is missed a few seconds later
                 await fleet.worker_left(worker_id)

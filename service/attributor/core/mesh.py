@@ -163,7 +163,7 @@ class _Shape:
     last: NDArray[np.intp]
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)  # 3 MB where the meshes have some fifty nodes
 def _shape(n: int, usable_bytes: bytes) -> _Shape:
     stencils = _stencils(np.flatnonzero(np.frombuffer(usable_bytes, bool)), n - 1)
     panel = np.concatenate([its_panels for _, its_panels, _ in stencils])

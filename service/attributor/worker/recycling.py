@@ -16,6 +16,9 @@ log = logging.getLogger(__name__)
 
 #: How often a worker looks at itself, seconds. Ours: to read the figure takes some microseconds.
 LOOK_S = 1.0
+#: One that rests gives free memory back to the system when it has grown by so much since it last did. Ours: several
+#: times what small jobs take, so that one a second does not have to ask for it again and again.
+GIVEN_BACK_BYTES = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +67,21 @@ class Lifespan:
 
 
 async def recycle(
-    loop: Retiring, policy: RecyclingPolicy, memory_bytes: Callable[[], int | None], stop: asyncio.Event
+    loop: Retiring,
+    policy: RecyclingPolicy,
+    memory_bytes: Callable[[], int | None],
+    give_back: Callable[[], None],
+    stop: asyncio.Event,
 ) -> bool:
     """Look after the worker until `stop` is set, which this sets itself once the worker's time is over and it holds no
-    job any more; returns whether it did."""
+    job any more; returns whether it did. `give_back`: hands free memory to the system."""
     lifespan = Lifespan(policy)
     retiring = False
+    least_bytes = 0
     while not stop.is_set():
+        if loop.idle and (memory_bytes() or 0) > least_bytes + GIVEN_BACK_BYTES:
+            give_back()
+            least_bytes = memory_bytes() or 0
         if not retiring and (reason := lifespan.over(loop.jobs_ended, memory_bytes())):
             log.info("claiming no more, another is to take over: %s", reason)
             loop.retire()

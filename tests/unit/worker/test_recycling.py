@@ -3,7 +3,9 @@
 import asyncio
 
 import pytest
+from attributor.runtimes.memory import resident_bytes
 from attributor.worker import recycling
+from attributor.worker.collector import give_back_memory
 from attributor.worker.recycling import Lifespan, RecyclingPolicy, recycle
 from doubles import RecordingModel
 from unit.worker.memory_queue import MemoryQueue, until
@@ -17,6 +19,56 @@ MB = 10**6
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(recycling, "LOOK_S", 0.01)
+
+
+def _nothing():
+    """What is free stays."""
+
+
+async def test_a_worker_that_rests_gives_back_what_it_has_grown_by():
+    memory, given = [50 * MB], []
+
+    def give_back():
+        given.append(memory[0])
+        memory[0] -= 5 * MB
+
+    async with working(MemoryQueue()) as running:
+        policy = RecyclingPolicy(None, None)
+        looking = asyncio.create_task(recycle(running.worker, policy, lambda: memory[0], give_back, running.stop))
+        await until(lambda: given == [50 * MB])
+        memory[0] = 55 * MB  # as much as small jobs take
+        await asyncio.sleep(0.05)
+        assert given == [50 * MB]
+        memory[0] = 56 * MB
+        await until(lambda: given == [50 * MB, 56 * MB])
+        running.stop.set()
+        assert not await looking
+
+
+async def test_one_that_works_gives_nothing_back():
+    queue, model, given = MemoryQueue(), HeldModel(PROBLEM), []
+    queue.put("long", spec=LONG)
+    async with working(queue, model) as running:
+        await until(lambda: not running.worker.idle)
+        policy = RecyclingPolicy(None, None)
+        looking = asyncio.create_task(
+            recycle(running.worker, policy, lambda: 90 * MB, lambda: given.append(1), running.stop)
+        )
+        await asyncio.sleep(0.05)
+        assert not given
+        model.gate.set()
+        await until(lambda: given)
+        running.stop.set()
+        await looking
+
+
+def test_free_memory_goes_back_to_the_system():
+    parts = [b"." * n for n in [100_000] * 1000]
+    held = resident_bytes()
+    parts = parts[::10]  # which keep the heap as long as it is
+    give_back_memory()
+    assert resident_bytes() < held - 50 * MB
+    assert len(parts) == 100
 
 
 def test_growth_is_counted_from_when_the_models_were_loaded():
@@ -43,7 +95,8 @@ async def test_a_worker_that_has_done_its_number_claims_no_more_and_ends():
     queue = MemoryQueue()
     queue.put("a", "b")
     async with working(queue) as running:
-        looking = asyncio.create_task(recycle(running.worker, RecyclingPolicy(None, 2), lambda: None, running.stop))
+        policy = RecyclingPolicy(None, 2)
+        looking = asyncio.create_task(recycle(running.worker, policy, lambda: None, _nothing, running.stop))
         assert await asyncio.wait_for(looking, 10)
         await running.task
         queue.put("c")
@@ -57,7 +110,7 @@ async def test_what_it_holds_is_finished_however_long_it_takes():
     memory = [100 * MB]
     async with working(queue, model, drain_s=0.01) as running:
         policy = RecyclingPolicy(10 * MB, None)
-        looking = asyncio.create_task(recycle(running.worker, policy, lambda: memory[0], running.stop))
+        looking = asyncio.create_task(recycle(running.worker, policy, lambda: memory[0], _nothing, running.stop))
         await until(lambda: not running.worker.idle)
         memory[0] += 11 * MB
         await asyncio.sleep(0.2)
@@ -72,7 +125,8 @@ async def test_what_it_holds_is_finished_however_long_it_takes():
 
 async def test_a_signal_ends_the_look_and_no_other_is_asked_for():
     async with working(MemoryQueue(), RecordingModel(PROBLEM)) as running:
-        looking = asyncio.create_task(recycle(running.worker, RecyclingPolicy(None, 9), lambda: None, running.stop))
+        policy = RecyclingPolicy(None, 9)
+        looking = asyncio.create_task(recycle(running.worker, policy, lambda: None, _nothing, running.stop))
         await asyncio.sleep(0.03)
         running.stop.set()
         assert await asyncio.wait_for(looking, 5) is False
