@@ -40,6 +40,9 @@ _PROBE_TIMEOUT_S = 2.0
 #: after two and a half ticks was not just told to stop by its owner's death.
 _DYING_S = 0.25
 _LOG_TAIL_CHARS = 600
+#: The server's program takes its memory from glibc, and by scripts millions of small pieces, of which each thread keeps
+#: 7 of a size at hand; the others took a fifth of its time. Ours: 2,000 take 70 MB if all sizes are used so often.
+_ALLOCATOR = "glibc.malloc.tcache_count=2000"
 
 
 class _Answer(Enum):
@@ -114,7 +117,8 @@ class EmbeddedStore:
             self._await_ready(None)
             return False
         self._socket.unlink(missing_ok=True)
-        self._process = spawn(self._command(), cwd=self._data_dir, quiet=True)
+        environment = {"GLIBC_TUNABLES": _ALLOCATOR, **os.environ}
+        self._process = spawn(self._command(), cwd=self._data_dir, quiet=True, environment=environment)
         try:
             self._await_ready(self._process)
         except StoreUnavailable:

@@ -25,6 +25,10 @@ _BATCH = 1000
 #: Pause before the reader connects again: ours, a few tries during a server's restart (0.1 to 0.6 s, measured).
 _RECONNECT_S = 0.1
 
+#: Pause before the next changes are read: ours, so that those of a small job, which begins and ends within a few
+#: milliseconds, wake this process once. Answers that are sent do not wait for it.
+_PAUSE_S = 0.004
+
 #: Ends remembered: ours, several seconds of what one server's jobs can end with.
 _REMEMBERED = 10_000
 
@@ -183,7 +187,9 @@ class RedisJobEvents:
         try:
             while True:
                 try:
-                    last = await self._pass_on(last)
+                    last, before = await self._pass_on(last), last
+                    if last != before:
+                        await asyncio.sleep(_PAUSE_S)
                 except StoreUnavailable as error:
                     _log.warning("lost the job store (%s); connecting again", error.__cause__)
                     last = await self._reconnect()
