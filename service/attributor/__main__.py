@@ -31,6 +31,10 @@ One = Annotated[
     bool,
     typer.Option("--one", help="One process, here, for a supervisor of yours: status 75 asks it for another process."),
 ]
+SharedPort = Annotated[
+    bool,
+    typer.Option("--shared-port", help="Other API processes of this user listen on the same port, and share requests."),
+]
 LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or error (default: info).")]
 
 
@@ -84,13 +88,14 @@ def api(
     host: Host = None,
     port: Port = None,
     redis_url: RedisUrl = None,
+    shared_port: SharedPort = False,
     log_level: LogLevel = None,
 ) -> None:
     """Run one API process on a Redis or Valkey of yours. Needs no torch."""
     from attributor.bootstrap.api import run_api
 
     settings = _settings(models, log_level, api={"host": host, "port": port}, store={"redis_url": redis_url})
-    run_api(settings, _required_url(settings))
+    run_api(settings, _required_url(settings), shares_port=shared_port)
 
 
 @app.command()

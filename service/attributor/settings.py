@@ -22,6 +22,12 @@ class ApiSettings(BaseModel):
 
     host: str = Field("127.0.0.1", description="Address to listen on. Loopback: there are no API keys yet.")
     port: int = Field(8080, ge=1, le=65535, description="TCP port to listen on.")
+    processes: int | None = Field(
+        None,
+        ge=1,
+        description="API processes of `attributor serve`, which share the port; unset: two, where there are two cores "
+        "(on Linux).",
+    )
     max_body_bytes: int = Field(
         16_000_000,
         ge=1_000,

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import math
+import socket
 import sys
 
 import uvicorn
@@ -34,14 +35,15 @@ log = logging.getLogger(__name__)
 COLLECTED_AT = (50_000, 20, 20)
 
 
-def run_api(settings: Settings, redis_url: str) -> None:
-    """Serve HTTP until told to stop. Exits with EXIT_CONFIG if the address cannot be had."""
+def run_api(settings: Settings, redis_url: str, *, shares_port: bool = False) -> None:
+    """Serve HTTP until told to stop. Exits with EXIT_CONFIG if the address cannot be had. `shares_port`: with other
+    processes that say so, too."""
     configure_logging(settings.log_level, "api")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, redis_url))
+        runner.run(_serve(settings, redis_url, shares_port=shares_port))
 
 
-async def _serve(settings: Settings, redis_url: str) -> None:
+async def _serve(settings: Settings, redis_url: str, *, shares_port: bool) -> None:
     async with open_store(settings, redis_url) as store, RedisJobEvents(store) as events:
         catalog = FolderCatalog(settings.models_dir)
         for ref, problem in catalog.problems.items():
@@ -61,11 +63,26 @@ async def _serve(settings: Settings, redis_url: str) -> None:
         _spare_the_collector()
         looking = asyncio.create_task(_follow(catalog, settings.models_rescan_s))
         try:
-            await server.serve()
+            await server.serve([_shared_socket(settings)] if shares_port else None)
         except SystemExit:  # uvicorn's way of saying that it could not bind; it has logged why
             sys.exit(EXIT_CONFIG)
         finally:
             looking.cancel()
+
+
+def _shared_socket(settings: Settings) -> socket.socket:
+    """Bound to the address; the system spreads connections over all processes that listen on such a one."""
+    host, port = settings.api.host, settings.api.port
+    try:
+        family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        shared = socket.socket(family, kind)
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+            shared.setsockopt(socket.SOL_SOCKET, option, 1)
+        shared.bind(address)
+    except OSError as error:
+        log.error("cannot listen on %s:%d: %s", host, port, error.strerror)
+        sys.exit(EXIT_CONFIG)
+    return shared
 
 
 def _spare_the_collector() -> None:

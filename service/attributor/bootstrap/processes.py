@@ -1,4 +1,4 @@
-"""Which worker processes a machine runs, on which devices, and the environment that each of them gets.
+"""Which processes a machine runs, workers on which devices, and the environment that each of them gets.
 
 Never imports torch: the processes that supervise others stay small.
 """
@@ -20,6 +20,10 @@ ALL, CPU = "all", "cpu"
 #: 0.3 GB and more; beyond, the API process is what limits small models, and memory large ones.
 _MOST_BY_DEFAULT = 8
 
+#: API processes of a machine that nobody gave a number for. Ours: with one, all else waits while it writes a hundred
+#: answers and reads the next hundred requests; two answer a fifth more of a small model's, and take 80 MB more.
+_API_BY_DEFAULT = 2
+
 #: Kernels that oneDNN keeps, each for one layer at one size of pass. Ours: those of a ResNet-50 at two sizes. It keeps
 #: 1,024 by default, and as passes have any size, a worker grows by them for thousands of jobs.
 KEPT_KERNELS = 256
@@ -29,6 +33,16 @@ _DEVICE = re.compile(r"cpu|cuda(:\d+)?|mps")
 
 #: Asks torch in a process of its own, which takes its memory with it.
 _COUNT_GPUS = "import torch; print(torch.cuda.device_count())"
+
+
+def api_children(settings: Settings) -> list[Child]:
+    """The API processes. Linux alone shares a port evenly among those that listen on it."""
+    by_default = min(usable_cores(), _API_BY_DEFAULT) if sys.platform == "linux" else 1
+    count = settings.api.processes or by_default
+    grace_s = settings.api.shutdown_grace_s + 1
+    if count == 1:
+        return [Child("api", ["api"], grace_s)]
+    return [Child(f"api {number}", ["api", "--shared-port"], grace_s) for number in range(1, count + 1)]
 
 
 def worker_children(settings: Settings, devices: str | None) -> list[Child]:

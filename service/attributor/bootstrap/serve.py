@@ -11,8 +11,8 @@ import os
 import socket
 
 from attributor.bootstrap.exits import EXIT_CONFIG
-from attributor.bootstrap.processes import environment, worker_children
-from attributor.bootstrap.supervisor import Child, Supervisor
+from attributor.bootstrap.processes import api_children, environment, worker_children
+from attributor.bootstrap.supervisor import Supervisor
 from attributor.settings import Settings
 from attributor.storage.embedded import EmbeddedStore
 from attributor.telemetry import configure_logging
@@ -29,7 +29,7 @@ def run_serve(settings: Settings, devices: str | None = None) -> int:
     if problem := address_problem(settings.api.host, settings.api.port):
         log.error("cannot listen: %s", problem)
         return EXIT_CONFIG
-    children = [Child("api", ["api"], settings.api.shutdown_grace_s + 1), *worker_children(settings, devices)]
+    children = [*api_children(settings), *worker_children(settings, devices)]
     return Supervisor(children, StoreAndWord(settings)).run()
 
 

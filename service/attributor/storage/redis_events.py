@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Self
 from uuid import uuid4
 
@@ -28,6 +29,8 @@ _RECONNECT_S = 0.1
 #: Pause before the next changes are read: ours, so that those of a small job, which begins and ends within a few
 #: milliseconds, wake this process once. Answers that are sent do not wait for it.
 _PAUSE_S = 0.004
+#: While nobody waits here, changes are read as rarely as this: whoever comes finds few that he has to pass over.
+_REST_S = 0.1
 
 #: Ends remembered: ours, several seconds of what one server's jobs can end with.
 _REMEMBERED = 10_000
@@ -116,6 +119,8 @@ class RedisJobEvents:
         #: Ids of jobs that ended lately, oldest first: who has just queued one may come too late to be told. Ordered,
         #: because a plain dict looks for its first key among all that were taken from there.
         self._ended: OrderedDict[str, None] = OrderedDict()
+        #: Somebody waits for changes.
+        self._wanted = asyncio.Event()
         self._desk = uuid4().hex
         self._may_listen = True
         self._listens: Callable[[], bool] = lambda: False
@@ -175,6 +180,7 @@ class RedisJobEvents:
             if subscription.message is not None or job_id in self._ended:
                 subscription.wake()
         self._subscriptions.setdefault(job_id, set()).add(subscription)
+        self._wanted.set()
 
     def leave(self, subscription: _Subscription) -> None:
         """From now on it is not."""
@@ -189,7 +195,7 @@ class RedisJobEvents:
                 try:
                     last, before = await self._pass_on(last), last
                     if last != before:
-                        await asyncio.sleep(_PAUSE_S)
+                        await self._pause()
                 except StoreUnavailable as error:
                     _log.warning("lost the job store (%s); connecting again", error.__cause__)
                     last = await self._reconnect()
@@ -199,6 +205,14 @@ class RedisJobEvents:
         finally:
             for subscription in self._all():
                 subscription.wake()
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(_PAUSE_S)
+        if not self._subscriptions:
+            self._wanted.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_REST_S):
+                    await self._wanted.wait()
 
     async def _pass_on(self, last: str) -> str:
         """Wake the subscribers of what comes after `last`; returns the id of the entry passed on last."""

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 from attributor.bootstrap import processes
-from attributor.bootstrap.processes import all_gpus, environment, thread_environment, usable_cores, worker_children
+from attributor.bootstrap.processes import (
+    all_gpus,
+    api_children,
+    environment,
+    thread_environment,
+    usable_cores,
+    worker_children,
+)
 from attributor.errors import InvalidRequest
 from attributor.settings import Settings
 
@@ -94,3 +101,24 @@ def test_the_children_get_what_the_command_line_gave(monkeypatch):
 
 def test_what_is_unset_stays_unset():
     assert not any("REDIS_URL" in name or "MAX_POINTS" in name for name in environment(Settings()))
+
+
+@pytest.mark.parametrize(("cores", "asked", "names"), [
+    (1, None, ["api"]),
+    (2, None, ["api 1", "api 2"]),
+    (64, None, ["api 1", "api 2"]),
+    (64, 1, ["api"]),
+    (1, 3, ["api 1", "api 2", "api 3"]),
+])  # fmt: skip
+def test_api_processes_share_a_port_where_there_are_several(cores, asked, names, monkeypatch):
+    monkeypatch.setattr(processes, "usable_cores", lambda: cores)
+    monkeypatch.setattr(sys, "platform", "linux")
+    children = api_children(Settings(api={"processes": asked, "shutdown_grace_s": 2.0}))
+    assert [child.name for child in children] == names
+    assert {tuple(child.arguments) for child in children} == {("api", *["--shared-port"] * (len(names) > 1))}
+    assert {child.grace_s for child in children} == {3.0}
+
+
+def test_elsewhere_than_on_linux_one_api_process_has_the_port(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert len(api_children(Settings())) == 1
