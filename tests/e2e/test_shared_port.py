@@ -7,7 +7,7 @@ import httpx
 import psutil
 import pytest
 from attributor.bootstrap.exits import EXIT_CONFIG
-from e2e.live import Service, created, ended, eventually, explained, pair
+from e2e.live import Service, created, ended, eventually, explained, pair, slow
 from e2e.test_survival import run
 
 pytestmark = pytest.mark.e2e
@@ -30,7 +30,7 @@ def test_connections_are_spread_and_the_end_of_one_process_is_not_that_of_the_se
     try:
         path = explained(clients[0], pair("raises"))["links"]["self"]
         assert [client.get(path).json()["state"] for client in clients] == ["succeeded"] * 40
-        path = created(clients[0], pair("smooth"))
+        path = created(clients[0], slow(5))
         assert [ended(client, path)["state"] for client in clients] == ["succeeded"] * 40
         assert all(connections(pid) >= 5 for pid in first)
     finally:
