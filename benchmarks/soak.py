@@ -31,6 +31,8 @@ MODELS = Path(__file__).resolve().parent.parent / "models"
 FIRST, MOST_GROWTH = 2_000, 1.05
 CLIENTS = 24
 READY_WITHIN_S, QUIET_WITHIN_S = 120.0, 120.0
+#: After so long workers have given back what is free, and the store has tidied up.
+RESTED_S = 8.0
 
 
 def main() -> int:
@@ -155,7 +157,7 @@ async def quiet(client: httpx.AsyncClient) -> None:
             if time.monotonic() > end:
                 raise SystemExit(f"jobs stay {state}")
             await asyncio.sleep(0.2)
-    await asyncio.sleep(2)
+    await asyncio.sleep(RESTED_S)
 
 
 def report(rows: list[dict[str, int]], told: Told, n_jobs: int, seconds: float) -> int:

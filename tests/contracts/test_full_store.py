@@ -26,7 +26,7 @@ async def store(tmp_path) -> AsyncIterator[RedisStore]:
 async def test_what_keeps_jobs_alive_and_what_makes_room_is_done_also_in_a_full_store(
     store, queue, impatient, jobs, make_spec, answer
 ):
-    ends = (await queue.enqueue(make_spec(priority=0))).job_id
+    ends = (await queue.enqueue(make_spec(priority=0), idempotency_key="k")).job_id
     [ending] = await queue.claim(1)
     waits, runs, lost, released = [(await queue.enqueue(make_spec(priority=p))).job_id for p in (2, 0, 1, 2)]
     await queue.cancel(waits, tenant="default")
@@ -39,6 +39,7 @@ async def test_what_keeps_jobs_alive_and_what_makes_room_is_done_also_in_a_full_
 
     with pytest.raises(StoreUnavailable):
         await queue.enqueue(make_spec())
+    assert (await queue.enqueue(make_spec(priority=0), idempotency_key="k")).job_id == ends
     assert await queue.finish(ending.lease, answer)
     assert (await jobs.record(ends, tenant="default")).state is JobState.SUCCEEDED
     await RedisFleet(store).beat_worker("w")

@@ -31,9 +31,10 @@ async def test_they_are_stored_by_one_script_in_their_order(queue, make_spec, ca
     assert [each.lease.job_id for each in claimed] == [each.job_id for each in queued]
 
 
-async def test_many_are_stored_by_several_scripts(queue, make_spec, calls):
-    queued = await asyncio.gather(*(queue.enqueue(make_spec()) for _ in range(40)))
-    assert calls == [16, 16, 8]
+@pytest.mark.parametrize(("count", "scripts"), [(40, [16, 16, 8]), (17, [16, 1]), (33, [16, 16, 1])])
+async def test_many_are_stored_by_several_scripts_in_their_order(queue, make_spec, calls, count, scripts):
+    queued = await asyncio.gather(*(queue.enqueue(make_spec()) for _ in range(count)))
+    assert calls == scripts
     assert [each.lease.job_id for each in await queue.claim(99)] == [each.job_id for each in queued]
 
 
@@ -77,11 +78,11 @@ async def test_the_same_question_among_them_is_computed_once(queue, jobs, make_s
 
 async def test_each_wakes_a_worker_that_does_not_come_back_at_once(store, queue, make_spec):
     others = [RedisJobQueue(store) for _ in range(2)]
-    waiting = [asyncio.create_task(each.claim(1, wait_s=2.0)) for each in others]
+    waiting = [asyncio.create_task(each.claim(5, wait_s=2.0)) for each in others]
     await asyncio.sleep(0.1)
     await asyncio.gather(*(queue.enqueue(make_spec()) for _ in range(2)))
-    async with asyncio.timeout(1):
-        assert [len(found) for found in await asyncio.gather(*waiting)] == [1, 1]
+    async with asyncio.timeout(1):  # also who finds that the other has taken both
+        assert sum(len(found) for found in await asyncio.gather(*waiting)) == 2
 
 
 async def test_the_end_of_one_who_asks_is_not_that_of_the_others(queue, make_spec, counters):
@@ -98,3 +99,13 @@ async def test_all_are_told_that_the_store_is_away(make_spec):
     queue = RedisJobQueue(RedisStore("redis://127.0.0.1:1", retries=0))
     said = await asyncio.gather(*(queue.enqueue(make_spec()) for _ in range(3)), return_exceptions=True)
     assert [type(each) for each in said] == [StoreUnavailable] * 3
+
+
+async def test_nothing_is_sent_for_those_who_have_all_gone(queue, make_spec, calls):
+    asking = [asyncio.create_task(queue.enqueue(make_spec())) for _ in range(3)]
+    await asyncio.sleep(0)
+    for each in asking:
+        each.cancel()
+    await asyncio.gather(*asking, return_exceptions=True)
+    await asyncio.sleep(0.05)
+    assert calls == []

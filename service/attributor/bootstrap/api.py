@@ -4,7 +4,6 @@ import asyncio
 import gc
 import logging
 import math
-import socket
 import sys
 
 import uvicorn
@@ -15,6 +14,7 @@ from attributor.api.dependencies import Deps, Limits
 from attributor.api.recent_reports import RecentReports
 from attributor.bootstrap.exits import EXIT_CONFIG
 from attributor.bootstrap.http_server import Http, Server
+from attributor.bootstrap.shared_port import shared_sockets
 from attributor.bootstrap.store import open_store, queue_policy
 from attributor.errors import BundleError
 from attributor.registry.catalog import FolderCatalog
@@ -60,29 +60,19 @@ async def _serve(settings: Settings, redis_url: str, *, shares_port: bool) -> No
             timeout_graceful_shutdown=math.ceil(settings.api.shutdown_grace_s),
         )
         server = Server(config, deps.draining)
+        try:
+            sockets = shared_sockets(settings.api.host, settings.api.port) if shares_port else None
+        except OSError as error:
+            log.error("cannot listen on %s:%d: %s", settings.api.host, settings.api.port, error.strerror)
+            sys.exit(EXIT_CONFIG)
         _spare_the_collector()
         looking = asyncio.create_task(_follow(catalog, settings.models_rescan_s))
         try:
-            await server.serve([_shared_socket(settings)] if shares_port else None)
+            await server.serve(sockets)
         except SystemExit:  # uvicorn's way of saying that it could not bind; it has logged why
             sys.exit(EXIT_CONFIG)
         finally:
             looking.cancel()
-
-
-def _shared_socket(settings: Settings) -> socket.socket:
-    """Bound to the address; the system spreads connections over all processes that listen on such a one."""
-    host, port = settings.api.host, settings.api.port
-    try:
-        family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        shared = socket.socket(family, kind)
-        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
-            shared.setsockopt(socket.SOL_SOCKET, option, 1)
-        shared.bind(address)
-    except OSError as error:
-        log.error("cannot listen on %s:%d: %s", host, port, error.strerror)
-        sys.exit(EXIT_CONFIG)
-    return shared
 
 
 def _spare_the_collector() -> None:

@@ -9,9 +9,11 @@ import http.client
 import logging
 import os
 import socket
+from contextlib import nullcontext
 
 from attributor.bootstrap.exits import EXIT_CONFIG
 from attributor.bootstrap.processes import api_children, environment, worker_children
+from attributor.bootstrap.shared_port import reserved
 from attributor.bootstrap.supervisor import Supervisor
 from attributor.settings import Settings
 from attributor.storage.embedded import EmbeddedStore
@@ -29,8 +31,10 @@ def run_serve(settings: Settings, devices: str | None = None) -> int:
     if problem := address_problem(settings.api.host, settings.api.port):
         log.error("cannot listen: %s", problem)
         return EXIT_CONFIG
-    children = [*api_children(settings), *worker_children(settings, devices)]
-    return Supervisor(children, StoreAndWord(settings)).run()
+    apis = api_children(settings)
+    children = [*apis, *worker_children(settings, devices)]
+    with reserved(settings.api.host, settings.api.port) if len(apis) > 1 else nullcontext():
+        return Supervisor(children, StoreAndWord(settings)).run()
 
 
 class StoreAndWord:

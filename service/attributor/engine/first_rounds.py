@@ -145,5 +145,5 @@ def go_on(known: Known, row: int) -> tuple[Task, Wish] | None:
     if task.first_asks != known.alike.asks(known.rule):  # with so little memory that it begins with fewer nodes
         job.add(portions)
         return None
-    task.work.costs.forwards += 2 * (known.rounds - 1)  # each round begins with both ends
+    task.work.costs.forwards += 2 * (known.rounds - 1)  # each round has both ends (a stack one start)
     return task, task.resume(lambda route, asks: known.model.take_over(route, asks, known.told, row))

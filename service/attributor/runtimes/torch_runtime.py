@@ -165,7 +165,8 @@ class TorchModel:
     def _stack_pass(self, stack: Stack, space: Space) -> StackTold:
         began_s = time.perf_counter()
         if (told := unless_full(lambda: evaluate_stack(space, stack, self._output))) is not None:
-            self._sizes.note(USUAL, told.scores.size, time.perf_counter() - began_s)
+            # Without the start, which no plan counts: a pass that was planned full must not seem to be more than that.
+            self._sizes.note(USUAL, stack.n_points - 1, time.perf_counter() - began_s)
             return told
         give_back()
         if len(halves := halved(stack)) == 1:

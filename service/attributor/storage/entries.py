@@ -48,25 +48,29 @@ class Entries:
         finally:
             if self._entries is entries:
                 self._entries, self._bytes = [], 0
-            if len(entries) > 1:  # by a task of its own, as the end of this one must not be that of the others
+            # By a task of its own where there are others, whose end that of this one must not be, and where earlier
+            # ones are under way, which come first.
+            apart = len(entries) > 1 or bool(self._sending)
+            if apart:
                 task = asyncio.create_task(self._send(entries))
                 self._sending.add(task)
                 task.add_done_callback(self._sending.discard)
-        if len(entries) > 1:
+        if apart:
             return await own
         [said] = await self._store.run("enqueue", *self._before, *entry)
         return said
 
     async def _send(self, entries: list[tuple[Entry, asyncio.Future[Any]]]) -> None:
         entries = [each for each in entries if not each[1].done()]
+        if not entries:
+            return
         words = [word for entry, _ in entries for word in entry]
         try:
             said = await self._store.run("enqueue", *self._before, *words)
+            for (_, future), each in zip(entries, said, strict=True):
+                if not future.done():
+                    future.set_result(each)
         except Exception as error:
             for _, future in entries:
                 if not future.done():
                     future.set_exception(error)
-            return
-        for (_, future), each in zip(entries, said, strict=True):
-            if not future.done():
-                future.set_result(each)

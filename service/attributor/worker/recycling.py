@@ -16,9 +16,10 @@ log = logging.getLogger(__name__)
 
 #: How often a worker looks at itself, seconds. Ours: to read the figure takes some microseconds.
 LOOK_S = 1.0
-#: One that rests gives free memory back to the system when it has grown by so much since it last did. Ours: several
-#: times what small jobs take, so that one a second does not have to ask for it again and again.
-GIVEN_BACK_BYTES = 10_000_000
+#: One that has ended no job for so many looks gives free memory back to the system, if it has grown by so much since it
+#: held least. Ours: passes of a large model, one job after another, must not ask for theirs anew (a sixth of an
+#: encoder's time), nor small jobs that come now and then.
+RESTING_LOOKS, GIVEN_BACK_BYTES = 5, 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,28 @@ class Lifespan:
         return f"it has grown by {grown / 1e6:,.0f} MB" if grown > self._policy.growth_bytes else None
 
 
+class Resting:
+    """Gives memory back once the worker rests."""
+
+    def __init__(self, give_back: Callable[[], None], memory_bytes: Callable[[], int | None]) -> None:
+        self._give_back = give_back
+        self._memory_bytes = memory_bytes
+        self._least_bytes = 0
+        self._looks, self._jobs_ended = 0, 0
+
+    def look(self, *, idle: bool, jobs_ended: int) -> None:
+        """To be called at every look."""
+        rests = idle and jobs_ended == self._jobs_ended
+        self._looks, self._jobs_ended = self._looks + 1 if rests else 0, jobs_ended
+        held = self._memory_bytes()
+        if held is None:
+            return
+        self._least_bytes = min(self._least_bytes, held)
+        if self._looks >= RESTING_LOOKS and held > self._least_bytes + GIVEN_BACK_BYTES:
+            self._give_back()
+            self._least_bytes = self._memory_bytes() or held
+
+
 async def recycle(
     loop: Retiring,
     policy: RecyclingPolicy,
@@ -77,11 +100,9 @@ async def recycle(
     job any more; returns whether it did. `give_back`: hands free memory to the system."""
     lifespan = Lifespan(policy)
     retiring = False
-    least_bytes = 0
+    resting = Resting(give_back, memory_bytes)
     while not stop.is_set():
-        if loop.idle and (memory_bytes() or 0) > least_bytes + GIVEN_BACK_BYTES:
-            give_back()
-            least_bytes = memory_bytes() or 0
+        resting.look(idle=loop.idle, jobs_ended=loop.jobs_ended)
         if not retiring and (reason := lifespan.over(loop.jobs_ended, memory_bytes())):
             log.info("claiming no more, another is to take over: %s", reason)
             loop.retire()

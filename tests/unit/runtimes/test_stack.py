@@ -205,3 +205,11 @@ def test_a_large_model_looks_and_takes_no_stacks(monkeypatch):
     monkeypatch.setattr(stacks, "MOST_MULTIPLICATIONS", MOST_MULTIPLICATIONS)
     model = TorchModel(TwoInputs().eval(), INFO)
     assert (model.looks, model.stacks) == (False, True)
+
+
+def test_a_pass_counts_as_it_was_planned(monkeypatch):
+    noted = []
+    model = TorchModel(TwoInputs().eval(), INFO)
+    monkeypatch.setattr(model._sizes, "note", lambda key, points, *_: noted.append(points))
+    model.evaluate_stack(ask(4))
+    assert noted == [4 * (5 + 1)]  # five nodes and the example, of each row

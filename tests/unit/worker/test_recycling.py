@@ -6,7 +6,7 @@ import pytest
 from attributor.runtimes.memory import resident_bytes
 from attributor.worker import recycling
 from attributor.worker.collector import give_back_memory
-from attributor.worker.recycling import Lifespan, RecyclingPolicy, recycle
+from attributor.worker.recycling import Lifespan, RecyclingPolicy, Resting, recycle
 from doubles import RecordingModel
 from unit.worker.memory_queue import MemoryQueue, until
 from unit.worker.test_loop import LONG, PROBLEM, HeldModel, impatient, working
@@ -37,12 +37,33 @@ async def test_a_worker_that_rests_gives_back_what_it_has_grown_by():
         looking = asyncio.create_task(recycle(running.worker, policy, lambda: memory[0], give_back, running.stop))
         await until(lambda: given == [50 * MB])
         memory[0] = 55 * MB  # as much as small jobs take
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.15)
         assert given == [50 * MB]
         memory[0] = 56 * MB
         await until(lambda: given == [50 * MB, 56 * MB])
         running.stop.set()
         assert not await looking
+
+
+def test_one_that_ends_a_job_now_and_then_does_not_rest():
+    given = []
+    resting = Resting(lambda: given.append(1), lambda: 90 * MB)
+    for jobs_ended in range(1, 20):
+        for _ in range(5):
+            resting.look(idle=True, jobs_ended=jobs_ended)
+    assert not given
+    resting.look(idle=True, jobs_ended=19)
+    assert given
+
+
+def test_growth_since_it_held_least_counts_and_what_is_not_known_does_not():
+    memory, given = [600 * MB], []
+    resting = Resting(lambda: given.append(memory[0]), lambda: memory[0])
+    for held in (600 * MB, 100 * MB, None, 109 * MB, 111 * MB):
+        memory[0] = held
+        for _ in range(10):
+            resting.look(idle=True, jobs_ended=0)
+    assert given == [600 * MB, 111 * MB]
 
 
 async def test_one_that_works_gives_nothing_back():
@@ -54,7 +75,7 @@ async def test_one_that_works_gives_nothing_back():
         looking = asyncio.create_task(
             recycle(running.worker, policy, lambda: 90 * MB, lambda: given.append(1), running.stop)
         )
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.15)
         assert not given
         model.gate.set()
         await until(lambda: given)

@@ -11,12 +11,11 @@ local OF_JOB = 15
 local n_jobs = (#ARGV - 3) / OF_JOB
 local now = now_ms()
 local queued = tonumber(redis.call('HGET', key('counters'), 'queued') or 0)
-local last_seq = redis.call('INCRBY', key('seq'), n_jobs) - n_jobs
+local last_seq -- taken when the first job is stored: whoever asks again is told of his job also where nothing can be written
 local indexed = {}
 
 local function stored(id, payload, ttl_ms, idem_key, fingerprint, kind, tenant, line, model, version, digest, n_inputs,
     deadline, content, desk)
-  last_seq = last_seq + 1
   if redis.call('EXISTS', key('job', id)) == 1 then
     return { 'created', id } -- sent again because the first reply was lost
   end
@@ -40,6 +39,7 @@ local function stored(id, payload, ttl_ms, idem_key, fingerprint, kind, tenant, 
     count('queued', 1)
   end
 
+  last_seq = (last_seq or redis.call('INCRBY', key('seq'), n_jobs) - n_jobs) + 1
   local seq = last_seq
   local fields = { 'state', 'queued', 'kind', kind, 'tenant', tenant, 'priority', line, 'model', model,
     'version', version, 'digest', digest, 'n_inputs', n_inputs, 'seq', seq, 'attempts', 0,
