@@ -63,6 +63,8 @@ def build():
 #: One worker, small passes, quick beats and looks, so that little models show what large ones do; little time to say
 #: goodbye. Answers are not kept for repeats: tests ask the same again and want it computed.
 SETTINGS = {
+    # One, so that what a test has just seen of a model is what it sees next; test_shared_port.py has several.
+    "ATTRIBUTOR_API__PROCESSES": "1",
     "ATTRIBUTOR_WORKER__PROCESSES": "1",
     "ATTRIBUTOR_WORKER__MAX_POINTS": "8",
     "ATTRIBUTOR_WORKER__BEAT_S": "0.1",

@@ -19,6 +19,8 @@ import psutil
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "docs" / "examples"
 READY_WITHIN_S = 60.0
+#: By then every API process knows what one has said of a model.
+KNOWN_TO_ALL_S = 0.3
 T = TypeVar("T")
 ENDED = ("succeeded", "failed", "cancelled")
 
@@ -54,6 +56,7 @@ class Service:
             )
 
         eventually(ready, READY_WITHIN_S)
+        time.sleep(KNOWN_TO_ALL_S)
 
     def children(self) -> dict[str, int]:
         """The pids of `api`, `worker` and `store`."""
