@@ -320,7 +320,7 @@ def test_a_field_of_another_type_is_refused_also_after_good_ones(value):
     nodes = Nodes((0.5,), (1.0,), (0.25,), (None,), (0,))
     header, tail = _split(encode(AttributionResult((dataclasses.replace(RESULT, nodes=nodes),))))
     assert decode_result(_message(header, tail)).results[0].nodes == nodes
-    [[result]] = header[1]
+    [[result], []] = header[1]
     [nodes] = [each for each in result if isinstance(each, list) and len(each) == len(dataclasses.fields(Nodes))]
     nodes[0] = [value]
     with pytest.raises(ValueError, match="float belongs"):

@@ -1,5 +1,6 @@
 """Records of jobs to documents. No HTTP, no waiting; needs nothing but what the job itself carries."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -62,7 +63,7 @@ def failure_document(failure: Failure | None) -> dict[str, str] | None:
 
 
 def job_document(
-    record: JobRecord, position: int | None, results: list[dict[str, Any]] | None, following: str | None = None
+    record: JobRecord, position: int | None, results: Sequence[Any] | None, following: str | None = None
 ) -> dict[str, Any]:
     """A whole job (JobDocument). `following`: where the results after these are."""
     started, finished = record.started_at, record.finished_at

@@ -14,34 +14,52 @@ from numpy.typing import NDArray
 from attributor.jobs.columns import columns
 from attributor.jobs.given import NOTHING_GIVEN, GivenMolecule, GivenPicture, GivenText, Token
 from attributor.jobs.job import JobSpec
-from attributor.jobs.model import InputKind, InputSpec, Part
+from attributor.jobs.model import InputKind, InputSpec, Part, Tensors
 from attributor.jobs.once import once
-from attributor.jobs.result import PathResult
 
 Document = dict[str, Any]
 _Sums = NDArray[np.float64]
 
 
-def explained_documents(result: PathResult, spec: JobSpec) -> dict[str, Document] | None:
-    """By the name of the source that was given, else of the input, in the declared order. None with a layer, whose
-    units nobody gave; without what has no better terms than its tensor."""
-    if result.layer is not None:
-        return None
-    given = spec.given[result.input] if spec.given else NOTHING_GIVEN
-    example = spec.inputs[result.input]
-    shares = {each.name: each for each in spec.declared if each.attributed and each.name in result.attributions}
+def explained_documents(attributions: Tensors, number: int, spec: JobSpec) -> dict[str, Document]:
+    """Of the job's input of that number: by the name of the source that was given, else of the input, in the declared
+    order; without what has no better terms than its tensor. Not of a layer, whose units nobody gave."""
+    given = spec.given[number] if spec.given else NOTHING_GIVEN
+    example = spec.inputs[number]
+    shares = {each.name: each for each in spec.declared if each.attributed and each.name in attributions}
     found: dict[str, Document] = {}
     for name, declared in shares.items():
-        values, source = result.attributions[name].astype(np.float64), declared.source or ""
+        values, source = attributions[name].astype(np.float64), declared.source or ""
         if source in given.texts:
             if declared.part is Part.IDS:
                 found[source] = text_document(given.texts[source], values)
         elif source in given.molecules:
-            of_source = {each.part: result.attributions[each.name] for each in shares.values() if each.source == source}
+            of_source = {each.part: attributions[each.name] for each in shares.values() if each.source == source}
             found[source] = molecule_document(given.molecules[source], of_source)
         elif document := _of_input(declared, example[name], values, given.pictures.get(name)):
             found[name] = document
     return found
+
+
+def explained_texts(attributions: Tensors, numbers: Sequence[int], spec: JobSpec) -> list[bytes]:
+    """The JSON of `explained_documents` for several of the job's inputs; `attributions` of all, shape (inputs, *input
+    shape). Tables of numbers are written at once."""
+    rows = [dict(zip(attributions, values, strict=True)) for values in zip(*attributions.values(), strict=True)]
+    tables = [each for each in spec.declared if each.name in attributions]
+    if spec.given or not all(_around_numbers(each) and not each.groups for each in tables):
+        made = (explained_documents(row, number, spec) for row, number in zip(rows, numbers, strict=True))
+        return [orjson.dumps(each) for each in made]
+    whole = explained_documents(rows[0], numbers[0], spec)
+    own = []
+    for each in tables:
+        whole[each.name]["columns"] = orjson.Fragment(b"\x00")  # which no JSON holds
+        examples = np.concatenate([spec.inputs[number][each.name] for number in numbers])
+        written = _side_by_side(examples, attributions[each.name].astype(np.float64).ravel())
+        size = 2 * len(each.elements)
+        own.append([tuple(written[at : at + size]) for at in range(0, len(written), size)])
+    around = orjson.dumps(whole).replace(b"%", b"%%").replace(b"\x00", b"%b")
+    columns = [_around_numbers(each) or b"" for each in tables]
+    return [around % tuple(map(bytes.__mod__, columns, row)) for row in zip(*own, strict=True)]
 
 
 def _of_input(
@@ -181,15 +199,20 @@ def _of_numbers(around: bytes, example: NDArray[Any], attributions: _Sums) -> or
     Half as dear as a list of objects, which is most of what a small table's answer costs. float32 is written as the
     shortest decimal that it is.
     """
-    numbers: list[bytes] = [b""] * (2 * len(example))
-    numbers[::2], numbers[1::2] = _written(example), _written(attributions)
-    return orjson.Fragment(around % tuple(numbers))
+    return orjson.Fragment(around % tuple(_side_by_side(example, attributions)))
+
+
+def _side_by_side(examples: NDArray[Any], attributions: _Sums) -> list[bytes]:
+    """Each number, and its attribution after it; vectors of one length."""
+    numbers: list[bytes] = [b""] * (2 * len(examples))
+    numbers[::2], numbers[1::2] = _written(examples), _written(attributions)
+    return numbers
 
 
 @once
 def _around_numbers(declared: InputSpec) -> bytes | None:
-    """None: some columns are no numbers."""
-    if any(each.categories for each in declared.features):
+    """None: some columns are no numbers, or there are none."""
+    if not declared.features or any(each.categories for each in declared.features):
         return None
     heads = (orjson.dumps({"name": each.name, "unit": each.unit})[:-1] for each in declared.features)
     return b"[%b]" % b",".join(head.replace(b"%", b"%%") + b',"value":%b,"attribution":%b}' for head in heads)

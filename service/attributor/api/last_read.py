@@ -4,13 +4,14 @@ import asyncio
 from dataclasses import dataclass
 
 from attributor.jobs.job import JobSpec
-from attributor.jobs.result import AttributionResult
+from attributor.jobs.result import PathResult
 
 #: Seconds for which it is kept after it was last asked for. Ours: clients that read on ask again at once, and the
 #: answer of a large job takes memory.
 KEPT_S = 5.0
 
-Answer = tuple[AttributionResult, JobSpec]
+#: Its results, and what was asked.
+Answer = tuple[tuple[PathResult, ...], JobSpec]
 
 
 @dataclass(slots=True)

@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import orjson
@@ -10,10 +9,11 @@ from fastapi import Request, Response
 from numpy.typing import NDArray
 
 from attributor.api.answers import job_document, queued_s
+from attributor.api.column_documents import Document, answer_documents
 from attributor.api.dependencies import Deps
 from attributor.api.negotiation import JSON, NPY, PNG, SVG, combined, negotiate, unchanged
 from attributor.api.pages import MOST_WITH_JOB, next_link
-from attributor.api.result_documents import default_view, npy, result_documents, subject
+from attributor.api.result_documents import default_view, npy, subject
 from attributor.api.schemas.queries import JobQuery
 from attributor.errors import InvalidRequest, JobNotFinished, JobNotFound, NoResult, NotAcceptable
 from attributor.jobs.job import JobKind, JobRecord, JobSpec, Visualization
@@ -82,13 +82,13 @@ def no_result(record: JobRecord) -> NoResult:
 
 def chosen(result: AttributionResult, number: int | None) -> PathResult:
     """One of the results; the only one if no number is given. Raises InvalidRequest."""
-    count = len(result.results)
+    count = len(result)
     if number is None and count > 1:
         raise InvalidRequest(f"the job has {count} results; say which, 0 to {count - 1}", field="result")
     number = number or 0
     if number >= count:
         raise InvalidRequest(f"the job has results 0 to {count - 1}", field="result")
-    return result.results[number]
+    return result.result(number)
 
 
 async def job_response(
@@ -148,19 +148,18 @@ def _quotable(name: str | None) -> str:
 
 async def _results(
     deps: Deps, record: JobRecord, query: JobQuery, known: Known
-) -> tuple[list[dict[str, Any]] | None, str | None]:
+) -> tuple[list[Document] | None, str | None]:
     """The first of a succeeded job's results, and where those after them are."""
     if record.state is not JobState.SUCCEEDED:
         return None, None
     result, spec = await finished(deps, record, known)
     if query.result is not None:
         chosen(result, query.result)  # not only that one is answered, but a number that is wrong is wrong here too
-    first, total = result.results[:MOST_WITH_JOB], len(result.results)
-    following = next_link(record.id, len(first), MOST_WITH_JOB, total, query.encoding)
-    made = first, spec, query.encoding, queued_s(record) or 0.0
-    if spec.visualizations or len(first) > MOST_AT_ONCE:
-        return await asyncio.to_thread(result_documents, *made), following
-    return result_documents(*made), following
+    following = next_link(record.id, MOST_WITH_JOB, MOST_WITH_JOB, len(result), query.encoding)
+    made = result, MOST_WITH_JOB, spec, query.encoding, queued_s(record) or 0.0
+    if spec.visualizations or len(result) > MOST_AT_ONCE:
+        return await asyncio.to_thread(answer_documents, *made), following
+    return answer_documents(*made), following
 
 
 def _one_of(path: PathResult, spec: JobSpec, name: str | None) -> NDArray[np.float32]:

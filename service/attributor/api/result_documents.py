@@ -15,7 +15,14 @@ from attributor.errors import UnsupportedVisualization
 from attributor.jobs.job import JobSpec, Visualization
 from attributor.jobs.model import InputSpec, OutputScale, Tensors
 from attributor.jobs.once import once
-from attributor.jobs.result import Estimate, InteriorGradients, PathResult, ResolvedTarget, SaturationResult
+from attributor.jobs.result import (
+    Estimate,
+    InteriorGradients,
+    PathResult,
+    ResolvedTarget,
+    ResultWarning,
+    SaturationResult,
+)
 from attributor.rendering.draw import draw, drawable_kinds, drawn_input
 from attributor.rendering.reading import reading
 from attributor.rendering.subject import Subject
@@ -39,7 +46,7 @@ def _document(
     return {
         "input": result.input,
         "method": result.method,
-        "target": _target(result.target),
+        "target": target_document(result.target),
         "baseline": _baseline_name(result),
         "score": result.score,
         "baseline_score": result.baseline_score,
@@ -62,7 +69,7 @@ def _document(
             "piece": nodes.piece,
         },
         "attributions": _tensors(result.attributions, spec, encoding),
-        "explained": explained_documents(result, spec),
+        "explained": None if result.layer is not None else explained_documents(result.attributions, result.input, spec),
         "spread": _tensors(result.spread, spec, encoding),
         "standard_error": _tensors(result.standard_error, spec, encoding),
         "interior": _interior(result.interior, spec, encoding),
@@ -75,7 +82,7 @@ def _document(
         "precision_error": result.precision_error,
         **asked,
         "visualizations": [draw(view, subject(result, spec, view)).payload() for view in spec.visualizations],
-        "warnings": [{"code": w.code, "message": w.message} for w in result.warnings],
+        "warnings": warning_documents(result.warnings),
         "timings": {"queued_s": queued_s, "computing_s": in_microseconds(result.computing_s)},
     }
 
@@ -151,7 +158,8 @@ def _exactness(result: PathResult) -> dict[str, Any]:
     }
 
 
-def _target(target: ResolvedTarget) -> dict[str, Any]:
+def target_document(target: ResolvedTarget) -> dict[str, Any]:
+    """What was explained (part of ResultDocument)."""
     single = len(target.terms) == 1 and target.terms[0].weight == 1
     return {
         "class": target.terms[0].index if single else None,
@@ -164,6 +172,11 @@ def _target(target: ResolvedTarget) -> dict[str, Any]:
             for term, label in zip(target.terms, target.labels, strict=True)
         ],
     }
+
+
+def warning_documents(warnings: Iterable[ResultWarning]) -> list[dict[str, str]]:
+    """What a reader should know (part of ResultDocument)."""
+    return [{"code": each.code, "message": each.message} for each in warnings]
 
 
 def _baseline_name(result: PathResult) -> str | None:

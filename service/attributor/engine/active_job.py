@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from attributor.engine.alike import Alike
 from attributor.engine.sharing import share_out
 from attributor.engine.steps import Steps
@@ -17,7 +19,7 @@ from attributor.engine.task import Lane, Pick, Portion, Task, Wish
 from attributor.engine.work import Memory, Question, Work
 from attributor.jobs.job import JobSpec, Progress
 from attributor.jobs.model import ModelInfo, Tensors
-from attributor.jobs.result import Estimate
+from attributor.jobs.result import Estimate, ResultColumns
 from attributor.model_port import Evaluations, GradientModel
 
 log = logging.getLogger(__name__)
@@ -236,6 +238,14 @@ class ActiveJob:
         self._fresh.append(answer)
         self._evaluations += evaluations
         self._worst = _worst(self._worst, error)
+
+    def answered_together(self, columns: ResultColumns) -> None:
+        """Note the answers of several inputs, each of which met its tolerance."""
+        self.answers |= dict.fromkeys(columns.inputs.tolist(), columns)
+        self._fresh.append(columns)
+        self._evaluations += len(columns) * columns.like.evaluations
+        # Not a number where there is nothing to relate an error to.
+        self._worst = _worst(self._worst, float(np.fmax.reduce(columns.relative_errors, initial=0.0)))
 
     @property
     def n_done(self) -> int:

@@ -26,7 +26,7 @@ from attributor.engine.work import Question
 from attributor.errors import AttributorError, DeadlineExceeded
 from attributor.jobs.job import Failure, JobKind, JobSpec, Progress
 from attributor.jobs.keeping import DEFAULT_JOB_VECTOR_BYTES
-from attributor.jobs.result import AttributionResult, JobResult, PartialResult
+from attributor.jobs.result import AttributionResult, JobResult, PartialResult, ResultColumns
 from attributor.model_port import Evaluations, GradientModel, ModelProvider
 from attributor.ports import Clock
 
@@ -287,4 +287,7 @@ def _load(model: GradientModel, spec: JobSpec) -> int:
 def _outcome(job: ActiveJob) -> JobResult:
     if job.spec.kind is JobKind.PREDICTION:
         return prediction_result(job.in_order, job.info)
-    return AttributionResult(tuple([result for answer in job.in_order for result in answer]))
+    answers = {id(answer): answer for answer in job.in_order}.values()
+    columns = [answer for answer in answers if isinstance(answer, ResultColumns)]
+    apart = [result for answer in answers if not isinstance(answer, ResultColumns) for result in answer]
+    return AttributionResult(tuple(apart), tuple(columns))

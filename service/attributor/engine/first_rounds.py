@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,8 +123,15 @@ def _answer(known: Known, rows: NDArray[np.intp], rounds: FirstRounds, now_s: fl
     owners = [known.owners[row] for row in rows.tolist()]
     asked = [Row(job.spec, number, now_s - job.admitted_s) for job, number in owners]
     found = answers(known.alike, asked, rows, known.told, integrated)
-    for (job, number), result in zip(owners, found, strict=True):
-        job.answered(number, (result,), result.evaluations, result.relative_completeness_error)
+    places = range(len(owners))
+    by_job = [list(own) for _, own in groupby(places, lambda place: id(owners[place][0]))]  # a job's are neighbours
+    alone = [place for place, *others in by_job if not others]
+    if alone:
+        for (job, number), result in zip([owners[place] for place in alone], found.of(alone), strict=True):
+            job.answered(number, (result,), result.evaluations, result.relative_completeness_error)
+    for own in by_job:
+        if len(own) > 1:
+            owners[own[0]][0].answered_together(found.of(own))
     return rows
 
 

@@ -3,6 +3,8 @@ and what was found; no model, no job's state."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +19,19 @@ from attributor.engine.cautions import absolute_governs, small_or_large, vector_
 from attributor.engine.input_cautions import of_inputs
 from attributor.jobs.explanation import Target
 from attributor.jobs.job import JobSpec
-from attributor.jobs.model import OutputKind, OutputScale
-from attributor.jobs.result import BaselineResult, Nodes, PathResult, ResolvedTarget, ResultWarning
+from attributor.jobs.model import OutputKind, OutputScale, Tensors
+from attributor.jobs.result import (
+    BaselineResult,
+    Nodes,
+    PathResult,
+    ResolvedTarget,
+    ResultColumns,
+    ResultWarning,
+    numbers_or_none,
+)
 from attributor.model_port import StackTold
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,68 +56,112 @@ class Integrated:
     coarse: Mapping[str, Floats]
 
 
-@dataclass(frozen=True, slots=True)
-class _Figures:
-    """Numbers of the answers, per row; None stands for a relative error of nothing."""
-
-    sums: list[float]
-    errors: list[float]
-    relative: list[float | None]
-    baseline_errors: list[float]
-    attribution_errors: list[float | None]
-
-
 def answers(
     alike: Alike, asked: Sequence[Row], rows: NDArray[np.intp], told: StackTold, found: Integrated
-) -> list[PathResult]:
-    """One per input, whose numbers in the stack are `rows`. All of them are representable."""
-    rule, rounds = found.rule, found.rounds
+) -> "Answers":
+    """Of inputs whose numbers in the stack are `rows`. All of them are representable."""
+    rounds = found.rounds
     served = {name: values.astype(np.float32) for name, values in found.fine.items()}
     scores = told.scores[rows]
     figures = _figures(served, found, scores[:, -1], scores[:, 0])
-    warnings = _warnings(alike, asked, rows, scores, rounds, figures)
-    nodes = _nodes(rule, rounds.weights[rows], scores, told.slopes[rows])
+    limits = rounds.limits[rows]
     predicted = told.tops[rows].tolist() if alike.info.output.kind is not OutputKind.VALUES else [None] * len(rows)
-    limits = _absolute_tolerances(alike, rounds.limits[rows], scores[:, -1] - scores[:, 0])
-    targets = _targets(alike, [told.resolved[row] for row in rows.tolist()], predicted)
-    explanation, quadrature, n = alike.explanation, alike.quadrature, rule.n
-    rule_name, stop_reason = quadrature.rule.value, StopReason.TOLERANCE.value
-    baseline = alike.baseline
-    results = []
-    for i in range(len(rows)):
-        score, baseline_score = nodes[i].score[-1], nodes[i].score[0]
-        results.append(
-            PathResult(
-                input=asked[i].number,
-                method=explanation.method,
-                target=targets[i],
-                score=score,
-                baseline_score=baseline_score,
-                attribution_sum=figures.sums[i],
-                completeness_error=figures.errors[i],
-                relative_completeness_error=figures.relative[i],
-                completeness_reason=None,
-                tolerance=quadrature.tolerance,
-                absolute_tolerance=limits[i],
-                attribution_tolerance=None,
-                converged=True,
-                stop_reason=stop_reason,
-                attribution_error=figures.attribution_errors[i],
-                rule=rule_name,
-                evaluations=n,
-                forwards=n + 2 * found.made,
-                backwards=n,
-                nodes=nodes[i],
-                attributions={name: values[i] for name, values in served.items()},
-                baseline=baseline.tensors,
-                baselines=(BaselineResult(baseline.name, baseline_score, figures.baseline_errors[i]),),
-                warnings=warnings[i],
-                computing_s=asked[i].computing_s,
-                seed=explanation.seed,
-                precision=explanation.precision,
-            )
+    weights = np.zeros(scores.shape)
+    weights[:, 1:-1] = rounds.weights[rows]
+    columns = {
+        "inputs": np.array([row.number for row in asked]),
+        "scores": scores,
+        "weights": weights,
+        "slopes": told.slopes[rows],
+        **figures,
+        "absolute_tolerances": _absolute_tolerances(alike, limits, scores[:, -1] - scores[:, 0]),
+        "computing_s": np.array([row.computing_s for row in asked]),
+    }
+    return Answers(
+        _like(alike, found.rule, found.made),
+        columns,
+        served,
+        _targets(alike, [told.resolved[row] for row in rows.tolist()], predicted),
+        _warnings(alike, asked, scores, limits, rounds.variations[rows], figures["attribution_errors"]),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """Of many jobs' inputs: what ResultColumns holds, but targets and warnings as a list of each row's."""
+
+    like: PathResult
+    columns: Mapping[str, NDArray[Any]]
+    attributions: Tensors
+    targets: Sequence[ResolvedTarget]
+    warnings: Sequence[tuple[ResultWarning, ...]]
+
+    def of(self, rows: Sequence[int]) -> ResultColumns:
+        """Some of them, with nothing of the others."""
+        if len(rows) == len(self.targets):
+            columns, attributions, targets, warnings = self.columns, self.attributions, self.targets, self.warnings
+        else:
+            columns, attributions = _taken(self.columns, rows), _taken(self.attributions, rows)
+            targets, warnings = [self.targets[row] for row in rows], [self.warnings[row] for row in rows]
+        each_target, target = _distinct(targets)
+        each_warnings, warned = _distinct(warnings)
+        return ResultColumns(
+            self.like,
+            targets=each_target,
+            target=target,
+            attributions=attributions,
+            warnings=each_warnings,
+            warned=warned,
+            **columns,
         )
-    return results
+
+
+def _taken(arrays: Mapping[str, NDArray[Any]], rows: Sequence[int]) -> dict[str, NDArray[Any]]:
+    return {name: values[rows] for name, values in arrays.items()}
+
+
+def _distinct(values: Sequence[T]) -> tuple[tuple[T, ...], NDArray[np.int64]]:
+    """Each once, and which of them stands where."""
+    places: dict[T, int] = {}
+    at = [places.setdefault(value, len(places)) for value in values]
+    return tuple(places), np.array(at)
+
+
+@lru_cache(maxsize=256)
+def _like(alike: Alike, rule: Rule, made: int) -> PathResult:
+    """What the answers of such inputs have in common after so many rounds."""
+    explanation, quadrature, n = alike.explanation, alike.quadrature, rule.n
+    alphas = (0.0, *rule.alphas, 1.0)
+    nothing = ResolvedTarget((), (), "", None, alike.target.scale, predicted=False)
+    return PathResult(
+        input=0,
+        method=explanation.method,
+        target=nothing,
+        score=0.0,
+        baseline_score=0.0,
+        attribution_sum=0.0,
+        completeness_error=0.0,
+        relative_completeness_error=None,
+        completeness_reason=None,
+        tolerance=quadrature.tolerance,
+        absolute_tolerance=None,
+        attribution_tolerance=None,
+        converged=True,
+        stop_reason=StopReason.TOLERANCE.value,
+        attribution_error=None,
+        rule=quadrature.rule.value,
+        evaluations=n,
+        forwards=n + 2 * made,
+        backwards=n,
+        nodes=Nodes(alphas, (), (), (), (0,) * len(alphas)),
+        attributions={},
+        baseline=alike.baseline.tensors,
+        baselines=(BaselineResult(alike.baseline.name, 0.0, None),),
+        warnings=(),
+        computing_s=0.0,
+        seed=explanation.seed,
+        precision=explanation.precision,
+    )
 
 
 def _targets(alike: Alike, resolved: Sequence[Target], predicted: Sequence[int | None]) -> list[ResolvedTarget]:
@@ -122,23 +178,24 @@ def _targets(alike: Alike, resolved: Sequence[Target], predicted: Sequence[int |
 
 def _figures(
     served: Mapping[str, NDArray[np.float32]], found: Integrated, score: Floats, baseline_score: Floats
-) -> _Figures:
+) -> dict[str, Floats]:
+    """By columns of ResultColumns; a relative error of nothing is not a number."""
     gap = score - baseline_score
     # Of the numbers as they are served, float32: who adds them up finds the stated sum and the stated error.
     added = _by_row(served)
     errors = np.abs(added - gap)
-    relative = np.divide(errors, np.abs(gap), out=np.full_like(gap, np.nan), where=gap != 0)
     size = _by_row({name: np.abs(values) for name, values in found.fine.items()})
     differences = _by_row({name: np.abs(values - found.coarse[name]) for name, values in found.fine.items()})
-    # A sum that is off by so much has entries that are.
-    of_vector = np.divide(np.maximum(differences, errors), size, out=np.full_like(gap, np.nan), where=size > 0)
-    return _Figures(
-        added.tolist(),
-        errors.tolist(),
-        _none_for_nan(relative),
-        np.abs(_by_row(found.fine) - gap).tolist(),
-        _none_for_nan(of_vector),
-    )
+    return {
+        "sums": added,
+        "errors": errors,
+        "relative_errors": np.divide(errors, np.abs(gap), out=np.full_like(gap, np.nan), where=gap != 0),
+        "baseline_errors": np.abs(_by_row(found.fine) - gap),
+        # A sum that is off by so much has entries that are.
+        "attribution_errors": np.divide(
+            np.maximum(differences, errors), size, out=np.full_like(gap, np.nan), where=size > 0
+        ),
+    }
 
 
 def _by_row(values: Mapping[str, NDArray[np.floating]]) -> Floats:
@@ -147,51 +204,33 @@ def _by_row(values: Mapping[str, NDArray[np.floating]]) -> Floats:
     return np.asarray(sum(parts[1:], start=parts[0]))
 
 
-def _none_for_nan(values: Floats) -> list[float | None]:
-    return [None if value != value else value for value in values.tolist()]
-
-
-def _absolute_tolerances(alike: Alike, limits: Floats, gaps: Floats) -> list[float]:
+def _absolute_tolerances(alike: Alike, limits: Floats, gaps: Floats) -> Floats:
     """The one asked for, or the larger one that took the place of the relative tolerance."""
     quadrature = alike.quadrature
     if quadrature.tolerance is None:
-        return [quadrature.absolute_tolerance] * len(limits)
+        return np.full(len(limits), quadrature.absolute_tolerance)
     governs = limits > quadrature.tolerance * np.abs(gaps)
-    found: list[float] = np.where(governs, limits, quadrature.absolute_tolerance).tolist()
-    return found
+    return np.where(governs, limits, quadrature.absolute_tolerance)
 
 
 def _warnings(
-    alike: Alike,
-    asked: Sequence[Row],
-    rows: NDArray[np.intp],
-    scores: Floats,
-    rounds: FirstRounds,
-    figures: _Figures,
+    alike: Alike, asked: Sequence[Row], scores: Floats, limits: Floats, variations: Floats, off: Floats
 ) -> list[tuple[ResultWarning, ...]]:
     """Most important first, as `cautions` has them."""
     examples = stacked([row.spec.inputs[row.number] for row in asked])
     of_examples = of_inputs(alike.explanation, alike.info, examples, [alike.baseline.tensors])
-    limits, variations = rounds.limits[rows].tolist(), rounds.variations[rows].tolist()
     n_outputs = len(alike.info.output.labels)
     scale = OutputScale.VALUE if alike.info.output.kind is OutputKind.VALUES else alike.target.scale
     found = []
-    for i, (score, baseline_score) in enumerate(zip(scores[:, -1].tolist(), scores[:, 0].tolist(), strict=True)):
+    figures = zip(scores[:, -1].tolist(), scores[:, 0].tolist(), limits.tolist(), variations.tolist(), strict=True)
+    for (score, baseline_score, limit, variation), error, own in zip(
+        figures, numbers_or_none(off), of_examples, strict=True
+    ):
         said = (
-            *absolute_governs(alike.quadrature, score - baseline_score, limits[i], variations[i]),
-            *vector_differs(figures.attribution_errors[i]),
+            *absolute_governs(alike.quadrature, score - baseline_score, limit, variation),
+            *vector_differs(error),
             *small_or_large(score, baseline_score, scale, n_outputs),
-            *of_examples[i],
+            *own,
         )
         found.append(tuple([ResultWarning(code, message) for code, message in said]))
     return found
-
-
-def _nodes(rule: Rule, weights: Floats, scores: Floats, slopes: Floats) -> list[Nodes]:
-    """Per row; no gradient was asked for at the ends."""
-    alpha = (0.0, *rule.alphas, 1.0)
-    piece = (0,) * len(alpha)
-    each = zip(weights.tolist(), scores.tolist(), slopes.tolist(), strict=True)
-    return [
-        Nodes(alpha, (0.0, *weight, 0.0), tuple(score), (None, *slope, None), piece) for weight, score, slope in each
-    ]

@@ -26,14 +26,21 @@ from attributor.jobs.job import Failure, JobSpec
 from attributor.jobs.json_readers import Beside, Readers
 from attributor.jobs.json_writers import TENSOR_KINDS, Aside, Writers, dumped, require_finite
 from attributor.jobs.model import ModelReport
-from attributor.jobs.result import AttributionResult, JobResult, PartialResult, PathResult, PredictionResult
+from attributor.jobs.result import (
+    AttributionResult,
+    JobResult,
+    PartialResult,
+    PathResult,
+    PredictionResult,
+    ResultColumns,
+)
 
 #: Of the layout and the types in it. Ours: raised by one whenever an old reader would misread a new message, or the
 #: other way round. 2: explanations with methods, several targets, baselines made by the worker. 3: what was given in
 #: place of tensors, inputs of variable length, pictures normalised by channel. 4: deadlines, precision, parts of
 #: results; what repeats as texts, tensors of one shape under one entry. 5: what repeats is compressed, explanations
-#: too. 6: fields by position, parts in place of texts, runs of numbers.
-VERSION = 6
+#: too. 6: fields by position, parts in place of texts, runs of numbers. 7: results of alike inputs as columns.
+VERSION = 7
 
 #: Ours: three letters that no JSON, npy or compressed stream starts with.
 _MAGIC = b"ATB"
@@ -62,6 +69,7 @@ _REPEATED: dict[type, tuple[tuple[str, ...], ...]] = {
         ("kind", "explanation", "quadrature", "visualizations"),
     ),
     PathResult: (("method", "target", "completeness_reason", "converged", "stop_reason", "rule", "precision"),),
+    ResultColumns: (("like",), ("targets",)),
 }
 #: Of what may repeat, bytes in all, and of the tensors and runs in it. Ours: a table of 300 columns; larger tensors are
 #: compressed for longer than they are written.

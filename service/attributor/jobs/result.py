@@ -1,7 +1,9 @@
 """What a job answers. Arrays float32 of the input's shape; sums, scores and errors float64 Python floats."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from itertools import chain, repeat
+from typing import Any, get_origin
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,11 +158,119 @@ class PathResult:
     precision_error: float | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ResultColumns:
+    """Results of inputs that were asked alike, on one straight path each, in one target: as columns, where one object
+    for each takes longer to make, to write and to read than its numbers to compute.
+
+    `like`: what they have in common; what the columns say means nothing there. Per row: `inputs`, its number; which of
+    the `targets`, and of the `warnings`; `scores` and `weights` of the nodes with both ends, shape (rows, nodes), and
+    `slopes`, without them; `sums` to `computing_s`: PathResult's fields, `baseline_errors` those of its only
+    BaselineResult, not a number where it has None; `attributions`: per input, shape (rows, *input shape).
+    """
+
+    like: PathResult
+    inputs: NDArray[np.int64]
+    targets: tuple[ResolvedTarget, ...]
+    target: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    slopes: NDArray[np.float64]
+    sums: NDArray[np.float64]
+    errors: NDArray[np.float64]
+    relative_errors: NDArray[np.float64]
+    baseline_errors: NDArray[np.float64]
+    absolute_tolerances: NDArray[np.float64]
+    attribution_errors: NDArray[np.float64]
+    computing_s: NDArray[np.float64]
+    attributions: Tensors
+    warnings: tuple[tuple[ResultWarning, ...], ...]
+    warned: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __iter__(self) -> Iterator[PathResult]:
+        own = self._by_field()
+        return map(PathResult, *[own[name] if name in own else repeat(getattr(self.like, name)) for name in _FIELDS])
+
+    def result(self, row: int) -> PathResult:
+        """One of them."""
+        one = slice(row, row + 1)
+        arrays = {name: getattr(self, name)[one] for name in _ARRAYS}
+        attributions = {name: values[one] for name, values in self.attributions.items()}
+        return next(iter(replace(self, attributions=attributions, **arrays)))
+
+    def _by_field(self) -> dict[str, list[Any]]:
+        """What the columns say, by fields of PathResult, a list with one entry per row."""
+        scores = self.scores.tolist()
+        first, last = self.scores[:, 0].tolist(), self.scores[:, -1].tolist()
+        (baseline,), nodes = self.like.baselines, self.like.nodes
+        each = zip(self.weights.tolist(), scores, self.slopes.tolist(), strict=True)
+        return {
+            "input": self.inputs.tolist(),
+            "target": [self.targets[i] for i in self.target.tolist()],
+            "score": last,
+            "baseline_score": first,
+            "attribution_sum": self.sums.tolist(),
+            "completeness_error": self.errors.tolist(),
+            "relative_completeness_error": numbers_or_none(self.relative_errors),
+            "absolute_tolerance": self.absolute_tolerances.tolist(),
+            "attribution_error": numbers_or_none(self.attribution_errors),
+            "nodes": [
+                nodes and Nodes(nodes.alpha, tuple(w), tuple(f), (None, *s, None), nodes.piece) for w, f, s in each
+            ],
+            "attributions": [
+                dict(zip(self.attributions, values, strict=True))
+                for values in zip(*self.attributions.values(), strict=True)
+            ],
+            "baselines": [
+                (BaselineResult(baseline.name, score, error),)
+                for score, error in zip(first, self.baseline_errors.tolist(), strict=True)
+            ],
+            "warnings": [self.warnings[i] for i in self.warned.tolist()],
+            "computing_s": self.computing_s.tolist(),
+        }
+
+
+_FIELDS = tuple(each.name for each in fields(PathResult))
+#: Those of ResultColumns that have one entry per row.
+_ARRAYS = tuple(each.name for each in fields(ResultColumns) if get_origin(each.type) is np.ndarray)
+
+
+def numbers_or_none(values: NDArray[np.float64]) -> list[float | None]:
+    """None for what is not a number."""
+    return [None if value != value else value for value in values.tolist()]
+
+
 @dataclass(frozen=True, slots=True)
 class AttributionResult:
-    """One PathResult per input and target: all targets of the first input, then of the second."""
+    """One PathResult per input and target: all targets of the first input, then of the second. `columns`: those of
+    inputs that were computed together; `apart`: the others, in their order."""
 
-    results: tuple[PathResult, ...]
+    apart: tuple[PathResult, ...]
+    columns: tuple[ResultColumns, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.apart) + sum(map(len, self.columns))
+
+    @property
+    def results(self) -> tuple[PathResult, ...]:
+        """All of them, in their order."""
+        if not self.columns:
+            return self.apart
+        return tuple(sorted(chain(self.apart, *self.columns), key=lambda result: result.input))
+
+    def result(self, number: int) -> PathResult:
+        """One of them. Raises IndexError."""
+        if not self.columns:
+            return self.apart[number]
+        # With columns there is one target, so that results have their inputs' numbers.
+        for columns in self.columns:
+            (rows,) = np.nonzero(columns.inputs == number)
+            if len(rows):
+                return columns.result(int(rows[0]))
+        return next(each for each in self.apart if each.input == number)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,10 @@ import asyncio
 
 from attributor.api import last_read
 from attributor.api.last_read import LastRead
-from attributor.jobs.result import AttributionResult
 from unit.api.models import spec
 from unit.api.results import result
 
-ANSWER = AttributionResult((result(),)), spec("photo-and-record")
+ANSWER = (result(),), spec("photo-and-record")
 
 
 async def test_the_answer_of_one_job_is_kept_and_of_no_other():

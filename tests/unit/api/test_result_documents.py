@@ -177,6 +177,7 @@ def test_a_layers_attributions_stand_under_its_name_and_cannot_be_drawn():
     told = document(made, job)
     assert list(told["attributions"]) == ["classifier.1"]
     assert told["layer"] == {"name": "classifier.1", "quantity": "layer_ig", "cut": True}
+    assert told["explained"] is None  # nobody gave its units
     assert default_view(job) is None
     with pytest.raises(UnsupportedVisualization):
         subject(made, job, HEATMAP)

@@ -389,3 +389,21 @@ def test_later_rounds_are_charged_to_the_jobs_that_have_them(monkeypatch):
     once = [row for row in rows if results(job(row))[0].evaluations == N_POINTS - 1]
     ends(engine, hard=job(several[0]), easy=job(once[0]))
     assert charged[0]["hard"] > 1.9 * charged[0]["easy"]
+
+
+def test_a_jobs_answer_holds_nothing_of_the_jobs_that_it_was_computed_with():
+    inputs = examples(9)
+    engine, _ = engine_of()
+    found = ends(engine, one=job(*inputs[:4]), two=job(*inputs[4:8], quadrature=LOOSE), lone=job(inputs[8]))
+    assert [len(found[name]) for name in ("one", "two", "lone")] == [4, 4, 1]
+    assert not found["lone"].columns  # one object is made sooner than the columns of one row
+    for name, own in (("one", inputs[:4]), ("two", inputs[4:8])):
+        for block in found[name].columns:
+            assert set(block.target.tolist()) == set(range(len(block.targets)))
+            assert set(block.warned.tolist()) == set(range(len(block.warnings)))
+            rows = len(block.inputs)
+            assert rows > 1
+            assert {len(each) for each in (block.scores, block.attributions["x"], block.sums)} == {rows}
+        for made, alone in zip(found[name].results, own, strict=True):
+            [by_itself] = results(job(alone))
+            assert_equal(replace(made, input=0), by_itself)

@@ -52,10 +52,13 @@ async def _found(deps: Deps, record: JobRecord, tenant: str) -> Found:
     if partial is None and record.state not in TERMINAL:
         record = await known_job(deps, record.id, tenant)  # it may have ended, and what it had with it
     if record.state is JobState.SUCCEEDED:
-        answer = deps.last_read.get(record.id) or await finished(deps, record)
+        answer = deps.last_read.get(record.id)
+        if answer is None:
+            result, spec = await finished(deps, record)
+            answer = await asyncio.to_thread(lambda: result.results), spec
         deps.last_read.keep(record.id, answer)
-        result, spec = answer
-        return Found(record, spec, PartialResult(result.results))
+        results, spec = answer
+        return Found(record, spec, PartialResult(results))
     partial = partial or PartialResult(())
     if record.state in TERMINAL and not partial.results:
         raise no_result(record)
