@@ -18,6 +18,7 @@ from attributor.runtimes.transforms.attention import fuse_attention
 from attributor.runtimes.transforms.choosing import transformed
 from attributor.runtimes.transforms.folding import fold_norms
 from attributor.runtimes.transforms.memory_format import channels_last
+from attributor.runtimes.transforms.pooling import pool_first
 from attributor.runtimes.transforms.precision import bfloat16
 from attributor.runtimes.transforms.prefix import Bounds, Prefix, find_cut
 from attributor.runtimes.transforms.proving import Sample, differentiated, gradients_of
@@ -131,6 +132,8 @@ def entries(module: nn.Module, shape: tuple[int, ...]) -> dict[str, Entry]:
     folded, n_folded = fold_norms(module, sample.rows(2))
     if n_folded:
         found[f"{n_folded} norms folded"] = whole(folded, shape)
+    if (moved := pool_first(module, sample.rows(2))) is not None:
+        found["pooled before ReLU"] = whole(moved, shape)
     if (turned := channels_last(module, sample.rows(1), 1)) is not None:
         found["channels-last"] = whole(turned, shape)
     if (fused := fuse_attention(module)) is not None:

@@ -177,8 +177,8 @@ class ReadinessDocument(Document):
     points_per_pass: int | None = Field(description="As many as were measured best; null until measured.")
     transforms: list[str] = Field(
         description="What was done to the model without changing its answers, to make passes cheaper: `folded_norms`, "
-        "`channels_last`, `fused_attention`, `affine_prefix`; and `length_buckets` where examples of several lengths "
-        "share passes."
+        "`pooled_first`, `channels_last`, `fused_attention`, `affine_prefix`; and `length_buckets` where examples of "
+        "several lengths share passes."
     )
 
 

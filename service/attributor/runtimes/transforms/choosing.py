@@ -17,6 +17,7 @@ from attributor.runtimes.padding import Buckets
 from attributor.runtimes.transforms.attention import fuse_attention
 from attributor.runtimes.transforms.folding import fold_norms
 from attributor.runtimes.transforms.memory_format import channels_last
+from attributor.runtimes.transforms.pooling import pool_first
 from attributor.runtimes.transforms.prefix import Bounds, Prefix, find_cut
 from attributor.runtimes.transforms.proving import (
     BATCHES,
@@ -32,6 +33,7 @@ from attributor.runtimes.transforms.proving import (
 )
 
 FOLDED_NORMS = "folded_norms"
+POOLED_FIRST = "pooled_first"
 CHANNELS_LAST = "channels_last"
 FUSED_ATTENTION = "fused_attention"
 AFFINE_PREFIX = "affine_prefix"
@@ -86,6 +88,7 @@ def transformed(module: nn.Module, sample: Sample, bounds: Bounds | None = None)
     """
     choice = _Choice(module, sample)
     choice.change(FOLDED_NORMS, _folded)
+    choice.change(POOLED_FIRST, _pooled_first)
     choice.change(CHANNELS_LAST, _laid_out)
     before = choice.module
     choice.change(FUSED_ATTENTION, lambda now, _: fuse_attention(now))
@@ -217,6 +220,10 @@ def _remembered(function: Differentiated) -> Differentiated:
 def _folded(module: nn.Module, sample: Sample) -> nn.Module | None:
     made, n_folded = fold_norms(module, sample.rows(2), *sample.other_lengths(2))
     return made if n_folded else None
+
+
+def _pooled_first(module: nn.Module, sample: Sample) -> nn.Module | None:
+    return pool_first(module, sample.rows(2), *sample.other_lengths(2))
 
 
 def _laid_out(module: nn.Module, sample: Sample) -> nn.Module | None:
