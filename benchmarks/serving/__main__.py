@@ -57,7 +57,7 @@ def _one_model(options: argparse.Namespace, model: str, work: Path) -> Measured:
     say(f"{model}: peers need {own} steps; with {STEPS} the worst is {worst:.1%} off")
     found = Measured(model, own, worst)
     steps = dict.fromkeys([STEPS] if options.only_50 else [STEPS, own])
-    contenders = [Contender(ours(), 0), *(Contender(party, count) for count in steps for party in peers(model))]
+    contenders = [Contender(ours(whole=options.whole), 0), *(Contender(party, count) for count in steps for party in peers(model))]
     if options.parties:
         contenders = [each for each in contenders if each.party.name in options.parties]
     measure(plan, asked, contenders, found)
@@ -83,6 +83,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=MODELS, default=MODELS, help="these models")
     parser.add_argument("--parties", nargs="+", help="these servers, such as attributor 'FastAPI loop'")
     parser.add_argument("--only-50", action="store_true", help="peers with 50 steps only, not with their own number")
+    parser.add_argument("--whole", action="store_true", help="our results with all fields, not with those of peers")
     parser.add_argument("--no-cuda", action="store_true", help="leave the part on CUDA out")
     parser.add_argument("--quick", action="store_true", help="one round of 2 s (large nets 12 s) per cell")
     parser.add_argument("--seconds", type=float, default=6, help="measured per cell and round, of small nets")

@@ -188,8 +188,15 @@ def device_settings(device: str) -> dict[str, str]:
     return {"ATTRIBUTOR_WORKER__DEVICE": device}
 
 
-def ours() -> Party:
-    return Party(OURS, _ours, headers="Prefer: wait=60\r\n")
+#: What peers answer (the target and its attributions), and what the check needs: the error that is stated, how it came
+#: about and what it cost.
+FIELDS = "input,target,attributions,completeness_error,tolerance,converged,evaluations,forwards"
+
+
+def ours(*, whole: bool = False) -> Party:
+    """`whole`: results with all that we have to say of them; else what peers say, with its error."""
+    path = "/v1/attributions" if whole else f"/v1/attributions?fields={FIELDS}"
+    return Party(OURS, _ours, path, headers="Prefer: wait=60\r\n")
 
 
 def peers(model: str) -> tuple[Party, ...]:

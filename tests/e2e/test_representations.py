@@ -176,3 +176,41 @@ def test_a_png_and_the_tensor_of_its_pixels_have_the_same_answer(client, prefix)
     assert one["score"] == pytest.approx(other["score"], rel=1e-5)
     assert one["evaluations"] == other["evaluations"]
     assert np.allclose(one["attributions"]["image"]["data"], other["attributions"]["image"]["data"], atol=1e-5)
+
+
+def test_results_have_the_fields_that_are_asked_for(client):
+    fields = "?fields=input,attributions,completeness_error"
+    several = {**example("tumour"), "inputs": example("tumour")["inputs"] * 3}
+    whole = explained(client, several)
+    for headers in ({}, {"Idempotency-Key": "fields"}):  # both ways in
+        made = client.post(f"/v1/attributions{fields}", json=several, headers={"Prefer": "wait=30", **headers})
+        assert made.status_code == 200, made.text
+        names = ("input", "completeness_error", "attributions")
+        assert made.json()["results"] == [{name: each[name] for name in names} for each in whole["results"]]
+        assert made.json()["id"]
+    path = made.headers["location"]
+    assert list(client.get(f"{path}?fields=score").json()["results"][1]) == ["score"]
+    page = client.get(f"{path}/results?fields=score,target&limit=1").json()
+    assert (list(page["results"][0]), page["next"][-28:]) == (["target", "score"], "&limit=1&fields=score,target")
+    assert len(client.get(page["next"]).json()["results"][0]) == 2
+
+
+def test_each_choice_of_fields_has_its_own_tag(client, tumour):
+    few, all_of_them = client.get(f"{tumour}?fields=score"), client.get(tumour)
+    assert few.headers["etag"] != all_of_them.headers["etag"]
+    again = client.get(f"{tumour}?fields=score", headers={"If-None-Match": few.headers["etag"]})
+    assert again.status_code == 304
+
+
+@pytest.mark.parametrize(
+    "query", ["fields=attribution", "fields=", "fields=score,,", "field=score", "encoding=npz", "result=0"]
+)
+def test_a_form_that_there_is_not_is_named_before_anything_is_queued(client, tumour, query):
+    before = client.get("/v1/attributions?limit=1").json()["attributions"][0]["id"]
+    found = problem(client.post(f"/v1/attributions?{query}", json=example("tumour")), 422, "invalid_request")
+    assert query.split("=")[0] in str(found)
+    assert client.get("/v1/attributions?limit=1").json()["attributions"][0]["id"] == before
+
+
+def test_an_unknown_field_is_answered_with_the_nearest_one(client, tumour):
+    assert "did you mean 'attributions'?" in client.get(f"{tumour}?fields=attribution").text

@@ -5,7 +5,7 @@ What a document looks like is `result_documents`' to say: the first of them is m
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import orjson
 from numpy.typing import NDArray
 
 from attributor.api.explained_documents import explained_texts
+from attributor.api.form import USUAL, Form
 from attributor.api.result_documents import result_documents, target_document, warning_documents
 from attributor.jobs.job import JobSpec
 from attributor.jobs.result import AttributionResult, ResultColumns
@@ -25,26 +26,24 @@ _MARK = re.compile(rb"\x00(\d+)\x00")
 
 
 def answer_documents(
-    result: AttributionResult, most: int, spec: JobSpec, encoding: str, queued_s: float
+    result: AttributionResult, most: int, spec: JobSpec, queued_s: float, form: Form = USUAL
 ) -> list[Document]:
     """The first of the results, in their order (ResultDocument)."""
-    if not result.columns or spec.visualizations or encoding not in {"auto", "numbers"}:
-        return [*result_documents(result.results[:most], spec, encoding, queued_s)]
-    found: dict[int, Document] = {each.input: made for each, made in _apart(result, spec, encoding, queued_s)}
+    drawn = spec.visualizations and form.has("visualizations")
+    if not result.columns or drawn or form.encoding not in {"auto", "numbers"}:
+        return [*result_documents(result.results[:most], spec, queued_s, form)]
+    apart = zip(result.apart, result_documents(result.apart, spec, queued_s, form), strict=True)
+    found: dict[int, Document] = {each.input: made for each, made in apart}
     for columns in result.columns:
         if columns.inputs.min() < most:
-            (first,) = result_documents([columns.result(0)], spec, encoding, queued_s)
+            (first,) = result_documents([columns.result(0)], spec, queued_s, form)
             found.update(zip(columns.inputs.tolist(), _all_like(first, columns, spec), strict=True))
     return [found[number] for number in sorted(found)][:most]
 
 
-def _apart(result: AttributionResult, spec: JobSpec, encoding: str, queued_s: float) -> Iterable[tuple[Any, Document]]:
-    return zip(result.apart, result_documents(result.apart, spec, encoding, queued_s), strict=True)
-
-
 def _all_like(first: dict[str, Any], columns: ResultColumns, spec: JobSpec) -> list[Document]:
     """One per row. `first`: that of the first row, which is changed."""
-    own = _own(columns, spec)
+    own = {place: made for name in first if name in _OWN for place, made in _OWN[name](columns, spec).items()}
     for number, path in enumerate(own):
         place: Any = first
         for key in path[:-1]:
@@ -54,33 +53,50 @@ def _all_like(first: dict[str, Any], columns: ResultColumns, spec: JobSpec) -> l
     texts = list(own.values())
     ordered = [texts[int(number)] for number in _MARK.findall(whole)]
     around = _MARK.sub(b"%b", whole)
+    if not ordered:
+        return [orjson.Fragment(whole.replace(b"%%", b"%"))] * len(columns.inputs)
     return [orjson.Fragment(around % each) for each in zip(*ordered, strict=True)]
 
 
-def _own(columns: ResultColumns, spec: JobSpec) -> _Own:
-    scores, baseline_scores = columns.scores[:, -1], columns.scores[:, 0]
-    targets = [orjson.dumps(target_document(each)) for each in columns.targets]
-    warnings = [orjson.dumps(warning_documents(each)) for each in columns.warnings]
-    return {
-        ("input",): _texts(columns.inputs),
-        ("target",): [targets[place] for place in columns.target.tolist()],
-        ("score",): _texts(scores),
-        ("baseline_score",): _texts(baseline_scores),
-        ("baselines", 0, "score"): _texts(baseline_scores),
-        ("baselines", 0, "completeness_error"): _texts(columns.baseline_errors),
-        ("attribution_sum",): _texts(columns.sums),
-        ("completeness_error", "absolute"): _texts(columns.errors),
-        ("completeness_error", "relative"): _texts(columns.relative_errors),
-        ("tolerance", "absolute"): _texts(columns.absolute_tolerances),
-        ("attribution_error",): _texts(columns.attribution_errors),
-        ("nodes", "weight"): _texts(columns.weights),
-        ("nodes", "score"): _texts(columns.scores),
-        ("nodes", "slope"): [b"[null,%b,null]" % each[1:-1] for each in _texts(columns.slopes)],
-        **{("attributions", name, "data"): _texts(values) for name, values in columns.attributions.items()},
-        ("explained",): explained_texts(columns.attributions, columns.inputs.tolist(), spec),
-        ("warnings",): [warnings[place] for place in columns.warned.tolist()],
-        ("timings", "computing_s"): _texts(np.round(columns.computing_s, 6)),
-    }
+def _targets(columns: ResultColumns) -> list[bytes]:
+    each = [orjson.dumps(target_document(target)) for target in columns.targets]
+    return [each[place] for place in columns.target.tolist()]
+
+
+def _warnings(columns: ResultColumns) -> list[bytes]:
+    each = [orjson.dumps(warning_documents(warnings)) for warnings in columns.warnings]
+    return [each[place] for place in columns.warned.tolist()]
+
+
+#: What rows have of their own, by field of a result.
+_OWN: Mapping[str, Callable[[ResultColumns, JobSpec], _Own]] = {
+    "input": lambda of, _: {("input",): _texts(of.inputs)},
+    "target": lambda of, _: {("target",): _targets(of)},
+    "score": lambda of, _: {("score",): _texts(of.scores[:, -1])},
+    "baseline_score": lambda of, _: {("baseline_score",): _texts(of.scores[:, 0])},
+    "baselines": lambda of, _: {
+        ("baselines", 0, "score"): _texts(of.scores[:, 0]),
+        ("baselines", 0, "completeness_error"): _texts(of.baseline_errors),
+    },
+    "attribution_sum": lambda of, _: {("attribution_sum",): _texts(of.sums)},
+    "completeness_error": lambda of, _: {
+        ("completeness_error", "absolute"): _texts(of.errors),
+        ("completeness_error", "relative"): _texts(of.relative_errors),
+    },
+    "tolerance": lambda of, _: {("tolerance", "absolute"): _texts(of.absolute_tolerances)},
+    "attribution_error": lambda of, _: {("attribution_error",): _texts(of.attribution_errors)},
+    "nodes": lambda of, _: {
+        ("nodes", "weight"): _texts(of.weights),
+        ("nodes", "score"): _texts(of.scores),
+        ("nodes", "slope"): [b"[null,%b,null]" % each[1:-1] for each in _texts(of.slopes)],
+    },
+    "attributions": lambda of, _: {
+        ("attributions", name, "data"): _texts(values) for name, values in of.attributions.items()
+    },
+    "explained": lambda of, spec: {("explained",): explained_texts(of.attributions, of.inputs.tolist(), spec)},
+    "warnings": lambda of, _: {("warnings",): _warnings(of)},
+    "timings": lambda of, _: {("timings", "computing_s"): _texts(np.round(of.computing_s, 6))},
+}
 
 
 def _texts(values: NDArray[Any]) -> list[bytes]:

@@ -1,11 +1,12 @@
 """Stretches of a job's list of results to documents. Results are numbered input by input, then target by target."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
 from attributor.api.answers import failure_document, queued_s
+from attributor.api.form import USUAL, Form
 from attributor.api.result_documents import estimate_document, result_documents
 from attributor.api.schemas.queries import ResultsQuery
 from attributor.jobs.job import JobRecord, JobSpec
@@ -40,25 +41,27 @@ def page_document(found: Found, query: ResultsQuery) -> dict[str, Any]:
         "state": record.state,
         "inputs": record.n_inputs,
         "inputs_done": len(done),
-        "results": result_documents([results[k] for k in numbers if k in results], spec, query.encoding, waited_s),
+        "results": result_documents([results[k] for k in numbers if k in results], spec, waited_s, query.form),
         "estimates": [
-            estimate_document(each, spec, query.encoding)
+            estimate_document(each, spec, query.form)
             for each in under_way
             if each.input * n_targets in numbers and each.input not in done
         ],
-        "next": next_link(record.id, numbers.stop, query.limit, record.n_inputs * n_targets, query.encoding),
+        "next": next_link(record.id, numbers.stop, query.limit, record.n_inputs * n_targets, query.form),
         "error": failure_document(record.failure),
     }
 
 
-def next_link(job_id: str, offset: int, limit: int, total: int, encoding: str) -> str | None:
+def next_link(job_id: str, offset: int, limit: int, total: int, form: Form) -> str | None:
     """Where the results from `offset` on are; None where that is the end."""
     if offset >= total:
         return None
-    asked: Mapping[str, Any] = {"offset": offset, "limit": limit}
-    if encoding != "auto":
-        asked = {**asked, "encoding": encoding}
-    return f"/v1/attributions/{job_id}/results?{urlencode(asked)}"
+    asked: dict[str, Any] = {"offset": offset, "limit": limit}
+    if form.encoding != USUAL.encoding:
+        asked["encoding"] = form.encoding
+    if form.fields is not None:
+        asked["fields"] = ",".join(sorted(form.fields))
+    return f"/v1/attributions/{job_id}/results?{urlencode(asked, safe=',')}"
 
 
 def _numbered(results: tuple[PathResult, ...], n_targets: int) -> Iterator[tuple[int, PathResult]]:

@@ -28,8 +28,6 @@ JOB_MEDIA_TYPES = (JSON, NPY, PNG)
 #: Results that are made into documents while everybody else waits. Ours: 2 ms; beyond, and where pictures are drawn
 #: (up to a tenth of a second each), it is done in a thread.
 MOST_AT_ONCE = 100
-#: A job without a word on how.
-AS_IT_IS = JobQuery.model_validate({})
 
 
 async def known_job(deps: Deps, job_id: str, tenant: str) -> JobRecord:
@@ -92,7 +90,7 @@ def chosen(result: AttributionResult, number: int | None) -> PathResult:
 
 
 async def job_response(
-    deps: Deps, request: Request, record: JobRecord, query: JobQuery = AS_IT_IS, known: Known = Known()
+    deps: Deps, request: Request, record: JobRecord, query: JobQuery, known: Known = Known()
 ) -> Response:
     """The job by the request's Accept header, with its ETag; 304 if the client has it.
 
@@ -102,7 +100,7 @@ async def job_response(
     if request.method == "POST" and record.state is not JobState.SUCCEEDED:
         media_type = JSON
     position = await _position(deps, record)
-    etag = f'W/"{record.revision}.{position}.{media_type}.{query.encoding}.{query.result}.{_quotable(query.input)}"'
+    etag = f'W/"{record.revision}.{position}.{media_type}.{query.tag}"'
     headers = _headers(record, etag)
     if request.method == "GET" and unchanged(combined(request.headers, "if-none-match"), etag):
         return Response(status_code=304, headers=headers)
@@ -141,11 +139,6 @@ def _headers(record: JobRecord, etag: str) -> dict[str, str]:
     return headers
 
 
-def _quotable(name: str | None) -> str:
-    """Part of an ETag, which holds neither quotes nor anything beyond ASCII."""
-    return "" if name is None else name.encode("unicode_escape").hex()
-
-
 async def _results(
     deps: Deps, record: JobRecord, query: JobQuery, known: Known
 ) -> tuple[list[Document] | None, str | None]:
@@ -155,8 +148,8 @@ async def _results(
     result, spec = await finished(deps, record, known)
     if query.result is not None:
         chosen(result, query.result)  # not only that one is answered, but a number that is wrong is wrong here too
-    following = next_link(record.id, MOST_WITH_JOB, MOST_WITH_JOB, len(result), query.encoding)
-    made = result, MOST_WITH_JOB, spec, query.encoding, queued_s(record) or 0.0
+    following = next_link(record.id, MOST_WITH_JOB, MOST_WITH_JOB, len(result), query.form)
+    made = result, MOST_WITH_JOB, spec, queued_s(record) or 0.0, query.form
     if spec.visualizations or len(result) > MOST_AT_ONCE:
         return await asyncio.to_thread(answer_documents, *made), following
     return answer_documents(*made), following

@@ -2,7 +2,8 @@
 
 import base64
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from attributor.api.answers import in_microseconds
 from attributor.api.asked_documents import asked_document
 from attributor.api.explained_documents import explained_documents
+from attributor.api.form import USUAL, Form
 from attributor.errors import UnsupportedVisualization
 from attributor.jobs.job import JobSpec, Visualization
 from attributor.jobs.model import InputSpec, OutputScale, Tensors
@@ -18,6 +20,7 @@ from attributor.jobs.once import once
 from attributor.jobs.result import (
     Estimate,
     InteriorGradients,
+    Nodes,
     PathResult,
     ResolvedTarget,
     ResultWarning,
@@ -31,70 +34,83 @@ from attributor.rendering.subject import Subject
 MOST_NUMBERS = 10_000
 
 
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What fields are made of. `asked`: what all results of the job say alike."""
+
+    result: PathResult
+    spec: JobSpec
+    encoding: str
+    queued_s: float | None
+    asked: Mapping[str, Any]
+
+
+#: The fields of a result, in their order (ResultDocument), and how each is made.
+_FIELDS: Mapping[str, Callable[[_Given], Any]] = {
+    "input": lambda of: of.result.input,
+    "method": lambda of: of.result.method,
+    "target": lambda of: target_document(of.result.target),
+    "baseline": lambda of: _baseline_name(of.result),
+    "score": lambda of: of.result.score,
+    "baseline_score": lambda of: of.result.baseline_score,
+    "baselines": lambda of: _baselines(of.result),
+    "attribution_sum": lambda of: of.result.attribution_sum,
+    "completeness_error": lambda of: _completeness_error(of.result),
+    "completeness_reason": lambda of: of.result.completeness_reason,
+    "tolerance": lambda of: _tolerance(of.result),
+    "converged": lambda of: of.result.converged,
+    "stop_reason": lambda of: of.result.stop_reason,
+    "attribution_error": lambda of: of.result.attribution_error,
+    "rule": lambda of: of.result.rule,
+    "evaluations": lambda of: of.result.evaluations,
+    "forwards": lambda of: of.result.forwards,
+    "backwards": lambda of: of.result.backwards,
+    "nodes": lambda of: _nodes(of.result.nodes),
+    "attributions": lambda of: _tensors(of.result.attributions, of.spec, of.encoding),
+    "explained": lambda of: _explained(of.result, of.spec),
+    "spread": lambda of: _tensors(of.result.spread, of.spec, of.encoding),
+    "standard_error": lambda of: _tensors(of.result.standard_error, of.spec, of.encoding),
+    "interior": lambda of: _interior(of.result.interior, of.spec, of.encoding),
+    "saturation": lambda of: _saturation(of.result.saturation, of.spec),
+    "layer": lambda of: _layer(of.result, of.spec),
+    "seed": lambda of: of.result.seed,
+    "precision": lambda of: of.result.precision,
+    "precision_error": lambda of: of.result.precision_error,
+    "path": lambda of: of.asked["path"],
+    "baselines_asked": lambda of: of.asked["baselines_asked"],
+    "smoothing": lambda of: of.asked["smoothing"],
+    "samples": lambda of: of.asked["samples"],
+    "absolute": lambda of: of.asked["absolute"],
+    "options": lambda of: of.asked["options"],
+    "visualizations": lambda of: _visualizations(of.result, of.spec),
+    "warnings": lambda of: warning_documents(of.result.warnings),
+    "timings": lambda of: {"queued_s": of.queued_s, "computing_s": in_microseconds(of.result.computing_s)},
+}
+
+
+FIELDS = tuple(_FIELDS)
+
+
 def result_documents(
-    results: Iterable[PathResult], spec: JobSpec, encoding: str, queued_s: float
+    results: Iterable[PathResult], spec: JobSpec, queued_s: float, form: Form = USUAL
 ) -> list[dict[str, Any]]:
     """The answers, one for each input and target (ResultDocument); what they share is made once."""
     asked, queued = asked_document(spec), in_microseconds(queued_s)
-    return [_document(result, spec, encoding, queued, asked) for result in results]
+    made = {name: make for name, make in _FIELDS.items() if form.has(name)}
+    given = (_Given(result, spec, form.encoding, queued, asked) for result in results)
+    return [{name: make(of) for name, make in made.items()} for of in given]
 
 
-def _document(
-    result: PathResult, spec: JobSpec, encoding: str, queued_s: float | None, asked: dict[str, Any]
-) -> dict[str, Any]:
-    nodes = result.nodes
-    return {
-        "input": result.input,
-        "method": result.method,
-        "target": target_document(result.target),
-        "baseline": _baseline_name(result),
-        "score": result.score,
-        "baseline_score": result.baseline_score,
-        "baselines": [
-            {"name": each.name, "score": each.score, "completeness_error": each.completeness_error}
-            for each in result.baselines
-        ],
-        "attribution_sum": result.attribution_sum,
-        **_exactness(result),
-        "evaluations": result.evaluations,
-        "forwards": result.forwards,
-        "backwards": result.backwards,
-        "nodes": None
-        if nodes is None
-        else {
-            "alpha": nodes.alpha,
-            "weight": nodes.weight,
-            "score": nodes.score,
-            "slope": nodes.slope,
-            "piece": nodes.piece,
-        },
-        "attributions": _tensors(result.attributions, spec, encoding),
-        "explained": None if result.layer is not None else explained_documents(result.attributions, result.input, spec),
-        "spread": _tensors(result.spread, spec, encoding),
-        "standard_error": _tensors(result.standard_error, spec, encoding),
-        "interior": _interior(result.interior, spec, encoding),
-        "saturation": _saturation(result.saturation, spec),
-        "layer": None
-        if result.layer is None
-        else {"name": _called(result.layer.name, spec), "quantity": result.layer.quantity, "cut": result.layer.cut},
-        "seed": result.seed,
-        "precision": result.precision,
-        "precision_error": result.precision_error,
-        **asked,
-        "visualizations": [draw(view, subject(result, spec, view)).payload() for view in spec.visualizations],
-        "warnings": warning_documents(result.warnings),
-        "timings": {"queued_s": queued_s, "computing_s": in_microseconds(result.computing_s)},
-    }
-
-
-def estimate_document(estimate: Estimate, spec: JobSpec, encoding: str) -> dict[str, Any]:
-    """What is known of an input under way (EstimateDocument)."""
-    return {
+def estimate_document(estimate: Estimate, spec: JobSpec, form: Form) -> dict[str, Any]:
+    """What is known of an input under way (EstimateDocument); attributions where results have them."""
+    document: dict[str, Any] = {
         "input": estimate.input,
         "evaluations": estimate.evaluations,
         "completeness_error": estimate.completeness_error,
-        "attributions": _tensors(estimate.attributions, spec, encoding),
     }
+    if form.has("attributions"):
+        document["attributions"] = _tensors(estimate.attributions, spec, form.encoding)
+    return document
 
 
 def subject(result: PathResult, spec: JobSpec, view: Visualization) -> Subject:
@@ -139,23 +155,43 @@ def npy(values: NDArray[np.float32]) -> bytes:
     return buffer.getvalue()
 
 
-def _exactness(result: PathResult) -> dict[str, Any]:
-    """How exact it is, and what was allowed."""
+def _completeness_error(result: PathResult) -> dict[str, Any] | None:
+    if result.completeness_error is None:
+        return None
+    return {"absolute": result.completeness_error, "relative": result.relative_completeness_error}
+
+
+def _tolerance(result: PathResult) -> dict[str, Any]:
     return {
-        "completeness_error": None
-        if result.completeness_error is None
-        else {"absolute": result.completeness_error, "relative": result.relative_completeness_error},
-        "completeness_reason": result.completeness_reason,
-        "tolerance": {
-            "relative": result.tolerance,
-            "absolute": result.absolute_tolerance,
-            "attribution": result.attribution_tolerance,
-        },
-        "converged": result.converged,
-        "stop_reason": result.stop_reason,
-        "attribution_error": result.attribution_error,
-        "rule": result.rule,
+        "relative": result.tolerance,
+        "absolute": result.absolute_tolerance,
+        "attribution": result.attribution_tolerance,
     }
+
+
+def _nodes(nodes: Nodes | None) -> dict[str, Any] | None:
+    if nodes is None:
+        return None
+    return {
+        "alpha": nodes.alpha,
+        "weight": nodes.weight,
+        "score": nodes.score,
+        "slope": nodes.slope,
+        "piece": nodes.piece,
+    }
+
+
+def _explained(result: PathResult, spec: JobSpec) -> dict[str, Any] | None:
+    return None if result.layer is not None else explained_documents(result.attributions, result.input, spec)
+
+
+def _layer(result: PathResult, spec: JobSpec) -> dict[str, Any] | None:
+    layer = result.layer
+    return None if layer is None else {"name": _called(layer.name, spec), "quantity": layer.quantity, "cut": layer.cut}
+
+
+def _visualizations(result: PathResult, spec: JobSpec) -> list[dict[str, Any]]:
+    return [draw(view, subject(result, spec, view)).payload() for view in spec.visualizations]
 
 
 def target_document(target: ResolvedTarget) -> dict[str, Any]:
@@ -177,6 +213,13 @@ def target_document(target: ResolvedTarget) -> dict[str, Any]:
 def warning_documents(warnings: Iterable[ResultWarning]) -> list[dict[str, str]]:
     """What a reader should know (part of ResultDocument)."""
     return [{"code": each.code, "message": each.message} for each in warnings]
+
+
+def _baselines(result: PathResult) -> list[dict[str, Any]]:
+    return [
+        {"name": each.name, "score": each.score, "completeness_error": each.completeness_error}
+        for each in result.baselines
+    ]
 
 
 def _baseline_name(result: PathResult) -> str | None:

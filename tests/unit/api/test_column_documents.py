@@ -6,7 +6,8 @@ import numpy as np
 import orjson
 import pytest
 from attributor.api.column_documents import answer_documents
-from attributor.api.result_documents import result_documents
+from attributor.api.form import Form
+from attributor.api.result_documents import FIELDS, result_documents
 from attributor.jobs.explanation import Explanation
 from attributor.jobs.job import JobKind, JobSpec, Visualization, VisualizationKind
 from attributor.jobs.model import Feature, InputKind, InputSpec
@@ -51,27 +52,33 @@ def read(documents):
     return orjson.loads(orjson.dumps(documents, option=orjson.OPT_SERIALIZE_NUMPY))
 
 
-@pytest.mark.parametrize("encoding", ["auto", "numbers", "base64"])
+@pytest.mark.parametrize("encoding", ["auto", "numbers", "base64-npy"])
 @pytest.mark.parametrize("asked", JOBS.values(), ids=list(JOBS))
 def test_they_are_those_made_one_by_one_in_the_order_of_the_inputs(asked, encoding):
     found = answered(asked, (0, 4, 6), (5, 1), apart=(2, 3))
-    made = read(answer_documents(found, 1000, asked, encoding, 0.25))
+    made = read(answer_documents(found, 1000, asked, 0.25, Form(encoding)))
     assert [each["input"] for each in made] == list(range(7))
-    assert made == read(result_documents(found.results, asked, encoding, 0.25))
+    assert made == read(result_documents(found.results, asked, 0.25, Form(encoding)))
 
 
 @pytest.mark.parametrize("most", [1, 3, 6])
 def test_only_the_first_ones_are_given(most):
     asked = JOBS["numbers"]
     found = answered(asked, (0, 4, 6), (5, 1), apart=(2, 3))
-    assert read(answer_documents(found, most, asked, "auto", 0.0)) == read(
-        result_documents(found.results[:most], asked, "auto", 0.0)
-    )
+    assert read(answer_documents(found, most, asked, 0.0)) == read(result_documents(found.results[:most], asked, 0.0))
 
 
 def test_those_of_one_row_are_too():
     asked = job(TENSOR, n=1)
     found = answered(asked, (0,))
-    assert read(answer_documents(found, 1000, asked, "auto", 0.0)) == read(
-        result_documents(found.results, asked, "auto", 0.0)
-    )
+    assert read(answer_documents(found, 1000, asked, 0.0)) == read(result_documents(found.results, asked, 0.0))
+
+
+@pytest.mark.parametrize("names", [*FIELDS, "attributions,nodes,input"])
+@pytest.mark.parametrize("asked", [JOBS["several"], JOBS["pictures"]], ids=["several", "pictures"])
+def test_with_some_of_the_fields_they_are_too(asked, names):
+    form = Form(fields=frozenset(names.split(",")))
+    found = answered(asked, (0, 4, 6), (5, 1), apart=(2, 3))
+    made = read(answer_documents(found, 1000, asked, 0.25, form))
+    assert made == read(result_documents(found.results, asked, 0.25, form))
+    assert [set(each) for each in made] == [form.fields] * 7

@@ -9,8 +9,9 @@ import numpy as np
 import orjson
 import pytest
 from attributor.api.documented_result import ResultDocument
+from attributor.api.form import Form
 from attributor.api.mapping.specs import attribution_spec
-from attributor.api.result_documents import MOST_NUMBERS, default_view, npy, result_documents, subject
+from attributor.api.result_documents import FIELDS, MOST_NUMBERS, default_view, npy, result_documents, subject
 from attributor.api.schemas.bodies import AttributionBody
 from attributor.errors import UnsupportedVisualization
 from attributor.jobs.explanation import Layer, Method, Quantity, Term
@@ -49,7 +50,7 @@ BARE = {
 
 def document(made: PathResult, job: JobSpec | None = None, encoding: str = "auto") -> dict[str, Any]:
     """As a client reads it, after the strictest look at its form."""
-    (found,) = result_documents([made], job or spec("photo-and-record"), encoding, 0.5)
+    (found,) = result_documents([made], job or spec("photo-and-record"), 0.5, Form(encoding))
     content = orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY)
     ResultDocument.model_validate_json(content, strict=True)
     return orjson.loads(content)
@@ -298,3 +299,22 @@ def test_a_tensors_features_are_its_elements():
     made = document(result(attributions={"record": np.array([0.5, -0.25, 1], np.float32)}, baseline=None), job)
     assert made["attributions"]["record"]["features"] == ["age", "colour=red", "colour=green"]
     assert made["explained"]["record"]["columns"][1]["attribution"] == 0.75
+
+
+def test_it_has_the_fields_that_are_documented_in_their_order():
+    documented = [field.alias or name for name, field in ResultDocument.model_fields.items()]
+    assert list(document(result())) == documented == list(FIELDS)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_field_asked_for_alone_is_what_it_is_among_all(name):
+    (found,) = result_documents([result()], spec("photo-and-record"), 0.5, Form(fields=frozenset({name})))
+    assert orjson.loads(orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY)) == {name: document(result())[name]}
+
+
+def test_nothing_is_drawn_where_no_pictures_are_wanted():
+    undrawable = replace(
+        spec("photo-and-record"), visualizations=(Visualization(VisualizationKind.BARS, input="none"),)
+    )
+    (found,) = result_documents([result()], undrawable, 0.5, Form(fields=frozenset({"input", "score"})))
+    assert list(found) == ["input", "score"]

@@ -1,8 +1,9 @@
 """/v1/attributions: create, list, poll, watch, draw, cancel and erase jobs."""
 
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Annotated, Any
+from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -31,7 +32,7 @@ from attributor.api.representation import (
 from attributor.api.result_documents import default_view
 from attributor.api.schemas.bodies import AttributionBody
 from attributor.api.schemas.pictures import PictureQuery
-from attributor.api.schemas.queries import JobQuery, ListQuery
+from attributor.api.schemas.queries import FormQuery, JobQuery, ListQuery
 from attributor.errors import NotAcceptable
 from attributor.jobs.job import JobSpec, Visualization, VisualizationKind
 from attributor.jobs.state import TERMINAL, JobState
@@ -40,6 +41,8 @@ router = APIRouter(prefix="/v1/attributions", tags=["attributions"])
 
 #: IETF draft "The Idempotency-Key HTTP Header Field" leaves it open; 255 is what services in use take.
 LONGEST_KEY = 255
+#: Query strings whose meaning is remembered: clients send the same ones. Ours: a kilobyte each at most, in practice.
+_REMEMBERED = 64
 _BINARY: dict[str, Any] = {NPY: {"schema": {"type": "string", "format": "binary"}}}
 _PICTURE: dict[str, Any] = {PNG: {"schema": {"type": "string", "format": "binary"}}}
 _SVG: dict[str, Any] = {SVG: {"schema": {"type": "string"}}}
@@ -70,6 +73,7 @@ async def create_attribution(
     request: Request,
     deps: Provided,
     tenant: Tenant,
+    query: Annotated[FormQuery, Query()],
     prefer: Prefer = None,
     idempotency_key: Annotated[
         str | None, Header(max_length=LONGEST_KEY, description="A retry with the same key and body is the same job.")
@@ -80,12 +84,14 @@ async def create_attribution(
     async def asking() -> Asked:
         return await asked_for(deps, body, tenant, repeated=True)  # to make a fingerprint finds absurd nesting, too
 
-    return await _created(asking, request, deps, tenant, ", ".join(prefer or ()), idempotency_key or None)
+    wanted = _of_a_job(query)
+    return await _created(asking, request, deps, tenant, wanted, ", ".join(prefer or ()), idempotency_key or None)
 
 
 async def quickly_created(deps: Deps, request: Request, document: Any) -> Response | None:
     """The answer to a request with a plain body and no idempotency key."""
-    if "idempotency-key" in request.headers:
+    query = _known_query(request.scope["query_string"])
+    if query is None or "idempotency-key" in request.headers:
         return None
     tenant = await tenant_of(request)
     asking: Callable[[], Awaitable[Asked]]
@@ -98,7 +104,21 @@ async def quickly_created(deps: Deps, request: Request, document: Any) -> Respon
         except ValidationError:
             return None
         asking = partial(asked_in, deps, words, body, tenant)
-    return await _created(asking, request, deps, tenant, combined(request.headers, "prefer"), None)
+    return await _created(asking, request, deps, tenant, query, combined(request.headers, "prefer"), None)
+
+
+@lru_cache(_REMEMBERED)
+def _known_query(raw: bytes) -> JobQuery | None:
+    """How results are wanted by a query string; None where something is wrong with it, which the framework tells."""
+    try:
+        asked = parse_qsl(raw.decode(), keep_blank_values=True)
+        return None if len(dict(asked)) < len(asked) else _of_a_job(FormQuery.model_validate(dict(asked)))
+    except ValueError:
+        return None
+
+
+def _of_a_job(query: FormQuery) -> JobQuery:
+    return JobQuery.model_validate(query.model_dump())
 
 
 async def _itself(asked: Asked) -> Asked:
@@ -110,6 +130,7 @@ async def _created(
     request: Request,
     deps: Deps,
     tenant: str,
+    query: JobQuery,
     prefer: str | None,
     idempotency_key: str | None,
 ) -> Response:
@@ -132,7 +153,7 @@ async def _created(
             raise not_found(enqueued.job_id)
         record, result = answered
         known = Known(result, None if enqueued.replayed else asked.spec, media_type)
-        response = await job_response(deps, request, record, known=known)
+        response = await job_response(deps, request, record, query, known)
         response.raw_headers.append((b"preference-applied", b"wait=%g" % wait_s))
         if record.state not in TERMINAL:
             response.status_code = 202
