@@ -57,7 +57,10 @@ def _one_model(options: argparse.Namespace, model: str, work: Path) -> Measured:
     say(f"{model}: peers need {own} steps; with {STEPS} the worst is {worst:.1%} off")
     found = Measured(model, own, worst)
     steps = dict.fromkeys([STEPS] if options.only_50 else [STEPS, own])
-    contenders = [Contender(ours(whole=options.whole), 0), *(Contender(party, count) for count in steps for party in peers(model))]
+    contenders = [
+        Contender(ours(whole=options.whole), 0),
+        *(Contender(party, count) for count in steps for party in peers(model)),
+    ]
     if options.parties:
         contenders = [each for each in contenders if each.party.name in options.parties]
     measure(plan, asked, contenders, found)

@@ -43,15 +43,20 @@ def _settings(
     log_level: str | None,
     **groups: dict[str, Any],
 ) -> Settings:
+    """`_given`, with a folder of models that is there."""
+    settings = _given(models_dir, log_level, **groups)
+    if not settings.models_dir.is_dir():
+        raise typer.BadParameter(f"there is no model folder at {settings.models_dir}; pass --models DIR")
+    return settings
+
+
+def _given(models_dir: Path | None, log_level: str | None, **groups: dict[str, Any]) -> Settings:
     """The environment's settings, with what the command line gives on top; `groups`: api, store, worker."""
     given: dict[str, Any] = {"models_dir": models_dir, "log_level": log_level}
     for group, values in groups.items():
         given[group] = {name: value for name, value in values.items() if value is not None} or None
     overriding: Any = {name: value for name, value in given.items() if value is not None}
-    settings = Settings(**overriding)
-    if not settings.models_dir.is_dir():
-        raise typer.BadParameter(f"there is no model folder at {settings.models_dir}; pass --models DIR")
-    return settings
+    return Settings(**overriding)
 
 
 def _required_url(settings: Settings) -> str:
@@ -118,6 +123,22 @@ def worker(
         raise typer.BadParameter("--one is a single process: it takes its device from ATTRIBUTOR_WORKER__DEVICE")
     os.environ.update(thread_environment(settings.worker.threads))  # torch reads it when it is loaded
     raise typer.Exit(_with_torch().run_worker(settings, url))
+
+
+@app.command()
+def doctor(models: Models = None, data_dir: DataDir = None, redis_url: RedisUrl = None) -> None:
+    """Look for what stands in the way: store, rights, memory, models, workers. Status 1 where there is a problem."""
+    from attributor.bootstrap.doctor import findings
+    from attributor.storage.checkup import Level
+
+    settings = _given(models, None, store={"data_dir": data_dir, "redis_url": redis_url})
+    status = 0
+    for each in findings(settings):
+        typer.echo(f"{each.level:8} {each.about}: {each.said}")
+        if each.remedy and each.level is not Level.OK:
+            typer.echo(f"{'':8} -> {each.remedy}")
+        status |= each.level is Level.PROBLEM
+    raise typer.Exit(status)
 
 
 @app.command()

@@ -41,9 +41,11 @@ then; the results are at its `Location`.
 
 Results stand in `results`, input by input, for each input target by target; `input` and `target` say which is which. A
 result has a `completeness_error` where the method promises that attributions add up to `score - baseline_score`; else
-it is null, and `completeness_reason` says why. Who wants less of each names the fields in the query, of `POST` and `GET`
-alike: with `?fields=input,attributions,completeness_error` answers of small models are a tenth as long, and many inputs
-in a request are answered a fifth sooner.
+it is null, and `completeness_reason` says why.
+
+Who wants less of each result names the fields in the query, of `POST` and `GET` alike: with
+`?fields=input,attributions,completeness_error` answers of small models are a tenth as long, and many inputs in a
+request are answered a fifth sooner.
 
 ## Many inputs
 
