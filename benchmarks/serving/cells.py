@@ -67,11 +67,13 @@ class Plan:
 
 @dataclass(slots=True)
 class Measured:
-    """What was found of a model: runs by cell and contender, peak memory by contender, checks of ours by cell."""
+    """What was found of a model: runs by cell and contender, peak memory by contender, checks of ours by cell; of
+    peers, which share of inputs they have within the tolerance, by steps."""
 
     model: str
     own_steps: int
     worst_at_50: float
+    share_within: dict[int, float]
     runs: dict[tuple[Cell, str], list[Run]] = field(default_factory=dict)
     memory_bytes: dict[str, int] = field(default_factory=dict)
     checks: dict[Cell, Checked] = field(default_factory=dict)

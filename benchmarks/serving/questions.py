@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,22 +67,31 @@ def questions(models: Path, model: str, count: int) -> Questions:
 def smallest_steps(asked: Questions, count: int) -> tuple[int, float]:
     """The smallest number of Captum's steps with every one of the first `count` inputs within the tolerance, and the
     largest error with 50 steps."""
-    batch = torch.from_numpy(asked.values[:count])
-    gaps = asked.gaps[:count]
 
     def worst(steps: int) -> float:
         largest = 0.0
-        for first in range(0, count, 4):
-            found, _ = asked.captum.attribute(batch[first : first + 4], steps)
-            sums = found.flatten(1).double().sum(1).numpy()
-            part = gaps[first : first + 4]
-            largest = max(largest, float((np.abs(sums - part) / np.abs(part)).max()))
+        for found in _errors(asked, count, steps):
+            largest = max(largest, float(found.max()))
             if largest > TOLERANCE and steps != 50:
                 break
         return largest
 
     reached = next((steps for steps in STEPS if worst(steps) <= TOLERANCE), STEPS[-1])
     return reached, worst(50)
+
+
+def share_within(asked: Questions, count: int, steps: int) -> float:
+    """Of the first `count` inputs, those that Captum has within the tolerance with so many steps."""
+    return float((np.concatenate([*_errors(asked, count, steps)]) <= TOLERANCE).mean())
+
+
+def _errors(asked: Questions, count: int, steps: int) -> Iterator[NDArray[np.float64]]:
+    """Relative completeness errors of Captum's answers, four at a time."""
+    for first in range(0, count, 4):
+        part = slice(first, min(first + 4, count))
+        found, _ = asked.captum.attribute(torch.from_numpy(asked.values[part]), steps)
+        gaps = asked.gaps[part]
+        yield np.abs(found.flatten(1).double().sum(1).numpy() - gaps) / np.abs(gaps)
 
 
 @dataclass(slots=True)

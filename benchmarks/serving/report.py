@@ -44,6 +44,7 @@ def _found_document(found: Measured) -> dict[str, Any]:
     return {
         "model": found.model,
         "own_steps": found.own_steps,
+        "share_within_by_steps": {str(few): share for few, share in found.share_within.items()},
         "worst_error_at_50_steps": found.worst_at_50,
         "cells": [
             {"clients": cell.clients, "inputs": cell.inputs, "party": label, **_figures(found, cell, label)}
@@ -113,7 +114,9 @@ def _head(plan: Plan) -> Iterator[str]:
 def _intro(found: Measured) -> Iterator[str]:
     yield (
         f"Peers with 50 steps: at most {found.worst_at_50:.1%} off in completeness; with {found.own_steps} all inputs "
-        "tried are within 5 %."
+        "tried are within 5 %; with "
+        + ", ".join(f"{few} {share:.0%}" for few, share in found.share_within.items())
+        + " of them."
     )
     for label, problem in found.absent.items():
         yield f"Did not start: {label}: {problem.splitlines()[-1] if problem else ''}"
