@@ -1,15 +1,23 @@
 """What the check of a store says of real servers with something wrong with them."""
 
 import re
+import time
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from attributor.jobs.job import Progress
+from attributor.jobs.result import PartialResult
+from attributor.jobs.state import JobState
 from attributor.storage import checkup
-from attributor.storage.checkup import Finding, Level, check_store, without_secret
+from attributor.storage.checkup import Finding, Level, check_store, shown
+from attributor.storage.connection import RedisStore
 from attributor.storage.embedded import EmbeddedStore
 from attributor.storage.keys import Keys
+from attributor.storage.redis_fleet import RedisFleet
+from attributor.storage.redis_jobs import RedisJobStore
+from attributor.storage.redis_queue import RedisJobQueue
 from redis import Redis, exceptions
 
 NAMESPACE = "attributor"
@@ -98,23 +106,56 @@ def test_wrong_and_missing_credentials_are_named_without_telling_them(server, ad
         ("~* &* +@all -zpopmin", "rights", "ZPOPMIN"),
         ("~other* &* +@all", "rights", "SET on keys of '{attributor}:'"),
         ("~* &* +@all -@scripting", "rights", "EVAL"),
-        ("~* &* +@all -@transaction", "rights", "MULTI"),
+        ("~* &* +@all -@transaction", "rights", "MULTI and EXEC"),
+        ("~* &* +@all -exec", "rights", "MULTI and EXEC"),
+        ("~* &* +@all -time", "rights", "not allowed: TIME"),
+        ("~* &* +@all -del", "rights", "not allowed: DEL"),
+        ("~* &* -@all", "rights", "ping"),
         ("~* resetchannels +@all", "channels", "fetched"),
         ("~* &* +@all -info", "state", "not known"),
     ],
 )
 def test_missing_rights_are_named(server, admin, rules, about, said):
-    admin.execute_command("ACL", "SETUSER", "user", "on", ">word", *rules.split())
-    found = wrong(as_user(server, "user", "word"))
+    admin.execute_command("ACL", "SETUSER", "keymaker", "on", ">word", *rules.split())
+    found = wrong(as_user(server, "keymaker", "word"))
     assert list(found) == [about]
     assert said in found[about].said
     assert found[about].remedy
+    assert all(admin.pttl(key) > 0 for key in admin.scan_iter())  # what it may not take away goes by itself
 
 
-def test_the_rights_that_it_advises_are_enough(server, admin):
-    rules = ["~{attributor}:*", "&{attributor}:*", "+@all", "-@dangerous", "-@admin", "+info"]
+@pytest.fixture
+def advised(server: EmbeddedStore, admin: Redis) -> str:
+    """The URL of a user with the rights that are advised."""
+    rules = checkup._RIGHTS.format(keys="{attributor}:").split()[3:]
+    assert len(rules) > 4
     admin.execute_command("ACL", "SETUSER", "user", "on", ">word", *rules)
-    assert wrong(as_user(server, "user", "word")) == {}
+    return as_user(server, "user", "word")
+
+
+def test_with_the_rights_that_it_advises_nothing_is_wrong(advised):
+    assert wrong(advised) == {}
+
+
+async def test_with_the_rights_that_it_advises_a_job_goes_its_way(advised, make_spec, answer):
+    async with RedisStore(advised, namespace=NAMESPACE) as store:
+        queue, jobs, fleet = RedisJobQueue(store), RedisJobStore(store), RedisFleet(store)
+        spec = make_spec(deadline_s=60.0)
+        asked = await queue.enqueue(spec, idempotency_key="k", content_key="c")
+        [job] = await queue.claim(1, wait_s=0.1, keen=True)
+        await queue.beat({job.lease: Progress(3, 0.1, 0)})
+        await queue.publish(job.lease, PartialResult(()))
+        await jobs.partial(asked.job_id)
+        await queue.reap()
+        assert await queue.finish(job.lease, answer)
+        found = await jobs.answered(asked.job_id, tenant=spec.tenant)
+        assert found is not None
+        assert found[0].state is JobState.SUCCEEDED
+        assert (await jobs.page(tenant=spec.tenant, limit=5, cursor=None, state=None, model=None)).records
+        assert await jobs.erase(asked.job_id, tenant=spec.tenant)
+        await fleet.beat_worker("w")
+        assert await fleet.workers_alive() == 1
+        await queue.leave()
 
 
 def test_a_server_that_is_not_there_is_named(tmp_path):
@@ -125,14 +166,14 @@ def test_a_server_that_is_not_there_is_named(tmp_path):
 def test_every_command_that_the_store_is_sent_is_tried():
     folder = Path(str(files("attributor.storage")))
     scripts = (folder / "scripts").glob("*.lua")
-    of_scripts = {name for path in scripts for name in re.findall(r"call\('([A-Z]+)'", path.read_text())}
+    of_scripts = {name for path in scripts for name in re.findall(r"call\([^)]*?'([A-Z]{3,})'", path.read_text())}
     of_adapters = {
         name for path in folder.glob("redis_*.py") for name in re.findall(r"\(\"([A-Z]{3,})\"", path.read_text())
     }
     tried = {command[0] for command in checkup._commands(*"abcdef")} | {"PUBLISH", "SUBSCRIBE", "EXEC"}
-    assert len(of_scripts) > 20
+    assert {"XADD", "ZPOPMIN"} < of_scripts
     assert len(of_adapters) > 5
-    assert of_scripts | of_adapters <= tried
+    assert of_scripts | of_adapters | {"EVAL", "EVALSHA", "MULTI"} <= tried
 
 
 @pytest.mark.parametrize(
@@ -142,9 +183,19 @@ def test_an_old_redis_is_named(version, level):
     assert checkup._version({"redis_version": version}).level is level
 
 
-def test_a_server_that_cannot_write_its_file_is_named():
-    (found,) = checkup._persistence({"aof_enabled": 1, "aof_last_write_status": "err"})
-    assert (found.level, "aof_last_write_status" in found.said) == (Level.PROBLEM, True)
+def test_a_server_that_cannot_write_its_file_is_named(server, admin):
+    admin.set("key", "value")
+    admin.config_set("save", "3600 1")  # for then it refuses writes after a snapshot that failed
+    folder = Path(admin.config_get("dir")["dir"]) / admin.config_get("dbfilename")["dbfilename"]
+    folder.mkdir()
+    (folder / "so that it cannot be replaced").touch()
+    admin.bgsave()
+    while admin.info("persistence")["rdb_bgsave_in_progress"]:
+        time.sleep(0.01)
+    found = wrong(server.url)
+    assert "rdb_last_bgsave_status" in found["persistence"].said
+    assert "MISCONF" in found["writing"].said
+    assert "store" not in found
 
 
 @pytest.mark.parametrize(
@@ -154,26 +205,40 @@ def test_a_server_that_cannot_write_its_file_is_named():
         (exceptions.ConnectionError("[SSL: WRONG_VERSION_NUMBER] wrong version number"), "TLS"),
         (exceptions.NoPermissionError("NOPERM"), "rights"),
         (exceptions.TimeoutError("Timeout reading from socket"), "store"),
+        (exceptions.ConnectionError("Error 111 connecting to ssl-cache.internal:6379."), "store"),
     ],
 )
 def test_what_keeps_it_from_being_reached_is_told_apart(error, about):
-    assert checkup._unreachable("rediss://host", Keys(NAMESPACE), error).about == about
+    assert checkup._unusable("rediss://host", Keys(NAMESPACE), error).about == about
 
 
 def test_one_that_reads_its_file_is_waited_for():
-    assert (
-        checkup._unreachable("redis://host", Keys(NAMESPACE), exceptions.BusyLoadingError("LOADING")).level
-        is Level.WARNING
-    )
+    found = checkup._unusable("redis://host", Keys(NAMESPACE), exceptions.BusyLoadingError("LOADING"))
+    assert (found.level, found.remedy[:4]) == (Level.PROBLEM, "wait")
 
 
 @pytest.mark.parametrize(
-    ("url", "shown"),
+    ("url", "address"),
     [
         ("redis://host:1/0", "redis://host:1/0"),
-        ("rediss://me:word@host:1/0?a=b", "rediss://me:***@host:1/0?a=b"),
-        ("redis://:word@host", "redis://:***@host"),
+        ("rediss://me:hush@host:1/0?ssl_password=hush", "rediss://host:1/0"),
+        ("redis://:hush@host", "redis://host"),
+        ("unix://me:hush@/a/b.sock?password=hush", "unix:///a/b.sock"),
+        ("redis://:hu/sh@host:1/0", None),
+        ("redis://:12/hush@host", None),
+        ("redis://:hu#sh@host", None),
+        ("redis://:hu?sh@host", None),
+        ("redis://:hu[sh]@host", None),
+        ("redis://me:hush@host:port", None),
     ],
 )
-def test_a_password_is_never_shown(url, shown):
-    assert without_secret(url) == shown
+def test_a_password_is_never_shown(url, address):
+    assert shown(url) == address
+    found = [] if address else wrong(url)
+    assert not any(part in str(found) for part in ("hu/", "sh@", "hush"))
+
+
+@pytest.mark.parametrize("url", ["redis://h/0?ssl_ca_certs=x", "redis://h?socket_timeout=soon", "redis://a..b"])
+def test_a_url_that_cannot_be_used_is_a_finding(url):
+    (found,) = check_store(url, NAMESPACE)
+    assert (found.level, found.about) == (Level.PROBLEM, "store")

@@ -169,7 +169,7 @@ class WarningDocument(Document):
 
 
 class ResultDocument(Document):
-    """The attributions of one input for one target."""
+    """The attributions of one input for one target. With `fields` in the query only those fields."""
 
     input: int = Field(description="Number of the input in the request, from 0.")
     method: Method

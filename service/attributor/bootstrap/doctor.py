@@ -21,7 +21,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     url = settings.store.redis_url
     if url is None:
         embedded = EmbeddedStore(settings.store.data_dir)
-        if not embedded.running():
+        if embedded.lost():
             yield from _not_running(settings.store.data_dir)
             return
         url = embedded.url
@@ -30,13 +30,16 @@ def findings(settings: Settings) -> Iterator[Finding]:
         usable = usable and finding.level is not Level.PROBLEM
         yield finding
     if usable:
-        yield from asyncio.run(_fleet(settings, url))
+        try:
+            yield from asyncio.run(_fleet(settings, url))
+        except AttributorError as error:
+            yield Finding(Level.PROBLEM, "workers", f"not known: {error.detail}", "ask again")
 
 
 def _models(folder: Path) -> Iterator[Finding]:
-    if not folder.is_dir():
+    if not os.access(folder, os.R_OK | os.X_OK) or not folder.is_dir():  # in this order: `is_dir` may not be allowed
         remedy = "pass --models, or set ATTRIBUTOR_MODELS_DIR"
-        yield Finding(Level.PROBLEM, "models", f"there is no folder {folder}", remedy)
+        yield Finding(Level.PROBLEM, "models", f"there is no folder {folder} that can be read", remedy)
         return
     catalog = FolderCatalog(folder)
     found, broken = catalog.all(), catalog.problems
@@ -55,8 +58,8 @@ def _not_running(data_dir: Path) -> Iterator[Finding]:
     except AttributorError as error:
         yield Finding(Level.PROBLEM, "store", error.detail)
         return
-    nearest = next(each for each in (data_dir.resolve(), *data_dir.resolve().parents) if each.exists())
-    if not os.access(nearest, os.W_OK):
+    nearest = next(each for each in (data_dir.absolute(), *data_dir.absolute().parents) if os.access(each, os.F_OK))
+    if not os.access(nearest, os.W_OK | os.X_OK):
         remedy = "choose another with --data-dir, or give the service's user the right to write there"
         yield Finding(Level.PROBLEM, "store", f"{nearest} cannot be written to", remedy)
         return

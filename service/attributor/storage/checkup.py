@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from redis import Redis, exceptions
@@ -29,6 +29,10 @@ _NEARLY_FULL = 0.8
 #: The oldest Redis whose scripts may say what they do when memory is full; every Valkey does.
 _OLDEST_REDIS = (7, 0)
 _PROBE = "doctor"
+_BOTH = ("MULTI", "EXEC")
+#: Begins what a server says that cannot write its file, also to a ping.
+_CANNOT_WRITE = "MISCONF"
+_ENCODE = "percent-encode name and password (/ is %2F), and look at its port and its options"
 #: What a user of the store's access lists needs; tests run the service's commands as such a one.
 _RIGHTS = "ACL SETUSER ... ~{keys}* &{keys}* +@all -@dangerous -@admin +info"
 
@@ -52,60 +56,84 @@ class Finding:
 
 
 def check_store(url: str, namespace: str) -> Iterator[Finding]:
-    """Everything that can be found out; the first problem is the last finding where nothing more can be asked."""
+    """Everything that can be found out; where nothing more can be asked, the last finding is the problem."""
+    address = shown(url)
+    if address is None:
+        yield Finding(Level.PROBLEM, "store", "its URL cannot be read", _ENCODE)
+        return
     try:
         client = Redis.from_url(
             url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
         )
-    except ValueError as error:
-        yield Finding(Level.PROBLEM, "store", f"{without_secret(url)}: {error}", "use redis://, rediss:// or unix://")
-        return
-    with client:
-        try:
-            client.ping()
-        except exceptions.RedisError as error:
-            yield _unreachable(without_secret(url), Keys(namespace), error)
+        with client:
+            yield from _checked(client, address, Keys(namespace))
+    except (ValueError, TypeError):  # of the URL's parts; the text may hold some of them
+        yield Finding(Level.PROBLEM, "store", f"{address}: its URL has a part that cannot be used", _ENCODE)
+    except exceptions.RedisError as error:
+        yield Finding(Level.PROBLEM, "store", f"{address} was lost meanwhile: {_line(error)}", "ask again")
+
+
+def _checked(client: Redis, address: str, keys: Keys) -> Iterator[Finding]:
+    try:
+        client.ping()
+    except exceptions.RedisError as error:
+        if not _line(error).startswith(_CANNOT_WRITE):  # of such a one, the rest tells more
+            yield _unusable(address, keys, error)
             return
-        yield _speed(client, without_secret(url))
-        yield from _state(client)
-        yield from _rights(client, Keys(namespace))
+    else:
+        yield _speed(client, address)
+    yield from _state(client)
+    yield from _rights(client, keys)
 
 
-def without_secret(url: str) -> str:
-    """The URL as it may be shown."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+def shown(url: str) -> str | None:
+    """The URL as it may be shown: where the server is, without name, password and options. None where that cannot be
+    told apart."""
+    try:
+        parts = urlsplit(url)
+        name_and_host, rest = parts.netloc, (parts.path, parts.query, parts.fragment)
+        if name_and_host and "@" not in name_and_host and any("@" in each for each in rest):
+            return None  # a password with a character that ends the host's part
+        if parts.scheme == "unix":
+            return f"unix://{parts.path}"
+        port = "" if parts.port is None else f":{parts.port}"
+        return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
+    except ValueError:
+        return None
 
 
-def _unreachable(url: str, keys: Keys, error: exceptions.RedisError) -> Finding:
-    text = " ".join(str(error).split()) or type(error).__name__
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _unusable(address: str, keys: Keys, error: exceptions.RedisError) -> Finding:
+    text = _line(error)
     if isinstance(error, exceptions.BusyLoadingError):
-        return Finding(Level.WARNING, "store", f"{url} is reading its file", "wait until it has, then ask again")
+        return Finding(Level.PROBLEM, "store", f"{address} is reading its file", "wait until it has, then ask again")
     if isinstance(error, exceptions.NoPermissionError):
-        return Finding(Level.PROBLEM, "rights", f"{url}: {text}", _RIGHTS.format(keys=keys.prefix))
+        return Finding(Level.PROBLEM, "rights", f"{address}: {text}", _RIGHTS.format(keys=keys.prefix))
     if isinstance(error, exceptions.AuthenticationError) or "WRONGPASS" in text or "NOAUTH" in text:
         remedy = "they may have expired: put a valid name and password into the URL, redis://NAME:PASSWORD@HOST:PORT"
-        return Finding(Level.PROBLEM, "credentials", f"{url}: {text}", remedy)
-    if "CERTIFICATE" in text.upper():
+        return Finding(Level.PROBLEM, "credentials", f"{address}: {text}", remedy)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
         remedy = "add ?ssl_ca_certs=FILE with the authority that signed it, and use the name that it was made for"
-        return Finding(Level.PROBLEM, "certificate", f"{url}: {text}", remedy)
-    if "SSL" in text.upper():
-        return Finding(Level.PROBLEM, "TLS", f"{url}: {text}", "use redis:// if the server speaks no TLS")
+        return Finding(Level.PROBLEM, "certificate", f"{address}: {text}", remedy)
+    if "[SSL" in text or "_ssl.c" in text:
+        return Finding(Level.PROBLEM, "TLS", f"{address}: {text}", "use redis:// if the server speaks no TLS")
+    if isinstance(error, exceptions.ResponseError):
+        return Finding(Level.PROBLEM, "store", f"{address} refuses to serve: {text}", "see its log")
     remedy = "is it running, at this address, and reachable from here? A server with TLS needs rediss://"
-    return Finding(Level.PROBLEM, "store", f"{url} does not answer: {text}", remedy)
+    return Finding(Level.PROBLEM, "store", f"{address} does not answer: {text}", remedy)
 
 
-def _speed(client: Redis, url: str) -> Finding:
+def _speed(client: Redis, address: str) -> Finding:
     times = []
     for _ in range(_PINGS):
         began = time.perf_counter()
         client.ping()
         times.append(time.perf_counter() - began)
     median = statistics.median(times)
-    said = f"{url} answers in {1000 * median:.2f} ms"
+    said = f"{address} answers in {1000 * median:.2f} ms"
     if median > _SLOW_PING_S:
         return Finding(Level.WARNING, "store", said, "a job makes several trips: run the service near its store")
     return Finding(Level.OK, "store", said)
@@ -188,7 +216,8 @@ def _rights(client: Redis, keys: Keys) -> Iterator[Finding]:
             try:
                 _execute(client, command)
             except exceptions.NoPermissionError as error:
-                refused.append(command[0] if "key" not in str(error) else f"{command[0]} on keys of '{keys.prefix}'")
+                on_keys = "" if "permissions to run" in str(error) else f" on keys of '{keys.prefix}'"
+                refused.append(f"{' and '.join(command) if command == _BOTH else command[0]}{on_keys}")
     except exceptions.RedisError as error:
         remedy = "it cannot serve as it is: see what was found before this"
         yield Finding(Level.PROBLEM, "writing", f"{command[0]}: {error}", remedy)
@@ -217,29 +246,48 @@ def _channels(client: Redis, keys: Keys) -> Finding:
 
 
 def _execute(client: Redis, command: tuple[Any, ...]) -> None:
-    if command[0] == "MULTI":
-        with client.pipeline(transaction=True) as both:
-            both.time()
-            both.execute()
+    if command != _BOTH:
+        with suppress(exceptions.NoScriptError):
+            client.execute_command(*command)  # type: ignore[no-untyped-call]
         return
-    with suppress(exceptions.NoScriptError):
-        client.execute_command(*command)  # type: ignore[no-untyped-call]
+    connection = client.connection_pool.get_connection()  # its own: it may be left inside of a transaction
+    try:
+        for word in _BOTH:
+            connection.send_command(word)  # type: ignore[no-untyped-call]
+            connection.read_response()
+    except exceptions.ExecAbortError as error:  # EXEC itself is not allowed
+        raise exceptions.NoPermissionError(str(error)) from error
+    finally:
+        connection.disconnect()  # type: ignore[no-untyped-call]
+        client.connection_pool.release(connection)
 
 
 def _commands(text: str, number: str, fields: str, ranked: str, listed: str, stream: str) -> Iterator[tuple[Any, ...]]:
     """What the service says to a store, word by word: on keys of each kind, which are there when they are needed."""
-    later = round(1000 * (time.time() + 60))
-    yield from (("TIME",), ("MULTI",))
-    yield from (("SET", text, "1", "PX", 60_000), ("GET", text), ("STRLEN", text), ("EXISTS", text))
-    yield from (("INCRBY", number, 1), ("DECRBY", number, 1), ("PEXPIRE", number, 60_000), ("PEXPIREAT", number, later))
-    yield from (("HSET", fields, "a", 1), ("HGET", fields, "a"), ("HMGET", fields, "a"), ("HGETALL", fields))
+    later, soon = round(1000 * (time.time() + 60)), 60_000  # should one of them stay, it is not for long
+    yield from (("TIME",), _BOTH)
+    yield from (("SET", text, "1", "PX", soon), ("GET", text), ("STRLEN", text), ("EXISTS", text))
+    yield from (("INCRBY", number, 1), ("DECRBY", number, 1), ("PEXPIRE", number, soon), ("PEXPIREAT", number, later))
+    yield from (
+        ("HSET", fields, "a", 1),
+        ("PEXPIRE", fields, soon),
+        ("HGET", fields, "a"),
+        ("HMGET", fields, "a"),
+        ("HGETALL", fields),
+    )
     yield from (("HVALS", fields), ("HINCRBY", fields, "a", 1), ("HDEL", fields, "a"))
-    yield from (("ZADD", ranked, 1, "a"), ("ZCARD", ranked), ("ZSCORE", ranked, "a"), ("ZRANGE", ranked, 0, -1))
+    yield from (
+        ("ZADD", ranked, 1, "a"),
+        ("PEXPIRE", ranked, soon),
+        ("ZCARD", ranked),
+        ("ZSCORE", ranked, "a"),
+        ("ZRANGE", ranked, 0, -1),
+    )
     yield from (("ZCOUNT", ranked, 0, 1), ("ZREVRANGE", ranked, 0, -1), ("ZRANGEBYSCORE", ranked, 0, 1))
     yield from (("ZREVRANGEBYSCORE", ranked, 1, 0), ("ZREMRANGEBYSCORE", ranked, 5, 6), ("ZPOPMIN", ranked))
     yield ("ZREM", ranked, "a")
-    yield from (("RPUSH", listed, "a"), ("LRANGE", listed, 0, -1), ("BLPOP", listed, 0.01))
-    yield from (("XADD", stream, "*", "a", 1), ("XREAD", "COUNT", 1, "STREAMS", stream, "0"))
+    yield from (("RPUSH", listed, "a"), ("PEXPIRE", listed, soon), ("LRANGE", listed, 0, -1), ("BLPOP", listed, 0.01))
+    yield from (("XADD", stream, "*", "a", 1), ("PEXPIRE", stream, soon), ("XREAD", "COUNT", 1, "STREAMS", stream, "0"))
     yield ("XREVRANGE", stream, "+", "-", "COUNT", 1)
     yield from (("EVAL", "return redis.call('EXISTS', KEYS[1])", 1, text), ("EVALSHA", "0" * 40, 1, text))
     yield ("DEL", text)

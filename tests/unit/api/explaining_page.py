@@ -43,7 +43,7 @@ Results stand in `results`, input by input, for each input target by target; `in
 result has a `completeness_error` where the method promises that attributions add up to `score - baseline_score`; else
 it is null, and `completeness_reason` says why.
 
-Who wants less of each result names the fields in the query, of `POST` and `GET` alike: with
+Who wants less of each result names the fields in the query, of a `POST` that waits and of each `GET`: with
 `?fields=input,attributions,completeness_error` answers of small models are a tenth as long, and many inputs in a
 request are answered a fifth sooner.
 

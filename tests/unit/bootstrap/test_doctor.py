@@ -76,6 +76,6 @@ def test_a_folder_of_models_that_is_not_there_or_is_broken_is_a_problem(tmp_path
 def test_a_data_directory_that_cannot_be_written_is_a_problem(tmp_path, monkeypatch):
     asked = os.access
     # Root may write everywhere.
-    monkeypatch.setattr(os, "access", lambda path, mode, **more: mode != os.W_OK and asked(path, mode, **more))
+    monkeypatch.setattr(os, "access", lambda path, mode, **more: not mode & os.W_OK and asked(path, mode, **more))
     found = doctor("--models", MODELS, "--data-dir", tmp_path / "data")
     assert (found.exit_code, "cannot be written to" in found.output) == (1, True)

@@ -111,8 +111,8 @@ async def quickly_created(deps: Deps, request: Request, document: Any) -> Respon
 def _known_query(raw: bytes) -> JobQuery | None:
     """How results are wanted by a query string; None where something is wrong with it, which the framework tells."""
     try:
-        asked = parse_qsl(raw.decode(), keep_blank_values=True)
-        return None if len(dict(asked)) < len(asked) else _of_a_job(FormQuery.model_validate(dict(asked)))
+        asked = dict(parse_qsl(raw.decode(), keep_blank_values=True))  # the last of several, as the framework has it
+        return _of_a_job(FormQuery.model_validate(asked))
     except ValueError:
         return None
 

@@ -23,7 +23,8 @@ class FormQuery(Closed):
     fields: str | None = Field(
         None,
         description="Which fields results have, by their names with commas between, as in "
-        "`input,target,attributions,completeness_error`; without it all. Fewer are answered sooner.",
+        "`input,target,attributions,completeness_error`; without it all. Fewer are answered sooner. Of JSON "
+        "only; a request that polls the job names them again.",
     )
 
     @field_validator("fields")
