@@ -22,7 +22,9 @@ AttributorError
     NotAcceptable             not_acceptable          no representation of the asked-for media type
   Unavailable                 try again later
     ModelNotReady             model_not_ready         the model failed its proof at load
-    QueueFull                 queue_full              as many jobs wait as the service accepts
+    QueueFull                 queue_full              as much waits as the service accepts
+    TenantQueueFull           tenant_queue_full       as much of the tenant's waits as the service accepts of one
+    QuotaExceeded             quota_exceeded          the tenant has asked for all that it may within the hour
     StoreUnavailable          store_unavailable       the job store does not answer
     PredictionTimeout         prediction_timeout      no worker answered in time
   JobError                    an accepted job failed
@@ -164,7 +166,11 @@ class NotAcceptable(RequestError):
 
 
 class Unavailable(AttributorError):
-    """The request is fine; the service cannot serve it now."""
+    """The request is fine; the service cannot serve it now. `retry_after_s`: when it may, if that is known."""
+
+    def __init__(self, detail: str, *, field: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(detail, field=field)
+        self.retry_after_s = retry_after_s
 
 
 class ModelNotReady(Unavailable):
@@ -174,9 +180,21 @@ class ModelNotReady(Unavailable):
 
 
 class QueueFull(Unavailable):
-    """As many jobs wait as the service accepts."""
+    """As much waits as the service accepts."""
 
     code = "queue_full"
+
+
+class TenantQueueFull(Unavailable):
+    """As much of the tenant's waits as the service accepts of one."""
+
+    code = "tenant_queue_full"
+
+
+class QuotaExceeded(Unavailable):
+    """The tenant has asked for all that it may within the hour."""
+
+    code = "quota_exceeded"
 
 
 class StoreUnavailable(Unavailable):

@@ -16,6 +16,7 @@ from attributor.jobs.job import ClaimedJob, Failure, JobRecord, JobSpec, Lease, 
 from attributor.jobs.model import ModelInfo, ModelReport, Part
 from attributor.jobs.result import AttributionResult, JobResult, PartialResult
 from attributor.jobs.state import JobState
+from attributor.jobs.terms import USUAL_TERMS, Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,9 @@ class JobQueue(Protocol):
         idempotency_key: str | None = None,
         content_key: str | None = None,
         answer_to: str | None = None,
+        terms: Terms = USUAL_TERMS,
     ) -> Enqueued:
-        """Store and queue a job. Raises QueueFull, IdempotencyConflict.
+        """Store and queue a job. Raises QueueFull, TenantQueueFull, QuotaExceeded, IdempotencyConflict.
 
         `content_key`: a digest of all that the answer depends on; jobs with equal ones share one computation, also
         while it is under way. None: this one is computed by itself. `answer_to`: the `JobEvents.desk` at which its

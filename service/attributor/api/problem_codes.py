@@ -206,8 +206,20 @@ SECTIONS: tuple[Section, ...] = (
             errors.QueueFull.code: Meaning(
                 503,
                 "The queue is full",
-                "As many jobs wait as the service accepts.",
-                "Send it again later.",
+                "As much work waits as the service accepts.",
+                "Send it again after `Retry-After`, which comes from what the workers get done.",
+            ),
+            errors.TenantQueueFull.code: Meaning(
+                429,
+                "Your part of the queue is full",
+                "As much of your work waits as the service accepts of one tenant.",
+                "Send it again after `Retry-After`, or wait for your own jobs to end.",
+            ),
+            errors.QuotaExceeded.code: Meaning(
+                429,
+                "The quota of this hour is used up",
+                "With this job you would have asked for more evaluations within the hour than your key allows.",
+                "Send it again after `Retry-After`, or ask for less: `/v1/attributions:estimate` tells what a job takes.",
             ),
             errors.StoreUnavailable.code: Meaning(
                 503,

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -94,10 +95,15 @@ def problem(
 
 def stated(error: AttributorError) -> Response:
     """One of our errors as a problem."""
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if isinstance(error, Unavailable) else None
+    headers = {"Retry-After": str(_retry_after_s(error))} if isinstance(error, Unavailable) else None
     if error.field is None:
         return problem(error.code, error.detail, headers=headers)
     return problem(error.code, f"{error.field}: {error.detail}", [(error.field, error.detail)], headers)
+
+
+def _retry_after_s(error: Unavailable) -> int:
+    """Whole seconds, as HTTP has them; never 0, which would be sent again at once."""
+    return RETRY_AFTER_S if error.retry_after_s is None else max(1, math.ceil(error.retry_after_s))
 
 
 def job_failed(failure: Failure) -> Response:

@@ -102,6 +102,7 @@ class JobSpec:
     what a person gave in their place, per input, empty where that is nothing to speak of.
     `fingerprint` is the sha256 of what the client sent, for idempotent retries. `priority`: 0 goes before 1 and 2.
     `deadline_s`: seconds after its creation at which the answer is worth nothing any more; the job then fails.
+    `cost`: evaluations that it is expected to take, all inputs together (`api.mapping.cost`).
     """
 
     kind: JobKind
@@ -118,6 +119,7 @@ class JobSpec:
     priority: int = 1
     given: tuple[Given, ...] = ()
     deadline_s: float | None = None
+    cost: int = 1
 
     @property
     def ref(self) -> str:
@@ -184,9 +186,12 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedJob:
-    """A job handed to a worker."""
+    """A job handed to a worker. `weight`: of its tenant's part of the time. `alone`: it may be what killed workers, and
+    is to be computed while nothing else is."""
 
     lease: Lease
     spec: JobSpec
     created_at: float
     started_at: float
+    weight: float = 1.0
+    alone: bool = False

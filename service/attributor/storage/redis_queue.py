@@ -23,6 +23,7 @@ from attributor.jobs.codec import decode, encode
 from attributor.jobs.job import ClaimedJob, Failure, JobKind, JobSpec, Lease, Progress
 from attributor.jobs.result import JobResult, PartialResult
 from attributor.jobs.state import JobState
+from attributor.jobs.terms import USUAL_TERMS, Terms
 from attributor.ports import Beat, Enqueued
 from attributor.storage.connection import MAX_BLOCK_S, RedisStore
 from attributor.storage.entries import Entries
@@ -76,6 +77,7 @@ class RedisJobQueue:
         idempotency_key: str | None = None,
         content_key: str | None = None,
         answer_to: str | None = None,
+        terms: Terms = USUAL_TERMS,
     ) -> Enqueued:
         """See the port. ValueError for a priority that no worker serves."""
         if spec.priority not in PRIORITIES:
