@@ -299,6 +299,7 @@ def job_spec(problem: Problem, *inputs: Sequence[float], model: str = "net", **c
             "inputs": tuple({INPUT: np.array(row, dtype=np.float32)} for row in rows),
             "fingerprint": "",
             "explanation": explanation,
+            "cost": len(rows) * (changes.get("quadrature", Quadrature()).n_steps or 16),
             **changes,
         }
     )

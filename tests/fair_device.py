@@ -41,8 +41,8 @@ class SimulatedJob:
 
 
 class Device:
-    def __init__(self, nets: dict[str, Net], **weights) -> None:
-        self.nets, self.fairness = nets, Fairness(**weights)
+    def __init__(self, nets: dict[str, Net], tenant_weights: dict[str, float] | None = None, **weights) -> None:
+        self.nets, self.fairness, self.tenant_weights = nets, Fairness(**weights), tenant_weights or {}
         self.now_s, self.steps = 0.0, 0
         self.active: dict[str, SimulatedJob] = {}
         self.points: dict[str, int] = {}
@@ -51,7 +51,9 @@ class Device:
 
     def admit(self, job: SimulatedJob) -> SimulatedJob:
         self.active[job.id] = job
-        self.fairness.enter(Claimant(job.id, job.tenant, job.priority, job.deadline_at_s, job.model), now_s=self.now_s)
+        weight = self.tenant_weights.get(job.tenant, 1.0)
+        claimant = Claimant(job.id, job.tenant, job.priority, job.deadline_at_s, job.model, weight)
+        self.fairness.enter(claimant, now_s=self.now_s)
         if job.came_at is None:
             job.came_at = self.steps
         return job

@@ -46,6 +46,15 @@ class Beat:
     watched: frozenset[str] = frozenset()
 
 
+class Claimed(list[ClaimedJob]):
+    """The jobs that a worker got. `vacate`: it is to take nothing more, but what is urgent, until it holds nothing: a
+    job waits that is to be computed alone."""
+
+    def __init__(self, jobs: Iterable[ClaimedJob] = (), *, vacate: bool = False) -> None:
+        super().__init__(jobs)
+        self.vacate = vacate
+
+
 class JobQueue(Protocol):
     """The way of a job through the store. All methods raise StoreUnavailable when it does not answer."""
 
@@ -70,12 +79,22 @@ class JobQueue(Protocol):
         (CANCELLED, RUNNING, or the terminal state it already had); None if there is no such job."""
 
     async def claim(
-        self, limit: int, *, urgent: int = 0, comparisons: int = 0, wait_s: float = 0.0, keen: bool = False
-    ) -> list[ClaimedJob]:
-        """Take up to `limit` jobs of the engine, up to `urgent` more if they are of priority 0, and up to `comparisons`
-        of comparators under fresh leases; may be empty. `wait_s`: first wait until a job is queued, for so long at
-        most. `keen`: of those that wait, to be woken before others, and before those that have waited longer; who has
-        claimed so comes back at once, or says that it leaves, and nobody else is woken meanwhile."""
+        self,
+        evaluations: int,
+        *,
+        jobs: int | None = None,
+        comparisons: int = 0,
+        wait_s: float = 0.0,
+        keen: bool = False,
+        empty: bool = False,
+    ) -> Claimed:
+        """Take jobs of the engine for so many evaluations, and up to `comparisons` jobs of comparators, under fresh
+        leases; may be none. The last one may be more than there is room for, and of long ones only the beginning
+        counts. `jobs`: no more than so many (None: as many as evaluations); those of priority 0 are taken up to that
+        whatever the room. `wait_s`: first wait until a job is queued, for so long at most. `keen`: of those that wait,
+        to be woken before others, and before those that have waited longer; who has claimed so comes back at once, or
+        says that it leaves, and nobody else is woken meanwhile. `empty`: whether the worker holds no job: only then it
+        is given one that is to be computed alone."""
 
     async def leave(self) -> None:
         """Do not come back at once: let others be woken."""

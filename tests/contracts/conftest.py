@@ -79,7 +79,8 @@ def answer() -> PredictionResult:
 def counters(store: RedisStore):
     async def read() -> dict[str, int]:
         rows = await store.call("HGETALL", store.keys.key("counters"))
-        return {name.decode(): int(number) for name, number in zip(rows[::2], rows[1::2], strict=True)}
+        known = dict(zip(rows[::2], rows[1::2], strict=True))
+        return {name: int(known.get(name.encode(), 0)) for name in ("queued", "running")}
 
     return read
 

@@ -41,9 +41,9 @@ async def test_jobs_are_claimed_by_priority_then_in_order(queue, make_spec):
     assert [job.lease.job_id for job in claimed] == [ids[i] for i in (2, 5, 1, 4, 0, 3)]
 
 
-async def test_tenants_of_one_priority_are_claimed_in_order_of_arrival(queue, make_spec):
-    ids = [(await queue.enqueue(make_spec(tenant=tenant))).job_id for tenant in ("b", "a", "b", "a")]
-    assert [job.lease.job_id for job in await queue.claim(9)] == ids
+async def test_tenants_of_one_priority_are_claimed_in_turn(queue, make_spec):
+    ids = [(await queue.enqueue(make_spec(tenant=tenant))).job_id for tenant in ("b", "b", "b", "a")]
+    assert [job.lease.job_id for job in await queue.claim(9)] == [ids[3], *ids[:3]]
 
 
 async def test_comparisons_are_claimed_apart_from_the_engines_jobs(queue, make_spec, counters):
@@ -60,9 +60,9 @@ async def test_comparisons_are_claimed_apart_from_the_engines_jobs(queue, make_s
 async def test_one_claim_takes_of_both_and_sent_twice_takes_them_once(store, queue, make_spec):
     compared = make_spec(explanation=Explanation(method=Method.LIME))
     ids = [(await queue.enqueue(spec)).job_id for spec in (compared, make_spec(), compared, make_spec())]
-    first = await store.run("claim", 2, 0, 1, 60_000, "nonce", 1000, "seat", "")
-    assert [row[0].decode() for row in first] == [ids[1], ids[3], ids[0]]
-    assert await store.run("claim", 2, 0, 1, 60_000, "nonce", 1000, "seat", "") == first
+    first = await store.run("claim", 2, 2, 1, 60_000, "nonce", 1000, "seat", "", "")
+    assert [row[0].decode() for row in first[0]] == [ids[1], ids[3], ids[0]]
+    assert await store.run("claim", 2, 2, 1, 60_000, "nonce", 1000, "seat", "", "") == first
 
 
 async def test_a_comparison_given_back_lost_or_cancelled_leaves_only_its_own_line(
@@ -117,7 +117,7 @@ async def test_a_full_queue_refuses_new_jobs_but_still_answers_retries(store, ma
     queue = RedisJobQueue(store, QueuePolicy(max_queued=2))
     first = await queue.enqueue(make_spec(), idempotency_key="k")
     await queue.enqueue(make_spec())
-    with pytest.raises(QueueFull, match="2 jobs are waiting"):
+    with pytest.raises(QueueFull, match="as much work is waiting"):
         await queue.enqueue(make_spec())
     assert (await queue.enqueue(make_spec(), idempotency_key="k")).job_id == first.job_id
     await queue.claim(1)
@@ -126,8 +126,8 @@ async def test_a_full_queue_refuses_new_jobs_but_still_answers_retries(store, ma
 
 async def test_an_enqueue_sent_twice_makes_one_job(store, queue, make_spec, counters):
     spec = make_spec()
-    arguments = (9, 1000, 1000, "job_a", encode(spec), 1000, "key", spec.fingerprint)
-    arguments += ("attribution", "default", 1, "tumour", "1", spec.digest, 1, "", "", "")
+    arguments = (9, 99, 9, 99, 1000, 1000, "job_a", encode(spec), 1000, "key", spec.fingerprint)
+    arguments += ("attribution", "default", 1, "tumour", "1", spec.digest, 1, "", "", "", 1, "1", "", "")
     assert await store.run("enqueue", *arguments) == [[b"created", b"job_a"]]
     assert await store.run("enqueue", *arguments) == [[b"created", b"job_a"]]
     assert (await counters())["queued"] == 1
@@ -137,8 +137,8 @@ async def test_an_enqueue_sent_twice_makes_one_job(store, queue, make_spec, coun
 async def test_a_claim_sent_twice_takes_the_same_jobs_once(store, queue, make_spec, counters):
     for _ in range(3):
         await queue.enqueue(make_spec())
-    first = await store.run("claim", 2, 0, 0, 60_000, "nonce", 1000, "seat", "")
-    assert await store.run("claim", 2, 0, 0, 60_000, "nonce", 1000, "seat", "") == first
+    first = await store.run("claim", 2, 2, 0, 60_000, "nonce", 1000, "seat", "", "")
+    assert await store.run("claim", 2, 2, 0, 60_000, "nonce", 1000, "seat", "", "") == first
     assert len(first) == 2
     assert await counters() == {"queued": 1, "running": 2}
 
@@ -273,7 +273,7 @@ async def test_a_server_that_is_not_there_is_stated(tmp_path):
 
 
 async def test_every_key_carries_the_hash_tag(store, queue, make_spec):
-    await store.run("wait", "one", "1", "1")
+    await store.run("wait", "one", "1", "1", "1")
     await queue.enqueue(make_spec(), idempotency_key="{other}")
     keys = await store.call("KEYS", f"*{store.keys.namespace}*")
     named = {key.decode().removeprefix(store.keys.prefix).partition(":")[0] for key in keys}
@@ -288,16 +288,16 @@ def test_a_namespace_that_breaks_the_hash_tag_is_refused():
 
 async def test_urgent_jobs_are_claimed_beyond_the_limit_and_no_others(queue, make_spec):
     ids = {p: [(await queue.enqueue(make_spec(priority=p))).job_id for _ in range(3)] for p in (0, 1, 2)}
-    assert [job.lease.job_id for job in await queue.claim(0, urgent=2)] == ids[0][:2]
+    assert [job.lease.job_id for job in await queue.claim(0, jobs=2)] == ids[0][:2]
     # One of the first priority is left: it takes an urgent place, and the engine's go to those after it.
-    assert [job.lease.job_id for job in await queue.claim(2, urgent=1)] == [ids[0][2], *ids[1][:2]]
-    assert await queue.claim(0, urgent=9) == []
+    assert [job.lease.job_id for job in await queue.claim(3, jobs=3)] == [ids[0][2], *ids[1][:2]]
+    assert await queue.claim(0, jobs=9) == []
     assert [job.lease.job_id for job in await queue.claim(9)] == [ids[1][2], *ids[2]]
 
 
 async def test_an_urgent_job_wakes_who_waits_also_after_others_were_left(queue, make_spec):
     await queue.enqueue(make_spec(priority=1))
-    assert await queue.claim(0, urgent=1) == []
+    assert await queue.claim(0, jobs=1) == []
     urgent = await queue.enqueue(make_spec(priority=0))
-    assert [job.lease.job_id for job in await queue.claim(0, urgent=1, wait_s=1)] == [urgent.job_id]
+    assert [job.lease.job_id for job in await queue.claim(0, jobs=1, wait_s=1)] == [urgent.job_id]
     assert len(await queue.claim(5, wait_s=1)) == 1

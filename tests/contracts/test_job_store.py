@@ -114,7 +114,7 @@ async def test_those_waiting_are_the_jobs_that_a_new_one_would_have_ahead_of_it(
 
 async def test_comparisons_and_the_engines_jobs_have_positions_of_their_own(queue, jobs, make_spec):
     compared = make_spec(explanation=Explanation(method=Method.OCCLUSION))
-    specs = (compared, make_spec(), compared, make_spec(tenant="b"), replace(compared, priority=0))
+    specs = (compared, make_spec(), compared, make_spec(tenant="other"), replace(compared, priority=0))
     ids = [(await queue.enqueue(spec)).job_id for spec in specs]
     assert [await jobs.position(job_id) for job_id in ids] == [1, 0, 2, 1, 0]
 
@@ -218,7 +218,7 @@ async def test_erasing_deletes_everything_of_a_finished_job(store, queue, jobs, 
     assert (await jobs.page(**EVERYTHING)).records == ()
     keys = await store.call("KEYS", f"{store.keys.prefix}*")
     left = {key.removeprefix(store.keys.prefix.encode()).split(b":")[0] for key in keys}
-    assert left == {b"counters", b"seq", b"ev", b"claim"}
+    assert left == {b"counters", b"seq", b"ev", b"claim", b"paid"}
     assert not (await queue.enqueue(make_spec(), idempotency_key="k")).replayed
     assert not await jobs.erase(job_id, tenant="default")
 

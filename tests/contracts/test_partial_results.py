@@ -127,7 +127,7 @@ async def test_results_of_a_job_that_failed_or_was_cancelled_stay_as_long_as_it_
 async def test_results_of_a_job_whose_workers_were_lost_stay(queue, impatient, jobs, make_spec):
     job_id = (await queue.enqueue(make_spec())).job_id
     for number in range(2):
-        [claimed] = await impatient.claim(1)
+        [claimed] = await impatient.claim(1, empty=True)
         await queue.publish(claimed.lease, PartialResult((path_result(number),)))
         await asyncio.sleep(0.003)
         await impatient.reap()

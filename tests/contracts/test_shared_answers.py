@@ -169,14 +169,14 @@ async def test_a_job_that_is_given_back_keeps_its_followers(queue, stands, ask, 
     assert await stands(second) is JobState.SUCCEEDED
 
 
-async def test_when_the_first_kills_its_workers_the_next_is_tried(impatient, stands, ask):
+async def test_when_the_first_kills_workers_alone_who_asks_the_same_fails_with_it(impatient, stands, ask, counters):
     first, second = await ask(), await ask()
     for _ in range(2):
-        assert [claimed.lease.job_id for claimed in await impatient.claim(9)] == [first]
+        assert [claimed.lease.job_id for claimed in await impatient.claim(9, empty=True)] == [first]
         await asyncio.sleep(0.003)
         await impatient.reap()
-    assert await stands(first) is JobState.FAILED
-    assert [claimed.lease.job_id for claimed in await impatient.claim(9)] == [second]
+    assert [await stands(each) for each in (first, second)] == [JobState.FAILED] * 2
+    assert await counters() == {"queued": 0, "running": 0}
 
 
 async def test_a_deadline_that_passes_in_the_queue_ends_the_job_and_no_other(queue, jobs, stands, ask, counters):

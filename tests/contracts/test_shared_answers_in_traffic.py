@@ -27,7 +27,8 @@ class Traffic:
         self.ids.append((await self._queues[0].enqueue(spec, content_key=self._choose.choice("abc"))).job_id)
 
     async def claim(self):
-        taken = await self._choose.choice(self._queues).claim(self._choose.randrange(1, 3))
+        queue, empty = self._choose.choice(self._queues), self._choose.random() < 0.5
+        taken = await queue.claim(self._choose.randrange(1, 3), empty=empty)
         self.leases.extend(job.lease for job in taken)
 
     async def finish(self):
@@ -59,7 +60,7 @@ class Traffic:
         await asyncio.sleep(0.01)
         for lease in self.leases:
             await self._queues[0].finish(lease, None)
-        while taken := await self._queues[0].claim(50):
+        while taken := await self._queues[0].claim(50, empty=True):
             await self._queues[0].finish_all({job.lease: None for job in taken})
         await self._queues[0].reap()
 

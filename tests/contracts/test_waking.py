@@ -94,18 +94,18 @@ async def test_nobody_is_woken_while_who_has_claimed_keenly_comes_back(queue, ma
 async def test_who_comes_back_full_wakes_another(queue, make_spec, waiting, on_its_way):
     other, own = await waiting(4, keen=True), await on_its_way()
     await queue.enqueue(make_spec())
-    assert await own.claim(0, urgent=1) == []
+    assert await own.claim(0, jobs=1) == []
     assert len(await asyncio.wait_for(other, 0.1)) == 1
 
 
 async def test_nothing_is_left_of_workers_that_died_while_they_waited(limits, store, queue, make_spec):
     limits(WAITING_S=0.05)
     for name, keen in (("keen", "1"), ("at work", "")):
-        await store.run("wait", name, keen, "1")
+        await store.run("wait", name, keen, "1", "")
     await queue.enqueue(make_spec())
     await asyncio.sleep(0.1)
     assert len(await queue.claim(1)) == 1
-    await store.run("wait", "alive", "1", "1")
+    await store.run("wait", "alive", "1", "1", "")
     assert await store.call("ZRANGE", store.keys.key("waiting", ""), 0, -1) == [b"alive"]
     assert await store.call("ZRANGE", store.keys.key("waiting", "c"), 0, -1) == [b"alive"]
     assert await store.call("KEYS", f"{store.keys.prefix}bell:*") == []
@@ -120,7 +120,7 @@ async def test_a_comparison_wakes_who_can_take_one(queue, make_spec, waiting):
 async def test_who_has_died_on_its_way_is_not_waited_for(limits, store, queue, make_spec, waiting):
     limits(ON_ITS_WAY_S=0.2)
     alive = await waiting(4, keen=False)
-    await store.run("wait", "gone", "1", "")
+    await store.run("wait", "gone", "1", "", "")
     await queue.enqueue(make_spec())
     await asyncio.sleep(0.1)
     await queue.enqueue(make_spec())

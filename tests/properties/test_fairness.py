@@ -227,9 +227,9 @@ jobs = st.tuples(
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.lists(jobs, min_size=1, max_size=30), st.lists(st.integers(1, 400), min_size=1, max_size=8), st.data())
 def test_a_pass_is_as_full_as_it_can_be(given_jobs, rooms, data):
-    fairness = Fairness(tenant_weights={"a": 0.3, "b": 7.0})
+    fairness, weights = Fairness(), {"a": 0.3, "b": 7.0, "c": 1.0}
     for i, (tenant, priority, deadline_at_s, _) in enumerate(given_jobs):
-        fairness.enter(Claimant(str(i), tenant, priority, deadline_at_s, "net"), now_s=0.0)
+        fairness.enter(Claimant(str(i), tenant, priority, deadline_at_s, "net", weights[tenant]), now_s=0.0)
     waiting = {str(i): want for i, (*_, want) in enumerate(given_jobs)}
     for now_s, room in enumerate(rooms):
         if not (some := [id for id, want in waiting.items() if want]):

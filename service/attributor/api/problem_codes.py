@@ -219,7 +219,7 @@ SECTIONS: tuple[Section, ...] = (
                 429,
                 "The quota of this hour is used up",
                 "With this job you would have asked for more evaluations within the hour than your key allows.",
-                "Send it again after `Retry-After`, or ask for less: `/v1/attributions:estimate` tells what a job takes.",
+                "Send it again after `Retry-After`, or ask for less: `:estimate` tells what a job takes.",
             ),
             errors.StoreUnavailable.code: Meaning(
                 503,

@@ -33,7 +33,7 @@ from attributor.ports import Clock
 #: First points of jobs that are taken in ahead of time, in passes. Ours: enough to fill them, as what jobs want rarely
 #: comes out even; of a large net, whose passes have eight points, four jobs.
 PASSES_AHEAD = 4
-#: Points of a job's first round, about. Ours: 9 gradients and 8 scores at 5 %, 29 points of a small model at 1 %.
+#: Points of a pass before there was one. Ours: a job's first round, 9 gradients and 8 scores at 5 %.
 POINTS_OF_A_JOB = 16
 #: Inputs of small models that are no load. Ours: to compute them together takes hardly longer than one of them.
 LIGHT_INPUTS = 128
@@ -41,11 +41,11 @@ LIGHT_INPUTS = 128
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """`jobs`: so many more fill passes for a while; more would wait here while another worker has nothing to do. Long
-    jobs that are past their first points leave room for short ones. `laden`: whether there is enough to do without;
-    `light`: whether what is here will have gone before another worker has begun."""
+    """`evaluations`: so many more fill passes for a while; more would wait here while another worker has nothing to do.
+    Long jobs that are past their first points leave room for short ones. `laden`: whether there is enough to do
+    without; `light`: whether what is here will have gone before another worker has begun."""
 
-    jobs: int
+    evaluations: int
     laden: bool
     light: bool
 
@@ -83,8 +83,9 @@ class Engine:
         """Whether a step would do nothing."""
         return not self._active and not self._finished
 
-    def admit(self, job_id: str, spec: JobSpec, age_s: float = 0.0) -> None:
-        """Take a job in, `age_s` after its creation. One that cannot be served ends at the next step, with the reason.
+    def admit(self, job_id: str, spec: JobSpec, age_s: float = 0.0, weight: float = 1.0) -> None:
+        """Take a job in, `age_s` after its creation. `weight`: of its tenant's part. One that cannot be served ends at
+        the next step, with the reason.
 
         A job that is active already starts afresh: it was claimed again because its earlier lease ran out.
         """
@@ -103,7 +104,8 @@ class Engine:
             return
         self._active[job_id] = job
         deadline_at_s = None if spec.deadline_s is None else now_s - age_s + spec.deadline_s
-        self._fairness.enter(Claimant(job_id, spec.tenant, spec.priority, deadline_at_s, spec.ref), now_s)
+        claimant = Claimant(job_id, spec.tenant, spec.priority, deadline_at_s, spec.ref, weight)
+        self._fairness.enter(claimant, now_s)
         self._start_more(job)
 
     def cancel(self, job_id: str) -> None:
@@ -114,7 +116,7 @@ class Engine:
             job.close()
 
     def room(self) -> Room:
-        """How many more jobs should be taken in now."""
+        """How much more should be taken in now."""
         ahead, waiting, size = 0.0, 0.0, self._pass_points
         sizes: dict[int, int] = {}
         for job in self._active.values():
@@ -125,9 +127,9 @@ class Engine:
                 waiting += points / size
                 ahead += min(self._fairness.first_points(job.id), points) / size
         self._pass_points = size
-        jobs = max(0, ceil((PASSES_AHEAD - ahead) * size / POINTS_OF_A_JOB))
+        evaluations = max(0, ceil((PASSES_AHEAD - ahead) * size))
         load = sum(job.load for job in self._active.values())
-        return Room(jobs, laden=waiting >= PASSES_AHEAD, light=load <= LIGHT_INPUTS)
+        return Room(evaluations, laden=waiting >= PASSES_AHEAD, light=load <= LIGHT_INPUTS)
 
     def load_of(self, spec: JobSpec) -> int:
         """A job's inputs; more than LIGHT_INPUTS where their first rounds are no stack of a small model's."""

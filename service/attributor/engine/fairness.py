@@ -38,7 +38,7 @@ _BY_DEADLINE = attrgetter("due_s", "number")
 
 @dataclass(slots=True, eq=False)
 class Claimant:
-    """One active job. `deadline_at_s` is on the engine's clock.
+    """One active job. `deadline_at_s` is on the engine's clock. `weight`: of its tenant beside others.
 
     `model` is the name of the model it runs on, rather than the model: it is remembered when the job has gone.
     """
@@ -48,6 +48,7 @@ class Claimant:
     priority: int
     deadline_at_s: float | None
     model: Hashable
+    weight: float = 1.0
     #: Kept by Fairness: order of entry, points so far and their stage, deadline or infinity, its part of the rest.
     number: int = field(default=0, init=False)
     points: int = field(default=0, init=False)
@@ -65,18 +66,12 @@ class Claimant:
 class Fairness:
     """Shares passes out among active jobs. `next_model`, `shares` and `charge` make a pass, in this order.
 
-    Weights are 1 where none is given. Raises ValueError if one is not positive.
+    Weights of models are 1 where none is given. Raises ValueError if one is not positive.
     """
 
-    def __init__(
-        self,
-        *,
-        tenant_weights: Mapping[str, float] | None = None,
-        model_weights: Mapping[Hashable, float] | None = None,
-    ) -> None:
-        self._tenant_weights = dict(tenant_weights or {})
+    def __init__(self, *, model_weights: Mapping[Hashable, float] | None = None) -> None:
         self._model_weights = dict(model_weights or {})
-        if not all(weight > 0 for weight in (*self._tenant_weights.values(), *self._model_weights.values())):
+        if not all(weight > 0 for weight in self._model_weights.values()):
             raise ValueError("weights must be positive")
         self._priorities = Ladder(N_PRIORITIES)
         self._tenants = tuple(Clocks() for _ in range(N_PRIORITIES))
@@ -102,6 +97,7 @@ class Fairness:
         claimant.number = self._entered
         claimant.line = self._line(claimant.priority, claimant.tenant)
         claimant.line.n_jobs += 1
+        claimant.line.flow.weight = claimant.weight  # as its tenant was told last
         if claimant.model not in self._models:
             self._forget_models()
             self._models[claimant.model] = Flow(self._model_weights.get(claimant.model, 1.0))
@@ -217,8 +213,7 @@ class Fairness:
         if (priority, tenant) not in self._lines:
             if len(self._lines) > REMEMBERED + len(self._claimants):
                 self._lines = {key: line for key, line in self._lines.items() if line.n_jobs}
-            flow = Flow(self._tenant_weights.get(tenant, 1.0))
-            self._lines[priority, tenant] = _Line(priority, self._entered, flow)
+            self._lines[priority, tenant] = _Line(priority, self._entered, Flow())
         return self._lines[priority, tenant]
 
     def _forget_models(self) -> None:

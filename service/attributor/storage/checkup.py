@@ -275,7 +275,8 @@ def _commands(text: str, number: str, fields: str, ranked: str, listed: str, str
         ("HMGET", fields, "a"),
         ("HGETALL", fields),
     )
-    yield from (("HVALS", fields), ("HINCRBY", fields, "a", 1), ("HDEL", fields, "a"))
+    yield from (("HVALS", fields), ("HINCRBY", fields, "a", 1), ("HINCRBYFLOAT", fields, "a", 0.5))
+    yield from (("HEXISTS", fields, "a"), ("HDEL", fields, "a"))
     yield from (
         ("ZADD", ranked, 1, "a"),
         ("PEXPIRE", ranked, soon),
@@ -285,12 +286,12 @@ def _commands(text: str, number: str, fields: str, ranked: str, listed: str, str
     )
     yield from (("ZCOUNT", ranked, 0, 1), ("ZREVRANGE", ranked, 0, -1), ("ZRANGEBYSCORE", ranked, 0, 1))
     yield from (("ZREVRANGEBYSCORE", ranked, 1, 0), ("ZREMRANGEBYSCORE", ranked, 5, 6), ("ZPOPMIN", ranked))
-    yield ("ZREM", ranked, "a")
+    yield from (("ZINCRBY", ranked, 1, "a"), ("ZRANK", ranked, "a"), ("PEXPIRE", ranked, soon), ("ZREM", ranked, "a"))
     yield from (("RPUSH", listed, "a"), ("PEXPIRE", listed, soon), ("LRANGE", listed, 0, -1), ("BLPOP", listed, 0.01))
     yield from (("XADD", stream, "*", "a", 1), ("PEXPIRE", stream, soon), ("XREAD", "COUNT", 1, "STREAMS", stream, "0"))
     yield ("XREVRANGE", stream, "+", "-", "COUNT", 1)
     yield from (("EVAL", "return redis.call('EXISTS', KEYS[1])", 1, text), ("EVALSHA", "0" * 40, 1, text))
-    yield ("DEL", text)
+    yield from (("PERSIST", text), ("DEL", text))
 
 
 def _megabytes(nbytes: int) -> str:

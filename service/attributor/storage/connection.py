@@ -32,6 +32,9 @@ _LOADING = "LOADING"
 _CANNOT_PERSIST = "MISCONF"
 _UNKNOWN_SCRIPT = "NOSCRIPT"
 
+#: What stands before every script, in this order.
+_SHARED_PARTS = ("common", "lines", "ends", "sharing")
+
 T = TypeVar("T")
 
 
@@ -217,5 +220,6 @@ def _source(script: str) -> tuple[str, str]:
     own = (folder / f"{script}.lua").read_text()
     # Flags are read from the first line only. Those of scripts that must run also where the store has no room left.
     flags, rest = own.split("\n", 1) if own.startswith("#!") else ("", own)
-    text = f"{flags}\n" * bool(flags) + lua_constants() + (folder / "_common.lua").read_text() + rest
+    shared = "".join((folder / f"_{part}.lua").read_text() for part in _SHARED_PARTS)
+    text = f"{flags}\n" * bool(flags) + lua_constants() + shared + rest
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), text

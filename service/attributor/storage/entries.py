@@ -21,9 +21,10 @@ Entry = tuple[Word, ...]
 class Entries:
     """Puts jobs into the queue, together with those that come at the same time."""
 
-    def __init__(self, store: RedisStore, max_queued: int) -> None:
+    def __init__(self, store: RedisStore, bounds: tuple[int, ...]) -> None:
+        """`bounds`: the first words of the script."""
         self._store = store
-        self._before = max_queued, round(IDEMPOTENCY_TTL_S * 1000), round(ANSWER_TTL_S * 1000)
+        self._before = *bounds, round(IDEMPOTENCY_TTL_S * 1000), round(ANSWER_TTL_S * 1000)
         #: Those of this turn, and their bytes.
         self._entries: list[tuple[Entry, asyncio.Future[Any]]] = []
         self._bytes = 0

@@ -16,7 +16,16 @@ NAMES: Mapping[str, str] = MappingProxyType(
         "payload": "payload:",  # <id>: bytes, the spec
         "result": "result:",  # <id>: bytes
         "ready": "t:",  # <line>:<tenant>: zset of queued ids by seq
-        "ring": "ring:",  # <line>: zset of tenants with queued jobs, by the seq of their first one
+        "ring": "ring:",  # <line>: zset of tenants with queued jobs, by the virtual time at which their next one begins
+        "paid": "paid:",  # <line>: zset of tenants without, by the virtual time up to which they were served
+        "virtual": "virtual",  # hash of lines to their virtual time, and of owed:<line> to what it owes those below
+        "suspects": "suspects",  # zset of queued ids that are to be computed alone, by rank
+        "vacating": "vacating",  # name of the worker that takes nothing more until it is empty, for a suspect
+        "quarantine": "quarantine",  # zset of the ids of jobs that killed a worker alone by expiry, ms
+        "costs": "costs",  # hash of tenants to the evaluations that wait for a worker
+        "queued_of": "queued_of",  # hash of tenants to the number of their queued jobs
+        "asked": "asked:",  # <hour>: hash of tenants with a quota to the evaluations they asked for
+        "pace": "pace",  # hash: per_s, evaluations done in a second while jobs wait; at_ms, done: when it was looked
         "index": "index:",  # <tenant>: zset of the attribution jobs' ids by seq, for listing
         "idem": "idem:",  # <tenant>:<idempotency key>: hash of id and fingerprint
         "claim": "claim:",  # <nonce>: list of the ids that one claim took, for its repetition
@@ -30,7 +39,8 @@ NAMES: Mapping[str, str] = MappingProxyType(
         "deadlines": "deadlines",  # zset of the ids of queued jobs that have a deadline by it, ms
         "expiring": "expiring",  # zset of <tenant>:<id> by expiry, ms: index entries to prune
         "seq": "seq",  # the last number given to a job
-        "counters": "counters",  # hash: queued, running
+        # hash: queued, running; cost, cost:<line>: evaluations that wait; done, redelivered, quarantined: ever
+        "counters": "counters",
         "waiting": "waiting:",  # <prefix of lines>: zset of the names of those who wait, who is next having most
         "rung": "rung",  # hash of the names of those who were woken and have not claimed since to when, ms
         "bell": "bell:",  # <name>: list of a token that wakes who waits under it
@@ -96,6 +106,18 @@ SHARED_MOST = 1000
 #: hundred of these, which somebody may have stopped to wait for, are held.
 SENT_LARGEST_BYTES = 64_000
 
+#: What of a job counts when a worker takes as much as it has room for: a long one steps back behind others in the
+#: engine after its first points (engine.fairness.HEAD_START), and must not keep them out.
+CLAIMED_AT_ONCE = 64
+
+#: Of what is handed out, a sixteenth goes to all lower lines together, so that none starves: as in the engine
+#: (engine.virtual_time.ABOVE, BELOW).
+ABOVE_TO_BELOW = 15
+
+#: Retry-After where nothing is known of the workers, or they would take longer, ms. Ours: a client that comes once a
+#: minute is no load.
+SLOWEST_MS = 60_000
+
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -130,4 +152,5 @@ def lua_constants() -> str:
         f"local WATCHED_MS, ANSWER_OVERHEAD = {round(WATCHED_S * 1000)}, {ANSWER_OVERHEAD_BYTES}\n"
         f"local SHARED_LARGEST, SHARED_TOTAL = {SHARED_LARGEST_BYTES}, {SHARED_TOTAL_BYTES}\n"
         f"local SHARED_MOST, SENT_LARGEST = {SHARED_MOST}, {SENT_LARGEST_BYTES}\n"
+        f"local CLAIMED_AT_ONCE, ABOVE_TO_BELOW, SLOWEST_MS = {CLAIMED_AT_ONCE}, {ABOVE_TO_BELOW}, {SLOWEST_MS}\n"
     )

@@ -5,8 +5,10 @@ Knows the scripts' arguments; must not know what a model or an attribution is.
 """
 
 import logging
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from uuid import uuid4
 
 from attributor.errors import (
@@ -16,7 +18,10 @@ from attributor.errors import (
     ModelNotReady,
     OutOfMemory,
     QueueFull,
+    QuotaExceeded,
     StoreUnavailable,
+    TenantQueueFull,
+    Unavailable,
     WorkerLost,
 )
 from attributor.jobs.codec import decode, encode
@@ -24,7 +29,7 @@ from attributor.jobs.job import ClaimedJob, Failure, JobKind, JobSpec, Lease, Pr
 from attributor.jobs.result import JobResult, PartialResult
 from attributor.jobs.state import JobState
 from attributor.jobs.terms import USUAL_TERMS, Terms
-from attributor.ports import Beat, Enqueued
+from attributor.ports import Beat, Claimed, Enqueued
 from attributor.storage.connection import MAX_BLOCK_S, RedisStore
 from attributor.storage.entries import Entries
 from attributor.storage.keys import ANSWER_TTL_S, PREDICTION_TTL_S, PRIORITIES, RESULT_TTL_S, line
@@ -37,6 +42,15 @@ _OF_THE_MOMENT = frozenset(
     error.code for error in (DeadlineExceeded, InternalError, ModelNotReady, OutOfMemory, StoreUnavailable, WorkerLost)
 )
 
+#: Of `enqueue.lua`, in our words.
+_REFUSALS: Mapping[bytes, tuple[type[Unavailable], str]] = MappingProxyType(
+    {
+        b"full": (QueueFull, "as much work is waiting as the service accepts; try again later"),
+        b"tenant_full": (TenantQueueFull, "as much of your work is waiting as the service accepts; try again later"),
+        b"quota": (QuotaExceeded, "the evaluations that you may ask for within the hour do not suffice for this job"),
+    }
+)
+
 _log = logging.getLogger(__name__)
 
 Outcome = JobResult | Failure | None
@@ -47,14 +61,17 @@ class QueuePolicy:
     """How long, how often, how much.
 
     `lease_s`: a worker silent for so long loses its jobs; ours, 15 missed beats of one a second, longer than a
-    model's first pass. `max_attempts`: claims of one job before it counts as the killer of its workers; ours, two
-    chances to blame something else. `max_queued`: ours, over a minute of work for a fast worker. `cache_bytes`: most
-    that answers kept for repeats take; 0: every job is computed by itself.
+    model's first pass. `max_attempts`: workers that a job is lost with before it counts as what killed them, the last
+    one alone; ours, two chances to blame something else. `max_queued`, `max_queued_cost`: jobs, and evaluations, that
+    wait; ours, over a minute of work for a fast worker. `tenant_part`: of either, the most of one tenant.
+    `cache_bytes`: most that answers kept for repeats take; 0: every job is computed by itself.
     """
 
     lease_s: float = 15.0
     max_attempts: int = 3
     max_queued: int = 10_000
+    max_queued_cost: int = 2_000_000
+    tenant_part: float = 1.0
     result_ttl_s: float = RESULT_TTL_S
     prediction_ttl_s: float = PREDICTION_TTL_S
     cache_bytes: int = 64_000_000
@@ -66,7 +83,9 @@ class RedisJobQueue:
     def __init__(self, store: RedisStore, policy: QueuePolicy | None = None) -> None:
         self._store = store
         self._policy = policy or QueuePolicy()
-        self._entries = Entries(store, self._policy.max_queued)
+        policy = self._policy
+        bounds = policy.max_queued, policy.max_queued_cost
+        self._entries = Entries(store, (*bounds, *(math.ceil(each * policy.tenant_part) for each in bounds)))
         #: Under this name it waits to be woken.
         self._seat = uuid4().hex
 
@@ -100,12 +119,15 @@ class RedisJobQueue:
             "" if spec.deadline_s is None else _ms(spec.deadline_s),
             (content_key or "") if self._policy.cache_bytes else "",
             answer_to or "",
+            max(1, spec.cost),
+            f"{terms.weight:.17g}",
+            "" if terms.max_queued_cost is None else terms.max_queued_cost,
+            "" if terms.evaluations_per_hour is None else terms.evaluations_per_hour,
         )
         outcome, job_id = await self._entries.add(words)
-        if outcome == b"full":
-            raise QueueFull(
-                f"{self._policy.max_queued} jobs are waiting, as many as the service accepts; try again later"
-            )
+        if outcome in _REFUSALS:
+            refusal, why = _REFUSALS[outcome]
+            raise refusal(why, retry_after_s=job_id / 1000)
         if outcome == b"conflict":
             raise IdempotencyConflict(
                 "this Idempotency-Key was used before with a different body; use a new key for a new request",
@@ -119,21 +141,30 @@ class RedisJobQueue:
         return JobState(state.decode()) if state else None
 
     async def claim(
-        self, limit: int, *, urgent: int = 0, comparisons: int = 0, wait_s: float = 0.0, keen: bool = False
-    ) -> list[ClaimedJob]:
+        self,
+        evaluations: int,
+        *,
+        jobs: int | None = None,
+        comparisons: int = 0,
+        wait_s: float = 0.0,
+        keen: bool = False,
+        empty: bool = False,
+    ) -> Claimed:
         """See the port; waits for MAX_BLOCK_S at most. A job whose spec this release cannot read is failed here, not
         handed out."""
+        most = evaluations if jobs is None else jobs
         lease_ms, ttl_ms = _ms(self._policy.lease_s), _ms(ANSWER_TTL_S)
-        words = ("claim", limit, urgent, comparisons, lease_ms, uuid4().hex, ttl_ms, self._seat, _flag(keen))
+        begins = ("claim", evaluations, most, comparisons, lease_ms, uuid4().hex, ttl_ms)
+        words = (*begins, self._seat, _flag(keen), _flag(empty))
         if wait_s > 0:
-            said = ("wait", self._seat, _flag(keen), _flag(comparisons > 0))
+            said = ("wait", self._seat, _flag(keen), _flag(comparisons > 0), _flag(empty))
             # 0 would mean "for ever" to the server.
             bell = ("BLPOP", self._store.keys.key("bell", self._seat), max(round(min(wait_s, MAX_BLOCK_S), 3), 0.001))
-            rows = await self._store.block(bell, said, words)
+            rows, vacate = await self._store.block(bell, said, words)
         else:
-            rows = await self._store.run(*words)
+            rows, vacate = await self._store.run(*words)
         claimed = []
-        for job_id, token, payload, created_ms, started_ms in rows:
+        for job_id, token, payload, created_ms, started_ms, weight, alone in rows:
             lease = Lease(job_id.decode(), token.decode())
             try:
                 spec = decode(payload, JobSpec)
@@ -141,8 +172,9 @@ class RedisJobQueue:
                 _log.exception("job %s cannot be read", lease.job_id)
                 await self.finish(lease, Failure(InternalError.code, f"the stored job cannot be read: {error}"))
                 continue
-            claimed.append(ClaimedJob(lease, spec, int(created_ms) / 1000, int(started_ms) / 1000))
-        return claimed
+            born, began = int(created_ms) / 1000, int(started_ms) / 1000
+            claimed.append(ClaimedJob(lease, spec, born, began, float(weight), alone == b"1"))
+        return Claimed(claimed, vacate=vacate == 1)
 
     async def leave(self) -> None:
         """See the port."""
@@ -191,7 +223,11 @@ class RedisJobQueue:
     async def reap(self) -> list[str]:
         """See the port. Treats at most 100 leases a call."""
         attempts = self._policy.max_attempts
-        lost = Failure(WorkerLost.code, f"the worker that held the job was lost, {attempts} times of {attempts} tried")
+        lost = Failure(
+            WorkerLost.code,
+            f"{attempts} workers were lost while they computed this job, the last one while it computed nothing else; "
+            "the job is in quarantine",
+        )
         late = Failure(DeadlineExceeded.code, "the job's deadline passed while it waited in the queue")
         return sorted(_ids(await self._store.run("reap", attempts, _REAP_LIMIT, encode(lost), encode(late))))
 

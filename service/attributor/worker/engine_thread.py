@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from threading import Thread
 
 from attributor.engine.engine import LIGHT_INPUTS, Engine
+from attributor.engine.fairness import HEAD_START
 from attributor.jobs.job import ClaimedJob, Failure, Lease, Progress
 from attributor.jobs.result import JobResult, PartialResult
 from attributor.ports import Clock
@@ -66,13 +67,15 @@ class EngineThread:
         self._room, self._room_at_s = engine.room(), clock()
         #: Of all jobs put into the inbox, and of those that were known when the room was looked for last.
         self._load, self._load_seen, self._load_taken = 0, 0, 0
+        #: First points of all jobs put into the inbox, and of those that were known when the room was looked for last.
+        self._points, self._points_seen, self._points_taken = 0, 0, 0
         #: Whether the last job was more than light: the next ones are likely to be so, too.
         self._heavy = False
 
     @property
     def room(self) -> int:
-        """How many more jobs it should be given now."""
-        return max(0, self._room.jobs - self._inbox.qsize())
+        """How many more evaluations it should be given now."""
+        return max(0, self._room.evaluations - (self._points - self._points_seen))
 
     @property
     def laden(self) -> bool:
@@ -97,6 +100,7 @@ class EngineThread:
         self.busy = True  # though it may not have begun
         load = self._engine.load_of(job.spec)
         self._load, self._heavy = self._load + load, load > LIGHT_INPUTS
+        self._points += first_points(job)
         self._inbox.put((job, born_at_s, load))
 
     def stop(self, lease: Lease) -> None:
@@ -169,7 +173,8 @@ class EngineThread:
         """How many jobs more; not after each of a thousand short passes, but after some came, and before a rest."""
         now_s = self._clock()
         if must or self._engine.idle or self._pass_s >= SHORT_PASS_S or now_s - self._room_at_s >= ROOM_S:
-            self._room, self._room_at_s, self._load_seen = self._engine.room(), now_s, self._load_taken
+            self._room, self._room_at_s = self._engine.room(), now_s
+            self._load_seen, self._points_seen = self._load_taken, self._points_taken
 
     def _arrived(self) -> list[_Item]:
         """What has come since the last pass; waits for it where there is nothing else to do."""
@@ -188,7 +193,8 @@ class EngineThread:
         self._leases[job.lease.job_id] = job.lease
         self._admitted_at_s[job.lease.job_id] = now_s
         self._load_taken += load
-        self._engine.admit(job.lease.job_id, job.spec, now_s - born_at_s)
+        self._points_taken += first_points(job)
+        self._engine.admit(job.lease.job_id, job.spec, now_s - born_at_s, job.weight)
 
     def _drop(self, lease: Lease) -> None:
         """Unless it has ended, or been admitted again."""
@@ -217,3 +223,8 @@ class EngineThread:
         for lease, part in found.items():
             earlier = self._partials.get(lease, PartialResult(()))
             self._partials[lease] = PartialResult(earlier.results + part.results, part.estimates)
+
+
+def first_points(job: ClaimedJob) -> int:
+    """Evaluations by which a job takes room away from others: the rest of a long one waits for theirs."""
+    return min(job.spec.cost, HEAD_START)

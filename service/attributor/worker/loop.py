@@ -21,7 +21,7 @@ from attributor.worker.admission import Admission, Outlets
 from attributor.worker.comparisons import LATE, Comparisons
 from attributor.worker.engine_thread import Ended, EngineThread
 from attributor.worker.model_keeper import ModelKeeper
-from attributor.worker.places import Places
+from attributor.worker.places import NO_PLACES, Places
 from attributor.worker.publishing import Publishing
 
 log = logging.getLogger(__name__)
@@ -81,6 +81,8 @@ class WorkerLoop:
         self._born_at_s: dict[str, float] = {}
         #: When it is too late for those that have a deadline, by our clock.
         self._due_at_s: dict[str, float] = {}
+        #: That of a job beside which nothing else is taken: it may be what killed workers.
+        self._alone: Lease | None = None
         self._over = asyncio.Event()
         self._freed = asyncio.Event()
         #: What has ended and is not stored yet, and those of it whose delivery has begun.
@@ -158,10 +160,10 @@ class WorkerLoop:
                 waits = False
                 continue
             self._take(claimed)
-            if not claimed and not places.engine:
+            if claimed.vacate or (not claimed and not places.engine):
                 await self._until_freed(FULL_S)
-            # What was not taken, though there was room, was not there: the bell tells of what comes later.
-            waits = len(claimed) < places.engine
+            # What was not taken, though there is room, was not there: the bell tells of what comes later.
+            waits = not claimed.vacate and self._places().engine
             if claimed and self._engine.busy and (not self._comes_back or self._places().keen):
                 self._freed.clear()  # what has ended by now is of no interest
                 await self._until_freed(CLAIM_PAUSE_S)
@@ -177,6 +179,8 @@ class WorkerLoop:
         for job in claimed:
             job_id = job.lease.job_id
             self._held[job_id] = job.lease
+            if job.alone:
+                self._alone = job.lease
             born_s = self._born_at_s[job_id] = self._clock() - (job.started_at - job.created_at)
             if job.spec.deadline_s is not None:
                 self._due_at_s[job_id] = born_s + job.spec.deadline_s
@@ -210,17 +214,16 @@ class WorkerLoop:
         Engine and comparators are counted apart, and only so many claimed: whoever waits for either waits in the queue,
         where it reads "queued" and another worker can take it.
         """
-        if self._retiring:
-            return Places(0, 0, 0, keen=False)
+        if self._retiring or self._alone:
+            return NO_PLACES
         waiting = self._admission.comparisons
         compared = sum(self._held.get(lease.job_id) == lease for lease in self._comparisons)
         computed = len(self._held) - compared - waiting
         free = max(self._policy.max_active_jobs - computed, 0)
-        engine = min(free, self._engine.room)
+        room = self._engine.room
         comparators = max(self._policy.max_comparators - len(self._comparisons) - waiting, 0)
-        return Places(
-            engine, free - engine, comparators, keen=self._engine.light and not self._engine.laden and engine > 0
-        )
+        keen = self._engine.light and not self._engine.laden and room > 0 and free > 0
+        return Places(room, free, comparators, keen=keen, empty=not self._held)
 
     def _deliver(self, lease: Lease, outcome: JobResult | Failure | None) -> None:
         self._deliver_all({lease: outcome})
@@ -275,6 +278,8 @@ class WorkerLoop:
             log.warning("job %s went to another worker; this answer is dropped", lease.job_id)
         if self._held.get(lease.job_id) == lease:  # else it was lost, and the job claimed again
             del self._held[lease.job_id]
+            if self._alone == lease:
+                self._alone = None
             self.jobs_ended += 1
             self._born_at_s.pop(lease.job_id)
             self._due_at_s.pop(lease.job_id, None)

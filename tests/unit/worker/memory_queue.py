@@ -4,13 +4,15 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
+from attributor.engine.fairness import HEAD_START
 from attributor.errors import StoreUnavailable
 from attributor.jobs.job import ClaimedJob, Failure, JobSpec, Lease, Progress
 from attributor.jobs.model import ModelReport
 from attributor.jobs.result import PartialResult
-from attributor.ports import Beat
+from attributor.ports import Beat, Claimed
 from doubles import job_spec
 from problems import named
 
@@ -58,8 +60,15 @@ class MemoryQueue:
         self.said.append("left")
 
     async def claim(
-        self, limit: int, *, urgent: int = 0, comparisons: int = 0, wait_s: float = 0.0, keen: bool = False
-    ) -> list[ClaimedJob]:
+        self,
+        evaluations: int,
+        *,
+        jobs: int | None = None,
+        comparisons: int = 0,
+        wait_s: float = 0.0,
+        keen: bool = False,
+        empty: bool = False,
+    ) -> Claimed:
         self._answers()
         self.said.append(keen)
         if wait_s:
@@ -68,7 +77,9 @@ class MemoryQueue:
             (each for each in self.waiting if not each[1].is_comparison), key=lambda each: each[1].priority
         )
         first = sum(each[1].priority == 0 for each in engines)
-        ours = engines[: max(limit, min(first, limit + urgent))]
+        most = evaluations if jobs is None else jobs
+        fitting = accumulate((min(spec.cost, HEAD_START) for _, spec in engines), initial=0)
+        ours = engines[: min(most, max(first, sum(before < evaluations for before in fitting)))]
         taken = ours + [each for each in self.waiting if each[1].is_comparison][:comparisons]
         self.waiting = [each for each in self.waiting if each not in taken]
         self.claims += len(taken)
@@ -78,7 +89,7 @@ class MemoryQueue:
         ]
         self.leases |= {job.lease.job_id: job.lease for job in claimed}
         self.most_held = max(self.most_held, len(self.leases))
-        return claimed
+        return Claimed(claimed)
 
     async def beat(self, progress) -> Beat:
         self._answers()

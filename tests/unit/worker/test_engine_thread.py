@@ -175,9 +175,9 @@ async def test_the_age_of_a_job_counts_from_its_creation(monkeypatch):
     ages: list[float] = []
     plain = Engine.admit
 
-    def noting(self, job_id, spec, age_s=0.0):
+    def noting(self, job_id, spec, age_s=0.0, weight=1.0):
         ages.append(age_s)
-        plain(self, job_id, spec, age_s)
+        plain(self, job_id, spec, age_s, weight)
 
     monkeypatch.setattr(Engine, "admit", noting)
     queue = MemoryQueue(waited_s=7.0)

@@ -255,14 +255,14 @@ async def test_two_workers_share_what_comes_at_once():
     """What fills the passes of one for a while is left to the other from there on."""
     queue = MemoryQueue()
     models = [HeldModel(PROBLEM, max_points=8), HeldModel(PROBLEM, max_points=8)]
-    queue.put(*(f"job {i}" for i in range(8)), spec=job_spec(PROBLEM, quadrature=fixed(9)))
+    queue.put(*(f"job {i}" for i in range(16)), spec=job_spec(PROBLEM, quadrature=fixed(9)))
     async with working(queue, models[0], max_active_jobs=64), working(queue, models[1], max_active_jobs=64):
-        await until(lambda: not queue.waiting or len(queue.leases) == 8)
+        await until(lambda: not queue.waiting or len(queue.leases) == 16)
         for model in models:
             model.gate.set()
-        await until(lambda: len(queue.outcomes) == 8)
+        await until(lambda: len(queue.outcomes) == 16)
     shares = [len({seen.path.split("/")[0] for each in model.passes for seen in each}) for model in models]
-    assert sum(shares) == 8
+    assert sum(shares) == 16
     assert min(shares) >= 2
 
 

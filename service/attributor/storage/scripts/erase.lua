@@ -12,6 +12,7 @@ end
 redis.call('DEL', job.key, key('payload', job.id), key('result', job.id), key('partial', job.id))
 redis.call('ZREM', key('index', job.tenant), job.id)
 redis.call('ZREM', key('expiring'), job.tenant .. ':' .. job.id)
+redis.call('ZREM', key('quarantine'), job.id)
 if job.content then
   forget_answer(job.content)
 end

@@ -14,6 +14,7 @@ end
 local function finish(job, ended, result, failure, shared)
   local state = job.cancel and 'cancelled' or ended
   take_from_worker(job)
+  count('done', tonumber(job.cost or 1))
   if state == 'failed' then
     settle(job, state, nil, 'failure', failure)
   else
