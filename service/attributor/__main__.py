@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from attributor.bootstrap import models_commands
+from attributor.bootstrap import models_commands, quarantine_commands
 from attributor.bootstrap.exits import EXIT_CONFIG
 from attributor.bootstrap.processes import thread_environment
 from attributor.errors import AttributorError
@@ -16,6 +16,7 @@ from attributor.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Integrated gradients over HTTP.")
 app.add_typer(models_commands.app, name="models")
+app.add_typer(quarantine_commands.app, name="quarantine")
 
 Models = Annotated[Path | None, typer.Option("--models", help="The folder of bundles (default: models).")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on (default: 127.0.0.1).")]

@@ -155,6 +155,22 @@ class JobStore(Protocol):
         """Delete a finished job's input, result and record; False if there is none or it is not finished."""
 
 
+class Quarantine(Protocol):
+    """Jobs that killed workers, whoever's they are. Methods raise StoreUnavailable when the store does not answer."""
+
+    async def page(self, limit: int) -> list[JobRecord]:
+        """Up to so many of them, those put there last first."""
+
+    async def record(self, job_id: str) -> JobRecord | None:
+        """One of them, or None."""
+
+    async def retry(self, job_id: str) -> bool:
+        """Queue it again, to be computed alone once more; False if it is not there."""
+
+    async def drop(self, job_id: str) -> bool:
+        """Erase it; False if it is not there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sent:
     """The answer of a job that succeeded, sent to who waits for it, with what its record says then."""

@@ -61,8 +61,19 @@ class StoreSettings(BaseModel):
         86_400, ge=60, description="How long results are kept, seconds: a day, as batch services do."
     )
     lease_s: float = Field(5.0, ge=1, description="A job whose worker is silent for so long goes to another, seconds.")
-    max_attempts: int = Field(3, ge=1, description="A job that lost so many workers fails: it may be what kills them.")
+    max_attempts: int = Field(
+        3,
+        ge=1,
+        description="A job that lost so many workers, the last one while nothing else was computed there, is put into "
+        "quarantine; after one less it is computed alone.",
+    )
     max_queued: int = Field(10_000, ge=1, description="Jobs that may wait; above that, 503: a bound on memory.")
+    max_queued_cost: int = Field(
+        2_000_000,
+        ge=1,
+        description="Evaluations that may wait; above that, 503. A bound on the wait: what a small model's worker does "
+        "in five minutes, and a GPU with a large net in an hour.",
+    )
     cache_bytes: int = Field(
         64_000_000,
         ge=0,

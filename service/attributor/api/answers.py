@@ -21,10 +21,10 @@ def summary(record: JobRecord, position: int | None) -> dict[str, Any]:
         "cancelling": record.cancelling,
         "model": {"name": record.model, "version": record.version, "digest": record.digest},
         "inputs": record.n_inputs,
-        "created_at": _time(record.created_at),
-        "started_at": _time(record.started_at),
-        "finished_at": _time(record.finished_at),
-        "expires_at": _time(record.expires_at),
+        "created_at": rfc3339(record.created_at),
+        "started_at": rfc3339(record.started_at),
+        "finished_at": rfc3339(record.finished_at),
+        "expires_at": rfc3339(record.expires_at),
         "attempts": record.attempts,
         "cached": record.cached,
         "position": position,
@@ -80,7 +80,8 @@ def job_document(
     }
 
 
-def _time(seconds: float | None) -> str | None:
+def rfc3339(seconds: float | None) -> str | None:
+    """Seconds since the epoch as a date and time, UTC, with milliseconds."""
     if seconds is None:
         return None
     whole, microseconds = divmod(round(seconds * 1_000_000), 1_000_000)

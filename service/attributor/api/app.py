@@ -11,7 +11,7 @@ from attributor.api import problems
 from attributor.api.body_limit import BodyLimit
 from attributor.api.dependencies import Deps
 from attributor.api.quick import Application
-from attributor.api.routes import attributions, estimates, health, models, problem_pages, results
+from attributor.api.routes import attributions, estimates, health, models, problem_pages, quarantine, results
 
 DESCRIPTION = """Integrated gradients over HTTP: how much each feature of an input contributed to a model's score, with
 the completeness error of that very answer.
@@ -39,6 +39,7 @@ def create_app(deps: Deps) -> FastAPI:
         results.router,
         estimates.router,
         models.router,
+        quarantine.router,
         health.router,
         problem_pages.router,
     ):

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from attributor.api.dependencies import Deps
 from attributor.api.known_asks import Words
+from attributor.api.mapping.cost import cost
 from attributor.api.mapping.seeds import is_random
 from attributor.api.mapping.specs import attribution_spec, fingerprint
 from attributor.api.readiness import Servable, read_aside, servable
@@ -55,6 +56,7 @@ async def asked_for(deps: Deps, body: AttributionBody, tenant: str, *, repeated:
         comparators=report is None or report.comparators,
         sources=model.sources,
     )
+    spec = replace(spec, cost=cost(spec, model.info, looks=report is None or report.looks))
     if repeated:
         spec = replace(spec, fingerprint=fingerprint(body))
     return Asked(spec, model, body.seed is not None or not is_random(spec.explanation))

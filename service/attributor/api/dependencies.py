@@ -8,7 +8,7 @@ from fastapi import Depends, Request
 
 from attributor.api.known_asks import KnownAsks
 from attributor.api.last_read import LastRead
-from attributor.ports import FleetView, JobEvents, JobQueue, JobStore, ModelCatalog
+from attributor.ports import FleetView, JobEvents, JobQueue, JobStore, ModelCatalog, Quarantine
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class Deps:
 
     queue: JobQueue
     store: JobStore
+    quarantine: Quarantine
     events: JobEvents
     fleet: FleetView
     catalog: ModelCatalog

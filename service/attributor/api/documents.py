@@ -1,6 +1,6 @@
 """Response bodies as they are documented in OpenAPI. A test holds real answers to them, strictly."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -71,6 +71,27 @@ class JobPageDocument(Document):
 
     attributions: list[JobSummary]
     next_cursor: str | None
+
+
+class QuarantinedDocument(Document):
+    """A job that is in quarantine."""
+
+    id: str
+    tenant: str
+    model: ModelRef
+    inputs: int
+    attempts: int = Field(description="Workers that were lost with it.")
+    created_at: str = Field(description="RFC 3339, UTC.")
+    quarantined_at: str
+    expires_at: str = Field(description="When it is erased, unless it is retried.")
+    error: FailureDocument
+    asked: dict[str, Any] | None = Field(description="What was asked, without the inputs; null in listings.")
+
+
+class QuarantineDocument(Document):
+    """The jobs in quarantine, those put there last first."""
+
+    quarantined: list[QuarantinedDocument]
 
 
 class FeatureDocument(Document):

@@ -23,6 +23,7 @@ from attributor.storage.connection import RedisStore
 from attributor.storage.redis_events import RedisJobEvents
 from attributor.storage.redis_fleet import RedisFleet
 from attributor.storage.redis_jobs import RedisJobStore
+from attributor.storage.redis_quarantine import RedisQuarantine
 from attributor.storage.redis_queue import RedisJobQueue
 from attributor.telemetry import configure_logging
 
@@ -108,6 +109,7 @@ def wire(settings: Settings, store: RedisStore, events: RedisJobEvents, catalog:
     return Deps(
         queue=RedisJobQueue(store, queue_policy(settings)),
         store=RedisJobStore(store),
+        quarantine=RedisQuarantine(store),
         events=events,
         fleet=RecentReports(RedisFleet(store)),
         catalog=catalog,

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from attributor.api.mapping.baselines import baselines
 from attributor.api.mapping.budget import DEFAULT_STEPS, require_budget, require_prediction
+from attributor.api.mapping.cost import prediction_cost
 from attributor.api.mapping.lengths import require_lengths
 from attributor.api.mapping.paths import gammas, layer, layer_names, saturation
 from attributor.api.mapping.seeds import seed_for
@@ -64,8 +65,9 @@ def attribution_spec(
     sources: Mapping[str, SourceReader] = NO_SOURCES,
 ) -> JobSpec:
     """The job that a request asks for. `layers`: the model's, None while no worker has told. `comparators`: whether the
-    worker can run their methods. `sources`: the readers of the model's sources. The fingerprint is left empty: it takes
-    as long as all the rest, and only requests that may be sent again need one.
+    worker can run their methods. `sources`: the readers of the model's sources. Its cost and its
+    fingerprint are left to whoever queues it: the one only the queue needs, the other takes as long as all the rest,
+    and only requests that may be sent again need one.
 
     Raises RequestErrors that name the field.
     """
@@ -111,6 +113,7 @@ def prediction_spec(
         fingerprint=fingerprint(body, info.ref),
         tenant=tenant,
         priority=PRIORITIES[Priority.HIGH],
+        cost=prediction_cost(len(inputs)),
     )
 
 

@@ -52,7 +52,7 @@ class Told:
 
 async def created(told: Told, *, shares_answers: bool = True, **headers: str) -> httpx.Response:
     limits = Limits(1_000_000, 9, 1.0, 1.0)
-    app = create_app(Deps(told, told, told, told, told, limits, shares_answers=shares_answers))
+    app = create_app(Deps(told, told, told, told, told, told, limits, shares_answers=shares_answers))
     body = {"model": "digits", "inputs": [INPUTS["digits"]]}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         return await client.post("/v1/attributions", json=body, headers=headers)
