@@ -1,13 +1,14 @@
 # make demo    install, start the service, explain two real inputs, show the results
 # make test    install, then every check and every test
 # make soak    20,000 mixed jobs through the real service: does memory stay flat? some minutes
+# make chaos   ten minutes, 2,000 jobs, processes killed and frozen at random: is anything lost, or done twice?
 # make check   format, lint, types, import contracts, and the fast tests
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check soak format serve openapi train clean
+.PHONY: demo test check soak chaos format serve openapi train clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/python docs/demo.py
@@ -36,6 +37,9 @@ serve: $(VENV)/.demo
 
 soak: $(VENV)/.dev
 	@$(BIN)/python benchmarks/soak.py
+
+chaos: $(VENV)/.dev
+	@$(BIN)/python tests/e2e/chaos.py
 
 openapi: $(VENV)/.dev
 	@$(BIN)/attributor openapi

@@ -31,7 +31,7 @@ async def clock(store, monkeypatch):
         await store.call("SET", store.keys.prefix + "clock", f"[{int(now_s)}, {round(now_s % 1 * 1e6)}]")
 
     await move_to(1_000_000.0)
-    yield move_to
+    return move_to
 
 
 async def _fill(queue, make_spec, tenant, n, cost, weight=1.0, **fields):

@@ -22,10 +22,11 @@ log = logging.getLogger(__name__)
 WATCH_S = 0.1
 #: A child that lived for so long was not stillborn. Ours: loading torch and the models takes two to four.
 HEALTHY_AFTER_S = 15.0
-#: So many stillbirths in a row end the service: something is wrong that starting again does not mend.
+#: So many stillbirths in a row end the service: something is wrong that starting again does not mend. Unless a signal
+#: ended the child: it was killed, by the system for its memory or by a job, and the others must not end with it.
 MOST_STILLBIRTHS = 5
-#: Pause before a child is started again, doubled with each stillbirth, seconds.
-RESTART_PAUSE_S = 0.2
+#: Pause before a child is started again, doubled with each stillbirth up to the longest, seconds.
+RESTART_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
 
 
 @dataclass(slots=True)
@@ -136,11 +137,11 @@ class Supervisor:
     def _mourn(self, child: Child, status: int, now_s: float) -> int:
         """A child that ended without being told to: another one later, unless it was the last of too many."""
         child.stillbirths = 0 if now_s - child.started_s > HEALTHY_AFTER_S else child.stillbirths + 1
-        if child.stillbirths >= MOST_STILLBIRTHS:
+        if child.stillbirths >= MOST_STILLBIRTHS and status > 0:
             log.error("the %s process ended %d times in a row; giving up", child.name, child.stillbirths)
             return 1
         log.warning("the %s process ended with status %d; starting another", child.name, status)
-        child.restart_at_s = now_s + RESTART_PAUSE_S * 2**child.stillbirths
+        child.restart_at_s = now_s + min(RESTART_PAUSE_S * 2**child.stillbirths, LONGEST_PAUSE_S)
         return 0
 
     def _stop(self) -> None:

@@ -124,3 +124,18 @@ def test_the_command_of_a_child_does_not_take_modules_from_where_it_is_started()
     assert Child("worker 2", ["worker", "--one"], 1.0).command == [
         sys.executable, "-P", "-m", "attributor", "worker", "--one",
     ]  # fmt: skip
+
+
+def test_one_that_is_killed_again_and_again_does_not_end_the_others(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(module, "RESTART_PAUSE_S", 0.01)
+    monkeypatch.setattr(module, "LONGEST_PAUSE_S", 0.02)
+    often = f"""
+import os, pathlib, signal, sys, time
+lives = pathlib.Path({str(tmp_path)!r}, "lives")
+lives.write_text(lives.read_text() + "x" if lives.exists() else "x")
+if len(lives.read_text()) < {2 * module.MOST_STILLBIRTHS}:
+    os.kill(os.getpid(), signal.SIGKILL)
+{STOPS_ALL}
+"""
+    assert Programs(api=SLEEPS, worker=often).run() == 0
+    assert caplog.text.count("starting another") == 2 * module.MOST_STILLBIRTHS - 1
