@@ -155,6 +155,23 @@ class JobStore(Protocol):
         """Delete a finished job's input, result and record; False if there is none or it is not finished."""
 
 
+class ResultStore(Protocol):
+    """Where results lie that are too large for their jobs' records. Methods raise StoreUnavailable."""
+
+    async def put(self, name: str, data: bytes) -> str:
+        """Keep a result under a name that nobody else uses; what to tell `get`. It goes by itself after some minutes,
+        unless its job ends with it."""
+
+    async def get(self, place: bytes) -> bytes | None:
+        """The result, whole, or None where any of it is gone."""
+
+    async def drop(self, place: bytes) -> None:
+        """Delete a result; one that is gone does no harm."""
+
+    async def sweep(self) -> None:
+        """Delete what has had its time. Called about twice a second."""
+
+
 class Quarantine(Protocol):
     """Jobs that killed workers, whoever's they are. Methods raise StoreUnavailable when the store does not answer."""
 

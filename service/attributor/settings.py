@@ -60,6 +60,11 @@ class StoreSettings(BaseModel):
     result_ttl_s: int = Field(
         86_400, ge=60, description="How long results are kept, seconds: a day, as batch services do."
     )
+    results_dir: Path | None = Field(
+        None,
+        description="A folder for results of more than 1 MB, which all API processes and workers must see. Unset: they "
+        "are kept in the store, in pieces. `attributor serve` with the embedded Valkey takes one in its data_dir.",
+    )
     lease_s: float = Field(5.0, ge=1, description="A job whose worker is silent for so long goes to another, seconds.")
     max_attempts: int = Field(
         3,

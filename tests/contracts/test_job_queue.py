@@ -127,7 +127,7 @@ async def test_a_full_queue_refuses_new_jobs_but_still_answers_retries(store, ma
 async def test_an_enqueue_sent_twice_makes_one_job(store, queue, make_spec, counters):
     spec = make_spec()
     arguments = (9, 99, 9, 99, 1000, 1000, "job_a", encode(spec), 1000, "key", spec.fingerprint)
-    arguments += ("attribution", "default", 1, "tumour", "1", spec.digest, 1, "", "", "", 1, "1", "", "")
+    arguments += ("attribution", "default", 1, "tumour", "1", spec.digest, 1, "", "", "", 1, "1", "", "", "")
     assert await store.run("enqueue", *arguments) == [[b"created", b"job_a"]]
     assert await store.run("enqueue", *arguments) == [[b"created", b"job_a"]]
     assert (await counters())["queued"] == 1

@@ -15,7 +15,7 @@ from attributor.api.recent_reports import RecentReports
 from attributor.bootstrap.exits import EXIT_CONFIG
 from attributor.bootstrap.http_server import Http, Server
 from attributor.bootstrap.shared_port import shared_sockets
-from attributor.bootstrap.store import open_store, queue_policy
+from attributor.bootstrap.store import open_store, queue_policy, result_store
 from attributor.errors import BundleError
 from attributor.registry.catalog import FolderCatalog
 from attributor.settings import Settings
@@ -108,7 +108,7 @@ def wire(settings: Settings, store: RedisStore, events: RedisJobEvents, catalog:
     api = settings.api
     return Deps(
         queue=RedisJobQueue(store, queue_policy(settings)),
-        store=RedisJobStore(store),
+        store=RedisJobStore(store, result_store(settings, store)),
         quarantine=RedisQuarantine(store),
         events=events,
         fleet=RecentReports(RedisFleet(store)),

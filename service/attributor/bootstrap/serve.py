@@ -47,12 +47,17 @@ class StoreAndWord:
 
     def begin(self) -> None:
         """Start the store; tell the children where it is. Raises StoreUnavailable."""
-        redis_url = self._settings.store.redis_url
+        store = self._settings.store
+        redis_url, results_dir = store.redis_url, store.results_dir
         if self._store is not None:
             how = "started" if self._store.start() else "joined one that another service runs"
             log.info("store in %s: %s; models in %s", self._settings.store.data_dir, how, self._settings.models_dir)
             redis_url = self._store.url
-        os.environ.update(environment(self._settings) | {"ATTRIBUTOR_STORE__REDIS_URL": redis_url or ""})
+            results_dir = results_dir or (store.data_dir / "results").absolute()
+        told = {"ATTRIBUTOR_STORE__REDIS_URL": redis_url or ""}
+        if results_dir is not None:
+            told["ATTRIBUTOR_STORE__RESULTS_DIR"] = str(results_dir)
+        os.environ.update(environment(self._settings) | told)
 
     def end(self) -> None:
         """End the store, which the children wrote to until now, unless another service uses it."""

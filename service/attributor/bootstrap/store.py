@@ -4,15 +4,24 @@ from pathlib import Path
 from typing import Any
 
 from attributor.errors import StoreUnavailable
+from attributor.ports import ResultStore
 from attributor.settings import Settings
 from attributor.storage.connection import RedisStore
 from attributor.storage.embedded import EmbeddedStore
+from attributor.storage.large_results import ResultFiles, ResultPieces
 from attributor.storage.redis_queue import QueuePolicy
 
 
 def open_store(settings: Settings, redis_url: str) -> RedisStore:
     """The store at a URL; connects at its first command."""
     return RedisStore(redis_url, namespace=settings.store.namespace)
+
+
+def result_store(settings: Settings, store: RedisStore) -> ResultStore:
+    """Where large results go: into files where a folder is named, else into the store."""
+    if settings.store.results_dir is not None:
+        return ResultFiles(settings.store.results_dir, settings.store.result_ttl_s)
+    return ResultPieces(store)
 
 
 def queue_policy(settings: Settings) -> QueuePolicy:

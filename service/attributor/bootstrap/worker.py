@@ -12,7 +12,7 @@ from contextlib import suppress
 import torch
 
 from attributor.bootstrap.exits import EXIT_RECYCLED
-from attributor.bootstrap.store import open_store, queue_policy
+from attributor.bootstrap.store import open_store, queue_policy, result_store
 from attributor.comparators.captum_process import REQUIRED, CaptumProcess, ComparatorPolicy
 from attributor.engine.engine import Engine
 from attributor.errors import StoreUnavailable
@@ -69,7 +69,7 @@ def run_worker(settings: Settings, redis_url: str) -> int:
         async with open_store(settings, redis_url) as store:
             fleet = RedisFleet(store)
             await _forget_the_dead(fleet)
-            queue = RedisJobQueue(store, queue_policy(settings))
+            queue = RedisJobQueue(store, queue_policy(settings), result_store(settings, store))
             engine = Engine(registry, time.monotonic, job_vector_bytes=settings.worker.job_vector_bytes)
             comparator = CaptumProcess(registry, lambda ref: catalog.bundle(ref).folder, _comparator_policy(settings))
             ports = (queue, fleet, comparator, keeper)

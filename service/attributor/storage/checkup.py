@@ -291,7 +291,7 @@ def _commands(text: str, number: str, fields: str, ranked: str, listed: str, str
     yield from (("XADD", stream, "*", "a", 1), ("PEXPIRE", stream, soon), ("XREAD", "COUNT", 1, "STREAMS", stream, "0"))
     yield ("XREVRANGE", stream, "+", "-", "COUNT", 1)
     yield from (("EVAL", "return redis.call('EXISTS', KEYS[1])", 1, text), ("EVALSHA", "0" * 40, 1, text))
-    yield from (("PERSIST", text), ("PEXPIRE", text, soon), ("DEL", text))
+    yield from (("PERSIST", text), ("PEXPIRE", text, soon), ("UNLINK", text), ("DEL", text))
 
 
 def _megabytes(nbytes: int) -> str:

@@ -13,8 +13,9 @@ from types import MappingProxyType
 NAMES: Mapping[str, str] = MappingProxyType(
     {
         "job": "job:",  # <id>: hash, the record
-        "payload": "payload:",  # <id>: bytes, the spec
-        "result": "result:",  # <id>: bytes
+        "payload": "payload:",  # <id>: bytes, the spec, unless it is large
+        "result": "result:",  # <id>: bytes, unless they are large
+        "pieces": "pieces:",  # <name>: hash of numbers to the pieces of a large result, or of a large spec (<id>)
         "ready": "t:",  # <line>:<tenant>: zset of queued ids by seq
         "ring": "ring:",  # <line>: zset of tenants with queued jobs, by the virtual time at which their next one begins
         "paid": "paid:",  # <line>: zset of tenants without, by the virtual time up to which they were served

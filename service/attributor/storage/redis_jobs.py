@@ -16,9 +16,10 @@ from attributor.jobs.codec import OtherRelease, decode, decode_result
 from attributor.jobs.job import Failure, JobKind, JobRecord, JobSpec, Progress
 from attributor.jobs.result import JobResult, PartialResult
 from attributor.jobs.state import JobState
-from attributor.ports import JobPage
+from attributor.ports import JobPage, ResultStore
 from attributor.storage.connection import RedisStore
 from attributor.storage.keys import PRIORITIES, line
+from attributor.storage.large_results import ResultPieces
 
 #: Records read by one call of the script: ours, so that it holds the server for a millisecond or two.
 _BATCH = 200
@@ -26,6 +27,9 @@ _BATCH = 200
 _LONG_BYTES = 1_000_000
 #: Batches read for one page: ours; a filter that matches nothing in 10,000 jobs gets a short page and a cursor.
 _MAX_BATCHES = 50
+
+#: The field of a record that says where a large result lies.
+_PLACE = b"result_at"
 
 _SEQ = re.compile(r"[0-9]{1,16}")
 
@@ -39,8 +43,10 @@ _log = logging.getLogger(__name__)
 class RedisJobStore:
     """Port JobStore. What a release with another message format wrote counts as expired, and is logged."""
 
-    def __init__(self, store: RedisStore) -> None:
+    def __init__(self, store: RedisStore, results: ResultStore | None = None) -> None:
+        """`results`: where large results are; by default in the store itself."""
         self._store = store
+        self._results = results or ResultPieces(store)
 
     async def record(self, job_id: str, *, tenant: str) -> JobRecord | None:
         """See the port."""
@@ -59,6 +65,8 @@ class RedisJobStore:
         record = _of_tenant(tenant, job_id, flat)
         if record is None:
             return None
+        if data is None and (place := dict(zip(flat[::2], flat[1::2], strict=True)).get(_PLACE)):
+            data = await self._results.get(place)
         return record, None if data is None else await _read(job_id, data, decode_result)
 
     async def position(self, job_id: str) -> int | None:
@@ -73,12 +81,18 @@ class RedisJobStore:
 
     async def spec(self, job_id: str) -> JobSpec | None:
         """See the port."""
-        data = await self._store.call("GET", self._store.keys.key("payload", job_id))
+        key = self._store.keys.key
+        data = await self._store.call("GET", key("payload", job_id))
+        if data is None and (place := await self._store.call("HGET", key("job", job_id), "payload_at")):
+            data = await ResultPieces(self._store).get(place)
         return None if data is None else await _read(job_id, data, _spec)
 
     async def result(self, job_id: str) -> JobResult | None:
         """See the port."""
-        data = await self._store.call("GET", self._store.keys.key("result", job_id))
+        key = self._store.keys.key
+        data = await self._store.call("GET", key("result", job_id))
+        if data is None and (place := await self._store.call("HGET", key("job", job_id), _PLACE)):
+            data = await self._results.get(place)
         return None if data is None else await _read(job_id, data, decode_result)
 
     async def partial(self, job_id: str) -> PartialResult | None:
@@ -113,7 +127,10 @@ class RedisJobStore:
 
     async def erase(self, job_id: str, *, tenant: str) -> bool:
         """See the port."""
-        return bool(await self._store.run("erase", job_id, tenant))
+        place = await self._store.run("erase", job_id, tenant)
+        if place:
+            await self._results.drop(place)
+        return bool(place != 0)
 
     async def _batch(self, tenant: str, before: int | None) -> list[tuple[int, JobRecord | None]]:
         """The next index entries by falling seq; None for jobs that have expired or count so."""

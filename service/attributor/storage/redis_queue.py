@@ -29,10 +29,11 @@ from attributor.jobs.job import ClaimedJob, Failure, JobKind, JobSpec, Lease, Pr
 from attributor.jobs.result import JobResult, PartialResult
 from attributor.jobs.state import JobState
 from attributor.jobs.terms import USUAL_TERMS, Terms
-from attributor.ports import Beat, Claimed, Enqueued
+from attributor.ports import Beat, Claimed, Enqueued, ResultStore
 from attributor.storage.connection import MAX_BLOCK_S, RedisStore
 from attributor.storage.entries import Entries
 from attributor.storage.keys import ANSWER_TTL_S, PREDICTION_TTL_S, PRIORITIES, RESULT_TTL_S, line
+from attributor.storage.large_results import INLINE_BYTES, ResultPieces
 
 #: Leases treated by one reap: ours, so that the script holds the server for a few milliseconds at most.
 _REAP_LIMIT = 100
@@ -80,8 +81,13 @@ class QueuePolicy:
 class RedisJobQueue:
     """Port JobQueue."""
 
-    def __init__(self, store: RedisStore, policy: QueuePolicy | None = None) -> None:
+    def __init__(
+        self, store: RedisStore, policy: QueuePolicy | None = None, results: ResultStore | None = None
+    ) -> None:
+        """`results`: where large results go; by default into the store itself."""
         self._store = store
+        self._inputs = ResultPieces(store)
+        self._results = results or self._inputs
         self._policy = policy or QueuePolicy()
         policy = self._policy
         bounds = policy.max_queued, policy.max_queued_cost
@@ -103,9 +109,12 @@ class RedisJobQueue:
             raise ValueError(f"priority {spec.priority} is not one of {PRIORITIES}")
         prediction = spec.kind is JobKind.PREDICTION
         ttl_s = self._policy.prediction_ttl_s if prediction else self._policy.result_ttl_s
+        new_id, payload, place = f"job_{uuid4().hex}", encode(spec), ""
+        if len(payload) > INLINE_BYTES:
+            place, payload = await self._inputs.put(new_id, payload), b""
         words = (
-            f"job_{uuid4().hex}",
-            encode(spec),
+            new_id,
+            payload,
             _ms(ttl_s),
             idempotency_key or "",
             spec.fingerprint,
@@ -123,8 +132,11 @@ class RedisJobQueue:
             f"{terms.weight:.17g}",
             "" if terms.max_queued_cost is None else terms.max_queued_cost,
             "" if terms.evaluations_per_hour is None else terms.evaluations_per_hour,
+            place,
         )
         outcome, job_id = await self._entries.add(words)
+        if place and outcome not in (b"created", b"answered"):
+            await self._inputs.drop(place.encode())
         if outcome in _REFUSALS:
             refusal, why = _REFUSALS[outcome]
             raise refusal(why, retry_after_s=job_id / 1000)
@@ -167,7 +179,7 @@ class RedisJobQueue:
         for job_id, token, payload, created_ms, started_ms, weight, alone in rows:
             lease = Lease(job_id.decode(), token.decode())
             try:
-                spec = decode(payload, JobSpec)
+                spec = decode(payload if payload is not None else await self._large_input(lease), JobSpec)
             except ValueError as error:
                 _log.exception("job %s cannot be read", lease.job_id)
                 await self.finish(lease, Failure(InternalError.code, f"the stored job cannot be read: {error}"))
@@ -175,6 +187,14 @@ class RedisJobQueue:
             born, began = int(created_ms) / 1000, int(started_ms) / 1000
             claimed.append(ClaimedJob(lease, spec, born, began, float(weight), alone == b"1"))
         return Claimed(claimed, vacate=vacate == 1)
+
+    async def _large_input(self, lease: Lease) -> bytes:
+        """A spec that lies in pieces. Raises ValueError if it is gone."""
+        place = await self._store.call("HGET", self._store.keys.key("job", lease.job_id), "payload_at")
+        data = None if place is None else await self._inputs.get(place)
+        if data is None:
+            raise ValueError("its input is not in the store any more")
+        return data
 
     async def leave(self) -> None:
         """See the port."""
@@ -211,7 +231,11 @@ class RedisJobQueue:
         """See the port. A job that was cancelled meanwhile ends as cancelled, whatever the outcome."""
         arguments: list[str | bytes | int] = [self._policy.cache_bytes, _ms(ANSWER_TTL_S)]
         for lease, outcome in outcomes.items():
-            arguments += [lease.job_id, lease.token, *_outcome_fields(outcome)]
+            state, result, failure, shared = _outcome_fields(outcome)
+            place = ""
+            if len(result) > INLINE_BYTES:
+                place, result = await self._results.put(f"{lease.job_id}:{lease.token}", result), b""
+            arguments += [lease.job_id, lease.token, state, result, place, failure, shared]
         return [recorded == 1 for recorded in await self._store.run("finish", *arguments)]
 
     async def release(self, leases: Iterable[Lease]) -> None:
@@ -222,6 +246,7 @@ class RedisJobQueue:
 
     async def reap(self) -> list[str]:
         """See the port. Treats at most 100 leases a call."""
+        await self._results.sweep()
         attempts = self._policy.max_attempts
         lost = Failure(
             WorkerLost.code,

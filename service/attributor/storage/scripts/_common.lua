@@ -90,7 +90,7 @@ end
 
 local READ = { 'tenant', 'state', 'kind', 'priority', 'seq', 'token', 'cancel', 'revision', 'attempts', 'ttl_ms',
   'created_ms', 'deadline_ms', 'content', 'follows', 'published', 'expires_ms', 'idem', 'started_ms', 'answer_to', 'cost',
-  'weight', 'suspect', 'alone' }
+  'weight', 'suspect', 'alone', 'payload_at' }
 
 -- A job's fields, all or those named; false for those that it has not. Without a tenant there is no such job.
 local function read(id, names)

@@ -34,8 +34,8 @@ local function settle(job, state, result, ...)
     redis.call('HDEL', job.key, 'cancel')
   end
   redis.call('PEXPIREAT', job.key, expires)
-  redis.call('PEXPIREAT', key('payload', job.id), expires)
-  if state == 'succeeded' then
+  redis.call('PEXPIREAT', job.payload_at and key('pieces', job.id) or key('payload', job.id), expires)
+  if state == 'succeeded' and result then
     redis.call('SET', key('result', job.id), result, 'PXAT', expires)
   end
   if job.published and state == 'succeeded' then

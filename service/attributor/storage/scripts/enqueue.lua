@@ -2,15 +2,15 @@
 -- is known is born with it; one that is being computed for another follows that one (_common.lua).
 -- KEYS: 1 namespace
 -- ARGV: 1 most jobs and 2 most evaluations that wait, 3 and 4 those of one tenant, 5 lifetime of an idempotency key in
---       ms, 6 lifetime of an unused answer in ms, then per job: id, spec bytes, lifetime after the end in
+--       ms, 6 lifetime of an unused answer in ms, then per job: id, spec bytes or '' if they lie in pieces, lifetime after the end in
 --       ms, idempotency key or '', fingerprint, kind, tenant, line, model, version, digest of the version, number of inputs,
 --       deadline in ms after now or '', content key or '', desk at which the answer is waited for or '', evaluations that it
 --       is expected to take, its tenant's weight, most evaluations of its tenant that wait or '', evaluations that its
---       tenant may ask for within an hour or ''
+--       tenant may ask for within an hour or '', where the spec lies in pieces or ''
 -- Returns: per job {'created' | 'answered' | 'replayed' | 'conflict', id}, or {'full' | 'tenant_full' | 'quota', ms after
 --          which it is worth to ask again}
 
-local OF_JOB = 19
+local OF_JOB = 20
 local FIRST = 7
 local HOUR_MS = 3600000
 local n_jobs = (#ARGV - FIRST + 1) / OF_JOB
@@ -62,7 +62,7 @@ local function refused(tenant, cost, most_of_tenant, quota)
 end
 
 local function stored(id, payload, ttl_ms, idem_key, fingerprint, kind, tenant, line, model, version, digest, n_inputs,
-    deadline, content, desk, cost, weight, most_of_tenant, quota)
+    deadline, content, desk, cost, weight, most_of_tenant, quota, payload_at)
   if redis.call('EXISTS', key('job', id)) == 1 then
     return { 'created', id } -- sent again because the first reply was lost
   end
@@ -106,6 +106,9 @@ local function stored(id, payload, ttl_ms, idem_key, fingerprint, kind, tenant, 
   if desk ~= '' then
     field('answer_to', desk)
   end
+  if payload == '' then
+    field('payload_at', payload_at)
+  end
   if weight ~= '1' then
     field('weight', weight)
   end
@@ -115,7 +118,11 @@ local function stored(id, payload, ttl_ms, idem_key, fingerprint, kind, tenant, 
     redis.call('ZADD', key('deadlines'), deadline_ms, id)
   end
   redis.call('HSET', key('job', id), unpack(fields))
-  redis.call('SET', key('payload', id), payload)
+  if payload ~= '' then
+    redis.call('SET', key('payload', id), payload)
+  else
+    redis.call('PERSIST', key('pieces', id))
+  end
   if kind == 'attribution' then
     local index = indexed[tenant] or {}
     indexed[tenant] = index

@@ -3,11 +3,15 @@
 -- an event.
 -- KEYS: 1 namespace
 -- ARGV: 1 id, 2 tenant
--- Returns: 1 erased, 0 the tenant has no such job or it is not finished
+-- Returns: where its large result lay, or '' if it had none; 0: the tenant has no such job or it is not finished
 
 local job = read(ARGV[1])
 if job.tenant ~= ARGV[2] or not job.expires_ms then
   return 0
+end
+local place = redis.call('HGET', job.key, 'result_at')
+if job.payload_at then
+  redis.call('UNLINK', key('pieces', job.id))
 end
 redis.call('DEL', job.key, key('payload', job.id), key('result', job.id), key('partial', job.id))
 redis.call('ZREM', key('index', job.tenant), job.id)
@@ -23,4 +27,4 @@ if job.idem then
   end
 end
 announce(job.id, 'erased')
-return tell(1)
+return tell(place or '')

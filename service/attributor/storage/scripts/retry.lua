@@ -9,7 +9,7 @@ if not job.tenant or redis.call('ZREM', key('quarantine'), ARGV[1]) == 0 then
 end
 redis.call('HDEL', job.key, 'failure', 'finished_ms', 'expires_ms', 'quarantined', 'deadline_ms', 'content')
 redis.call('PERSIST', job.key)
-redis.call('PERSIST', key('payload', job.id))
+redis.call('PERSIST', job.payload_at and key('pieces', job.id) or key('payload', job.id))
 redis.call('ZREM', key('expiring'), job.tenant .. ':' .. job.id)
 job.deadline_ms = false
 queue_again(job, job.attempts)
