@@ -1,9 +1,8 @@
-"""One real server for all contract tests; each test gets a namespace of its own."""
+"""Real servers of every kind for all contract tests; each test gets a namespace of its own."""
 
 import os
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,23 +11,23 @@ from attributor.jobs.model import InputKind, InputSpec
 from attributor.jobs.result import PredictionResult
 from attributor.storage import connection, keys
 from attributor.storage.connection import RedisStore
-from attributor.storage.embedded import EmbeddedStore
 from attributor.storage.redis_jobs import RedisJobStore
 from attributor.storage.redis_queue import QueuePolicy, RedisJobQueue
+from contracts.servers import KINDS, server
 
 _numbers = count()
 
 
-@pytest.fixture(scope="session")
-def store_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The embedded server, or the one named by ATTRIBUTOR_TEST_REDIS_URL (another product or version)."""
+@pytest.fixture(scope="session", params=KINDS)
+def store_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of every kind in turn; only the one named by ATTRIBUTOR_TEST_REDIS_URL, if one is (another product)."""
     if url := os.environ.get("ATTRIBUTOR_TEST_REDIS_URL"):
+        if request.param != KINDS[0]:
+            pytest.skip("ATTRIBUTOR_TEST_REDIS_URL names the server to test")
         yield url
         return
-    server = EmbeddedStore(Path(tmp_path_factory.mktemp("store")))
-    assert server.start()
-    yield server.url
-    server.stop()
+    with server(request.param, tmp_path_factory.mktemp(request.param)) as url:
+        yield url
 
 
 @pytest.fixture

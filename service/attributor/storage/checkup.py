@@ -34,7 +34,7 @@ _BOTH = ("MULTI", "EXEC")
 _CANNOT_WRITE = "MISCONF"
 _ENCODE = "percent-encode name and password (/ is %2F), and look at its port and its options"
 #: What a user of the store's access lists needs; tests run the service's commands as such a one.
-_RIGHTS = "ACL SETUSER ... ~{keys}* &{keys}* +@all -@dangerous -@admin +info"
+RIGHTS = "ACL SETUSER ... ~{keys}* &{keys}* +@all -@dangerous -@admin +info"
 
 
 class Level(StrEnum):
@@ -111,7 +111,7 @@ def _unusable(address: str, keys: Keys, error: exceptions.RedisError) -> Finding
     if isinstance(error, exceptions.BusyLoadingError):
         return Finding(Level.PROBLEM, "store", f"{address} is reading its file", "wait until it has, then ask again")
     if isinstance(error, exceptions.NoPermissionError):
-        return Finding(Level.PROBLEM, "rights", f"{address}: {text}", _RIGHTS.format(keys=keys.prefix))
+        return Finding(Level.PROBLEM, "rights", f"{address}: {text}", RIGHTS.format(keys=keys.prefix))
     if isinstance(error, exceptions.AuthenticationError) or "WRONGPASS" in text or "NOAUTH" in text:
         remedy = "they may have expired: put a valid name and password into the URL, redis://NAME:PASSWORD@HOST:PORT"
         return Finding(Level.PROBLEM, "credentials", f"{address}: {text}", remedy)
@@ -227,7 +227,7 @@ def _rights(client: Redis, keys: Keys) -> Iterator[Finding]:
             client.delete(*names)
     if refused:
         said = f"not allowed: {', '.join(refused)}"
-        yield Finding(Level.PROBLEM, "rights", said, _RIGHTS.format(keys=keys.prefix))
+        yield Finding(Level.PROBLEM, "rights", said, RIGHTS.format(keys=keys.prefix))
     else:
         yield Finding(Level.OK, "rights", "every command that the service needs is allowed")
     yield _channels(client, keys)

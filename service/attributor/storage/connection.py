@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 from redis import exceptions
 
 from attributor.errors import StoreUnavailable
+from attributor.storage.cluster import Nodes
 from attributor.storage.keys import Keys, lua_constants
 from attributor.storage.wire import Wire, WireLost, WireSilent, Word, open_wire
 
@@ -24,8 +25,9 @@ _BACKOFF_S = 0.05
 #: The longest that one command blocks; far enough below the longest silence, short enough to stop soon.
 MAX_BLOCK_S = 2.0
 
-#: Begin the replies of a server that is there, but cannot serve now.
-_REFUSALS = ("OOM", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "NOREPLICAS", "BUSY ")
+#: Begin the replies of a server that is there, but cannot serve now. ASK: our slot is on its way to another node, and
+#: no script may find a part of its keys only.
+_REFUSALS = ("ASK ", "OOM", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "NOREPLICAS", "BUSY ")
 #: That of one that reads its file: as good as not there yet.
 _LOADING = "LOADING"
 #: That of one that cannot write its file.
@@ -49,7 +51,7 @@ class RedisStore:
 
     def __init__(self, url: str, *, namespace: str = "attributor", retries: int = _RETRIES) -> None:
         self.keys = Keys(namespace)
-        self._url = url
+        self._nodes = Nodes(url)
         self._retries = retries
         self._wire: Wire | None = None
         self._opening = asyncio.Lock()
@@ -61,7 +63,7 @@ class RedisStore:
 
     def unretried(self) -> "RedisStore":
         """The same store over connections of its own that report every loss at once."""
-        return RedisStore(self._url, namespace=self.keys.namespace, retries=0)
+        return RedisStore(self._nodes.url, namespace=self.keys.namespace, retries=0)
 
     async def call(self, *command: Word) -> Any:
         """One command, and its reply: bytes, a number, None, or a list of such."""
@@ -93,7 +95,7 @@ class RedisStore:
         right before and after it, without another trip, a script each, with its arguments. The reply of what came
         last. The script before may come while the command waits already."""
         with _stated_errors():
-            wire = self._resting.pop() if self._resting else await open_wire(self._url)
+            wire = self._resting.pop() if self._resting else await open_wire(self._nodes.url)
             self._blocking.add(wire)
             futures = wire.send(*self._by_digest(before), command, *self._by_digest(after))
             try:
@@ -101,6 +103,7 @@ class RedisStore:
                     await self._said(futures.pop(0), before)
                 reply = [await future for future in futures][-1]
             except (WireLost, exceptions.ResponseError, StoreUnavailable) as error:
+                self._follow(error)
                 if after is None:  # what ends a wait by an error (a failover, a server that loads) ends the connection
                     raise WireLost(str(error)) from error
                 if isinstance(error, WireSilent):
@@ -118,7 +121,7 @@ class RedisStore:
         """Subscribe to a channel over a connection of its own; `heard` is called with each message. What is returned
         says whether it is still listened to."""
         with _stated_errors():
-            wire = await open_wire(self._url, heard)
+            wire = await open_wire(self._nodes.url, heard)
             self._blocking = {each for each in self._blocking if not each.lost} | {wire}
             [subscribed] = wire.send(("SUBSCRIBE", channel))
             try:
@@ -163,7 +166,7 @@ class RedisStore:
                 return await self._replies(send)
             except WireSilent:
                 raise
-            except (WireLost, _Loading):
+            except (WireLost, _ElsewhereOrLater):
                 pass
             await asyncio.sleep(_BACKOFF_S * 2**attempt)
         return await self._replies(send)
@@ -176,9 +179,19 @@ class RedisStore:
         try:
             return [await future for future in futures]
         except exceptions.ResponseError as error:
-            if str(error).startswith(_LOADING):
-                raise _Loading(str(error)) from error
+            if self._follow(error) or str(error).startswith(_LOADING):
+                raise _ElsewhereOrLater(str(error)) from error
             raise
+
+    def _follow(self, error: Exception) -> bool:
+        """Whether a node of a cluster said that another one has our keys; from now on that one is asked."""
+        if not isinstance(error, exceptions.ResponseError) or not self._nodes.follow(str(error)):
+            return False
+        for wire in (self._wire, *self._resting):
+            if wire is not None:
+                wire.close()
+        self._wire, self._resting = None, []
+        return True
 
     async def _opened(self) -> Wire:
         known = self._silences
@@ -187,22 +200,27 @@ class RedisStore:
                 if self._silences > known:
                     raise WireSilent("another who tried to connect meanwhile met silence")
                 try:
-                    self._wire = await open_wire(self._url)
+                    self._wire = await open_wire(self._nodes.url)
+                    await self._nodes.learn(self._wire)
                 except WireSilent:
                     self._silences += 1
+                    self._nodes.try_another()
+                    raise
+                except WireLost:
+                    self._nodes.try_another()
                     raise
             return self._wire
 
 
-class _Loading(Exception):
-    """The server is reading its file."""
+class _ElsewhereOrLater(Exception):
+    """The server is reading its file, or our keys are on another node."""
 
 
 @contextmanager
 def _stated_errors() -> Iterator[None]:
     try:
         yield
-    except (WireLost, _Loading, exceptions.ConnectionError) as error:
+    except (WireLost, _ElsewhereOrLater, exceptions.ConnectionError) as error:
         # The text of the cause may hold a host or a path, which is not the client's business; the log has it.
         raise StoreUnavailable("the job store does not answer; try again in a few seconds") from error
     except exceptions.ResponseError as error:
