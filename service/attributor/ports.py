@@ -227,6 +227,33 @@ class JobEvents(Protocol):
         it was queued a moment ago."""
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What waits for a worker under one priority, for the engine or for comparators. `cost`: evaluations expected."""
+
+    priority: int
+    comparison: bool
+    jobs: int
+    cost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The service in numbers, at one moment. `followers`: queued jobs that wait for the answer to an equal one;
+    `suspects`: those that are to be computed alone. `redelivered`, `quarantined`: ever. `counted`: all that processes
+    have counted, by the names of `telemetry.metrics`."""
+
+    lines: tuple[Line, ...]
+    followers: int
+    suspects: int
+    running: int
+    redelivered: int
+    quarantined: int
+    in_quarantine: int
+    workers: int
+    counted: Mapping[str, float]
+
+
 class FleetView(Protocol):
     """What the API is told of the workers and their models."""
 
@@ -235,6 +262,9 @@ class FleetView(Protocol):
 
     async def workers_alive(self) -> int:
         """Workers that beat recently. Raises StoreUnavailable: it is also the store's health check."""
+
+    async def figures(self) -> Figures:
+        """The service's numbers."""
 
 
 class Fleet(FleetView, Protocol):
@@ -251,6 +281,9 @@ class Fleet(FleetView, Protocol):
 
     async def worker_left(self, worker_id: str) -> None:
         """Say that a worker has ended as it should."""
+
+    async def count(self, counted: Mapping[str, float], nonce: str) -> None:
+        """Add to what processes have counted; under the same nonce once only, if it is said again within a minute."""
 
 
 class SourceReader(Protocol):

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 
 from attributor.jobs.model import ModelReport
-from attributor.ports import Clock, FleetView
+from attributor.ports import Clock, Figures, FleetView
 
 #: Ours: a model that has just become ready is taken for one that loads, for so long; jobs are queued for both.
 FRESH_S = 0.25
@@ -38,3 +38,7 @@ class RecentReports:
     async def workers_alive(self) -> int:
         """See the port; asked anew each time."""
         return await self._fleet.workers_alive()
+
+    async def figures(self) -> Figures:
+        """See the port; asked anew each time."""
+        return await self._fleet.figures()
