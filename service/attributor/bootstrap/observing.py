@@ -48,11 +48,13 @@ class Pushing:
             self._untold = {}
 
     async def run(self, over: asyncio.Event) -> None:
-        """Until `over` is set."""
-        while not over.is_set():
+        """Until `over` is set, and then once more."""
+        last = False
+        while not last:
             with suppress(TimeoutError):
                 async with asyncio.timeout(PUSH_S):
                     await over.wait()
+            last = over.is_set()
             with suppress(StoreUnavailable):  # whoever else speaks to it says so
                 await self.push()
 
