@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -145,6 +147,12 @@ def test_every_query_is_promql_about_what_is_there(client):
             assert label in OF_MONITORS or any(label in labels[name] for name, _ in used), f"{where}: by {label}"
 
 
+def test_every_metric_is_documented_and_no_other(client):
+    told = (ROOT / "docs" / "observing.md").read_text()
+    families = {re.sub(r"_(bucket|sum|count)$", "", name) for name in scraped(client)[0]}
+    assert set(re.findall(r"^\| `(attributor_\w+)`", told, re.M)) == families
+
+
 def test_counters_are_read_as_rates_and_gauges_are_not(client):
     names, _ = scraped(client)
     for where, text in queries():
@@ -188,3 +196,10 @@ def test_alerts_say_what_is_wrong_and_how_bad_it_is():
         assert rule["labels"]["severity"] in ("critical", "warning", "info")
         assert rule["annotations"]["summary"]
         assert f"`{rule['alert']}`" in told
+
+
+def test_prometheus_own_checker_takes_the_alerts():
+    if (promtool := shutil.which("promtool")) is None:
+        pytest.skip("no promtool here (Debian's package `prometheus` has it); promql-parser has read the queries")
+    ran = subprocess.run([promtool, "check", "rules", ALERTS], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -30,7 +30,8 @@ from attributor.storage.redis_queue import RedisJobQueue
 from attributor.telemetry.logs import configure_logging
 from attributor.worker.collector import give_back_memory
 from attributor.worker.counting import JobCounts, Observers
-from attributor.worker.loop import WorkerLoop, WorkerPolicy
+from attributor.worker.loop import WorkerLoop
+from attributor.worker.policy import WorkerPolicy
 from attributor.worker.process import end_hung, run_until_signalled
 from attributor.worker.recycling import RecyclingPolicy, recycle
 from attributor.worker.tracing import JobTraces

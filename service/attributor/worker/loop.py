@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 
 from attributor.engine.engine import Engine
@@ -23,6 +22,7 @@ from attributor.worker.engine_thread import Ended, EngineThread
 from attributor.worker.model_keeper import ModelKeeper
 from attributor.worker.observer import Observer
 from attributor.worker.places import NO_PLACES, Places
+from attributor.worker.policy import WorkerPolicy
 from attributor.worker.publishing import Publishing
 
 log = logging.getLogger(__name__)
@@ -41,18 +41,6 @@ LADEN_S = 0.003
 #: enough to claim several at once when many come.
 CLAIM_PAUSE_S = 0.002
 UNSTORABLE = Failure(InternalError.code, "the answer cannot be stored; the worker's log has the details")
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerPolicy:
-    """How a worker behaves; units and reasons stand in `settings.WorkerSettings`."""
-
-    max_active_jobs: int
-    max_comparators: int
-    beat_s: float
-    step_timeout_s: float
-    drain_s: float
-    rescan_s: float
 
 
 class WorkerLoop:
