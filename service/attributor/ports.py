@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from attributor.jobs.figures import Figures
 from attributor.jobs.given import GivenMolecule, GivenText
 from attributor.jobs.job import ClaimedJob, Failure, JobRecord, JobSpec, Lease, Progress
 from attributor.jobs.model import ModelInfo, ModelReport, Part
@@ -225,33 +226,6 @@ class JobEvents(Protocol):
     def subscribe(self, job_id: str, *, ends_only: bool = False) -> AbstractAsyncContextManager[Changes]:
         """Changes from now on, within the context. `ends_only`: only that it ended, also if that was before, but after
         it was queued a moment ago."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """What waits for a worker under one priority, for the engine or for comparators. `cost`: evaluations expected."""
-
-    priority: int
-    comparison: bool
-    jobs: int
-    cost: int
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """The service in numbers, at one moment. `followers`: queued jobs that wait for the answer to an equal one;
-    `suspects`: those that are to be computed alone. `redelivered`, `quarantined`: ever. `counted`: all that processes
-    have counted, by the names of `telemetry.metrics`."""
-
-    lines: tuple[Line, ...]
-    followers: int
-    suspects: int
-    running: int
-    redelivered: int
-    quarantined: int
-    in_quarantine: int
-    workers: int
-    counted: Mapping[str, float]
 
 
 class FleetView(Protocol):

@@ -4,8 +4,9 @@ import asyncio
 import time
 from collections.abc import Mapping
 
+from attributor.jobs.figures import Figures
 from attributor.jobs.model import ModelReport
-from attributor.ports import Clock, Figures, FleetView
+from attributor.ports import Clock, FleetView
 
 #: Ours: a model that has just become ready is taken for one that loads, for so long; jobs are queued for both.
 FRESH_S = 0.25

@@ -5,8 +5,8 @@ import logging
 from collections.abc import Mapping
 
 from attributor.jobs.codec import decode, encode
+from attributor.jobs.figures import Figures, Line
 from attributor.jobs.model import ModelReport
-from attributor.ports import Figures, Line
 from attributor.storage.connection import RedisStore
 from attributor.storage.keys import PRIORITIES, line
 

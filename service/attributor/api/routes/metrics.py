@@ -12,8 +12,8 @@ from attributor import __version__
 from attributor.api.dependencies import Provided
 from attributor.api.routes.health import STORE_WAIT_S, readiness_by_model
 from attributor.errors import StoreUnavailable
+from attributor.jobs.figures import Figures
 from attributor.jobs.model import Readiness
-from attributor.ports import Figures
 from attributor.telemetry.exposition import counted_families, counter, exposition, gauge
 
 router = APIRouter(tags=["health"])
