@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from attributor.jobs.figures import Figures
 from attributor.jobs.given import GivenMolecule, GivenText
 from attributor.jobs.job import ClaimedJob, Failure, JobRecord, JobSpec, Lease, Progress
 from attributor.jobs.model import ModelInfo, ModelReport, Part
@@ -236,6 +237,9 @@ class FleetView(Protocol):
     async def workers_alive(self) -> int:
         """Workers that beat recently. Raises StoreUnavailable: it is also the store's health check."""
 
+    async def figures(self) -> Figures:
+        """The service's numbers."""
+
 
 class Fleet(FleetView, Protocol):
     """What the workers say of themselves and of their models."""
@@ -251,6 +255,9 @@ class Fleet(FleetView, Protocol):
 
     async def worker_left(self, worker_id: str) -> None:
         """Say that a worker has ended as it should."""
+
+    async def count(self, counted: Mapping[str, float], nonce: str) -> None:
+        """Add to what processes have counted; under the same nonce once only, if it is said again within a minute."""
 
 
 class SourceReader(Protocol):

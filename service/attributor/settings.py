@@ -4,7 +4,7 @@ Set by environment (`ATTRIBUTOR_API__PORT=9000`) or by the CLI's options, which 
 """
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -181,6 +181,9 @@ class Settings(BaseSettings):
         "Where nothing changed, a look reads no file.",
     )
     log_level: str = Field("info", pattern=r"^(debug|info|warning|error)$", description="What the log shows.")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Lines for people, or JSON objects, one a line, with the job's id where one is meant."
+    )
     api: ApiSettings = ApiSettings()
     store: StoreSettings = StoreSettings()
     worker: WorkerSettings = WorkerSettings()

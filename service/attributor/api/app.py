@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Any
 
-from fastapi import FastAPI
 from fastapi_swagger import patch_fastapi
 
 from attributor import __version__
@@ -11,7 +10,16 @@ from attributor.api import problems
 from attributor.api.body_limit import BodyLimit
 from attributor.api.dependencies import Deps
 from attributor.api.quick import Application
-from attributor.api.routes import attributions, estimates, health, models, problem_pages, quarantine, results
+from attributor.api.routes import (
+    attributions,
+    estimates,
+    health,
+    metrics,
+    models,
+    problem_pages,
+    quarantine,
+    results,
+)
 
 DESCRIPTION = """Integrated gradients over HTTP: how much each feature of an input contributed to a model's score, with
 the completeness error of that very answer.
@@ -20,7 +28,7 @@ Create a job with `POST /v1/attributions`, then poll its `Location`, watch its e
 Every error is an RFC 9457 problem document with a stable `code`."""
 
 
-def create_app(deps: Deps) -> FastAPI:
+def create_app(deps: Deps) -> Application:
     """The application. It opens and closes nothing: whoever made the ports does."""
     app = Application(
         title="Attributor",
@@ -30,6 +38,8 @@ def create_app(deps: Deps) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
+        # The framework's own knows nothing of the quick ways; `observed.py` traces all.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         most_bytes=deps.limits.max_body_bytes,
         quick={attributions.router.prefix: partial(attributions.quickly_created, deps)},
     )
@@ -41,6 +51,7 @@ def create_app(deps: Deps) -> FastAPI:
         models.router,
         quarantine.router,
         health.router,
+        metrics.router,
         problem_pages.router,
     ):
         app.include_router(router)

@@ -31,6 +31,8 @@ class Application(FastAPI):
         super().__init__(*args, **kwargs)
         self._most_bytes = most_bytes
         self._quick = quick
+        #: Those with a quick way, which finds no route.
+        self.quick_paths = frozenset(quick)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 
+from attributor.jobs.figures import Figures
 from attributor.jobs.model import ModelReport
 from attributor.ports import Clock, FleetView
 
@@ -38,3 +39,7 @@ class RecentReports:
     async def workers_alive(self) -> int:
         """See the port; asked anew each time."""
         return await self._fleet.workers_alive()
+
+    async def figures(self) -> Figures:
+        """See the port; asked anew each time."""
+        return await self._fleet.figures()

@@ -11,9 +11,11 @@ import uvloop
 
 from attributor.api.app import create_app
 from attributor.api.dependencies import Deps, Limits
+from attributor.api.observed import Observed
 from attributor.api.recent_reports import RecentReports
 from attributor.bootstrap.exits import EXIT_CONFIG
 from attributor.bootstrap.http_server import Http, Server
+from attributor.bootstrap.observing import TracedQueue, observed
 from attributor.bootstrap.shared_port import shared_sockets
 from attributor.bootstrap.store import open_store, queue_policy, result_store
 from attributor.errors import BundleError
@@ -25,7 +27,8 @@ from attributor.storage.redis_fleet import RedisFleet
 from attributor.storage.redis_jobs import RedisJobStore
 from attributor.storage.redis_quarantine import RedisQuarantine
 from attributor.storage.redis_queue import RedisJobQueue
-from attributor.telemetry import configure_logging
+from attributor.telemetry.logs import configure_logging
+from attributor.telemetry.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -39,19 +42,23 @@ COLLECTED_AT = (50_000, 20, 20)
 def run_api(settings: Settings, redis_url: str, *, shares_port: bool = False) -> None:
     """Serve HTTP until told to stop. Exits with EXIT_CONFIG if the address cannot be had. `shares_port`: with other
     processes that say so, too."""
-    configure_logging(settings.log_level, "api")
+    configure_logging(settings.log_level, "api", settings.log_format)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings, redis_url, shares_port=shares_port))
 
 
 async def _serve(settings: Settings, redis_url: str, *, shares_port: bool) -> None:
-    async with open_store(settings, redis_url) as store, RedisJobEvents(store) as events:
+    async with (
+        open_store(settings, redis_url) as store,
+        RedisJobEvents(store) as events,
+        observed("api", RedisFleet(store).count) as (tally, tracing),
+    ):
         catalog = FolderCatalog(settings.models_dir)
         for ref, problem in catalog.problems.items():
             log.warning("model %s is left out: %s", ref, problem)
-        deps = wire(settings, store, events, catalog)
+        deps = wire(settings, store, events, catalog, tracing)
         config = uvicorn.Config(
-            create_app(deps),
+            Observed(create_app(deps), tally, tracing),
             host=settings.api.host,
             port=settings.api.port,
             lifespan="off",
@@ -103,11 +110,17 @@ async def _follow(catalog: FolderCatalog, every_s: float) -> None:
             log.warning("model %s is left out: %s", ref, problem)
 
 
-def wire(settings: Settings, store: RedisStore, events: RedisJobEvents, catalog: FolderCatalog) -> Deps:
+def wire(
+    settings: Settings,
+    store: RedisStore,
+    events: RedisJobEvents,
+    catalog: FolderCatalog,
+    tracing: Tracing | None = None,
+) -> Deps:
     """The adapters behind the API's ports."""
-    api = settings.api
+    api, policy = settings.api, queue_policy(settings)
     return Deps(
-        queue=RedisJobQueue(store, queue_policy(settings)),
+        queue=RedisJobQueue(store, policy) if tracing is None else TracedQueue(store, policy, tracing),
         store=RedisJobStore(store, result_store(settings, store)),
         quarantine=RedisQuarantine(store),
         events=events,

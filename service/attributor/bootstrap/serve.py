@@ -17,7 +17,7 @@ from attributor.bootstrap.shared_port import reserved
 from attributor.bootstrap.supervisor import Supervisor
 from attributor.settings import Settings
 from attributor.storage.embedded import EmbeddedStore
-from attributor.telemetry import configure_logging
+from attributor.telemetry.logs import configure_logging
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def run_serve(settings: Settings, devices: str | None = None) -> int:
 
     Raises StoreUnavailable if the store cannot start, InvalidRequest for devices that are not there.
     """
-    configure_logging(settings.log_level, "serve")
+    configure_logging(settings.log_level, "serve", settings.log_format)
     if problem := address_problem(settings.api.host, settings.api.port):
         log.error("cannot listen: %s", problem)
         return EXIT_CONFIG

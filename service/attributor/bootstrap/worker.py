@@ -12,6 +12,7 @@ from contextlib import suppress
 import torch
 
 from attributor.bootstrap.exits import EXIT_RECYCLED
+from attributor.bootstrap.observing import observed
 from attributor.bootstrap.store import open_store, queue_policy, result_store
 from attributor.comparators.captum_process import REQUIRED, CaptumProcess, ComparatorPolicy
 from attributor.engine.engine import Engine
@@ -26,11 +27,14 @@ from attributor.runtimes.torch_runtime import configure_threads
 from attributor.settings import Settings
 from attributor.storage.redis_fleet import RedisFleet
 from attributor.storage.redis_queue import RedisJobQueue
-from attributor.telemetry import configure_logging
+from attributor.telemetry.logs import configure_logging
 from attributor.worker.collector import give_back_memory
-from attributor.worker.loop import WorkerLoop, WorkerPolicy
+from attributor.worker.counting import JobCounts, Observers
+from attributor.worker.loop import WorkerLoop
+from attributor.worker.policy import WorkerPolicy
 from attributor.worker.process import end_hung, run_until_signalled
 from attributor.worker.recycling import RecyclingPolicy, recycle
+from attributor.worker.tracing import JobTraces
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +44,7 @@ def run_worker(settings: Settings, redis_url: str) -> int:
 
     Models are put to the proof beside the jobs, and loaded as jobs want them.
     """
-    configure_logging(settings.log_level, "worker")
+    configure_logging(settings.log_level, "worker", settings.log_format)
     _configure_threads(settings.worker.threads)
     catalog = FolderCatalog(settings.models_dir)
     registry = Registry(
@@ -77,7 +81,10 @@ def run_worker(settings: Settings, redis_url: str) -> int:
             log.info("working as %s on %s", worker_id, settings.worker.device)
             policy = RecyclingPolicy(settings.worker.recycle_growth_bytes, settings.worker.recycle_jobs)
             looking = asyncio.create_task(recycle(loop, policy, grown_bytes, give_back_memory, stop))
-            await loop.run(stop)
+            async with observed("worker", fleet.count) as (tally, tracing):
+                counts = JobCounts(tally)
+                loop.observe(counts if tracing is None else Observers(counts, JobTraces(tracing)))
+                await loop.run(stop)
             with suppress(StoreUnavailable):  # then it is missed a few seconds later
                 await fleet.worker_left(worker_id)
             return EXIT_RECYCLED if await looking else 0

@@ -51,6 +51,17 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
+class Pass:
+    """What a step did. `evaluations`: by job; `fill`: the part of the pass's room that its first round took, 1 where it
+    took more; `seconds`: with all that belongs to it."""
+
+    model: str
+    evaluations: Mapping[str, int]
+    fill: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """A job that ended, and how; None: it was cancelled."""
 
@@ -77,6 +88,8 @@ class Engine:
         self._later_points: Counter[str] = Counter()
         #: Of the pass that was looked at last.
         self._pass_points = POINTS_OF_A_JOB
+        #: What the last step did; None: nothing.
+        self.last_pass: Pass | None = None
 
     @property
     def idle(self) -> bool:
@@ -100,7 +113,7 @@ class Engine:
             job.share_out(self._job_vector_bytes)
             job.load = len(spec.inputs) if alike is not None else _load(model, spec)
         except Exception as error:
-            self._finished.append(Finished(job_id, failure(error)))
+            self._finished.append(Finished(job_id, failure(error, job_id=job_id)))
             return
         self._active[job_id] = job
         deadline_at_s = None if spec.deadline_s is None else now_s - age_s + spec.deadline_s
@@ -159,19 +172,23 @@ class Engine:
                 self._active[job_id], failure(DeadlineExceeded("the deadline passed before the answer was there"))
             )
         batch = plan(self._active, self._fairness, now_s)
+        self.last_pass = None
         if batch is not None:
+            model = batch.jobs[0].spec.model
             self._run(batch)
-            self._charge(batch, self._clock() - now_s)
+            self._charge(model, batch, self._clock() - now_s)
         finished, self._finished = self._finished, []
         return finished
 
-    def _charge(self, batch: Batch | StackBatch, seconds: float) -> None:
+    def _charge(self, model: str, batch: Batch | StackBatch, seconds: float) -> None:
         sizes = batch.sizes()
+        fill = min(1.0, sum(sizes.values()) / batch.room)
         for job_id, n in self._later_points.items():
             sizes[job_id] += n
         self._later_points.clear()
         share = seconds / sum(sizes.values())
         self._fairness.charge({job_id: share * n for job_id, n in sizes.items()})
+        self.last_pass = Pass(model, sizes, fill, seconds)
 
     def _run(self, batch: Batch | StackBatch) -> None:
         """Evaluate a batch and absorb it; if the model raises, each of its jobs alone, to find whose fault it is."""
@@ -191,7 +208,7 @@ class Engine:
     def _each_alone(self, batch: Batch | StackBatch, error: Exception) -> None:
         """After a fault, whose it is: that of the one job there is, or else each is tried alone."""
         if len(jobs := batch.jobs) == 1:
-            self._end(jobs[0], failure(error))
+            self._end(jobs[0], failure(error, job_id=jobs[0].id))
             return
         for job in jobs:
             self._run(batch.of_job(job))
@@ -218,7 +235,7 @@ class Engine:
                 if begun := first_rounds.go_on(by_then, row):
                     rounds.append((job, *begun))
             except Exception as error:
-                self._end(job, failure(error, where=Question(number, job.spec, job.info).name))
+                self._end(job, failure(error, where=Question(number, job.spec, job.info).name, job_id=job.id))
         self._settle(rounds)
         for job in batch.jobs:
             if job.id in self._active:
@@ -234,7 +251,7 @@ class Engine:
                     raise error
                 job.settle(task, wish)
             except Exception as fault:
-                self._end(job, failure(fault, where=task.work.question.name))
+                self._end(job, failure(fault, where=task.work.question.name, job_id=job.id))
                 continue
             if task.done:
                 self._start_more(job)
@@ -245,13 +262,13 @@ class Engine:
             try:
                 job.begin(task)
             except Exception as error:
-                self._end(job, failure(error, where=task.work.question.name))
+                self._end(job, failure(error, where=task.work.question.name, job_id=job.id))
                 return
         if job.done:
             try:
                 outcome: JobResult | Failure = _outcome(job)
             except Exception as error:
-                outcome = failure(error)
+                outcome = failure(error, job_id=job.id)
             self._end(job, outcome)
 
     def _end(self, job: ActiveJob, outcome: JobResult | Failure) -> None:

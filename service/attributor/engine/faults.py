@@ -13,16 +13,16 @@ log = logging.getLogger(__name__)
 MESSAGE_CHARACTERS = 200
 
 
-def failure(error: Exception, where: str = "") -> Failure:
+def failure(error: Exception, where: str = "", *, job_id: str | None = None) -> Failure:
     """An exception as a job's failure: our stated errors as they say, anything else as a defect of ours.
 
-    `where` names the input, for jobs that have several. Its traceback is dropped: the frames in it, whoever holds the
-    exception, would keep a pass's vectors and its model until the collector looks.
+    `where` names the input, for jobs that have several; `job_id` is for the log. Its traceback is dropped: the frames
+    in it, whoever holds the exception, would keep a pass's vectors and its model until the collector looks.
     """
     if isinstance(error, AttributorError):
         error.__traceback__ = None
         return Failure(error.code, f"{where}: {error.detail}" if where else error.detail)
-    log.error("a defect ended a job", exc_info=error)
+    log.error("a defect ended a job", exc_info=error, extra={"job_id": job_id})
     error.__traceback__ = None
     return Failure(InternalError.code, "a defect of the service ended this job; its log has the details")
 

@@ -15,9 +15,11 @@ from attributor.model_port import GradientModel, Points
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One pass of one model, with whose picks they are, in the order in which the points go into it."""
+    """One pass of one model, with whose picks they are, in the order in which the points go into it. `room`: the most
+    points that it could have had."""
 
     model: GradientModel
+    room: int
     picks: tuple[tuple[ActiveJob, Pick], ...]
 
     @property
@@ -32,7 +34,7 @@ class Batch:
 
     def of_job(self, job: ActiveJob) -> "Batch":
         """The part of the pass that belongs to one job."""
-        return Batch(self.model, tuple((owner, pick) for owner, pick in self.picks if owner is job))
+        return Batch(self.model, self.room, tuple((owner, pick) for owner, pick in self.picks if owner is job))
 
     def sizes(self) -> dict[str, int]:
         """Points by job."""
@@ -44,9 +46,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class StackBatch:
-    """One pass of one model over first rounds that are alike, with the numbers of each job's inputs."""
+    """One pass of one model over first rounds that are alike, with the numbers of each job's inputs. `room`: see
+    Batch."""
 
     model: GradientModel
+    room: int
     alike: Alike
     picks: tuple[tuple[ActiveJob, list[int]], ...]
 
@@ -57,7 +61,7 @@ class StackBatch:
 
     def of_job(self, job: ActiveJob) -> "StackBatch":
         """The part of the pass that belongs to one job."""
-        return StackBatch(self.model, self.alike, tuple(pick for pick in self.picks if pick[0] is job))
+        return StackBatch(self.model, self.room, self.alike, tuple(pick for pick in self.picks if pick[0] is job))
 
     def sizes(self) -> dict[str, int]:
         """Points by job."""
@@ -84,13 +88,15 @@ def plan(jobs: Mapping[str, ActiveJob], fairness: Fairness, now_s: float) -> Bat
     counts = {
         job_id: count for job_id in waiting if (job := jobs[job_id]).model is model and (count := job.waiting(lane))
     }
-    shares = fairness.shares(counts, pass_points(model, lane), now_s)
+    room = pass_points(model, lane)
+    shares = fairness.shares(counts, room, now_s)
     if alike is not None:
-        rounds = _whole_rounds(shares, pass_points(model, lane), alike.n_points)
+        rounds = _whole_rounds(shares, room, alike.n_points)
         fairness.took({job_id: n * alike.n_points for job_id, n in rounds.items()})
-        return StackBatch(model, alike, tuple([(jobs[id], jobs[id].take_alike(lane, n)) for id, n in rounds.items()]))
+        inputs = [(jobs[job_id], jobs[job_id].take_alike(lane, n)) for job_id, n in rounds.items()]
+        return StackBatch(model, room, alike, tuple(inputs))
     picks = [(jobs[job_id], pick) for job_id, n in shares.items() if n for pick in jobs[job_id].take(lane, n)]
-    return Batch(model, tuple(picks))
+    return Batch(model, room, tuple(picks))
 
 
 def _whole_rounds(shares: Mapping[str, int], room: int, points: int) -> dict[str, int]:

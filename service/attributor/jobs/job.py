@@ -102,7 +102,8 @@ class JobSpec:
     what a person gave in their place, per input, empty where that is nothing to speak of.
     `fingerprint` is the sha256 of what the client sent, for idempotent retries. `priority`: 0 goes before 1 and 2.
     `deadline_s`: seconds after its creation at which the answer is worth nothing any more; the job then fails.
-    `cost`: evaluations that it is expected to take, all inputs together (`api.mapping.cost`).
+    `cost`: evaluations that it is expected to take, all inputs together (`api.mapping.cost`). `traceparent`: the W3C
+    trace context of the request, if it is traced.
     """
 
     kind: JobKind
@@ -120,6 +121,7 @@ class JobSpec:
     given: tuple[Given, ...] = ()
     deadline_s: float | None = None
     cost: int = 1
+    traceparent: str = ""
 
     @property
     def ref(self) -> str:

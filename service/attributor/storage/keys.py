@@ -49,6 +49,8 @@ NAMES: Mapping[str, str] = MappingProxyType(
         "events": "ev",  # stream: ids and their states, one entry per script that changed any
         "workers": "workers",  # zset of worker ids by last beat, ms
         "models": "models",  # hash of name@version to the newest report
+        "metrics": "metrics",  # hash: what processes have counted, as telemetry/metrics.py names it
+        "tallied": "tallied:",  # <nonce>: that what was counted under it is there
     }
 )
 

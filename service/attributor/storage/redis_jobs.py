@@ -172,7 +172,7 @@ def _readable(job_id: str, read: Callable[[], T]) -> T | None:
     try:
         return read()
     except OtherRelease as error:
-        _log.warning("job %s counts as expired: %s", job_id, error)
+        _log.warning("job %s counts as expired: %s", job_id, error, extra={"job_id": job_id})
         return None
 
 

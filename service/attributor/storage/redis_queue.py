@@ -181,7 +181,7 @@ class RedisJobQueue:
             try:
                 spec = decode(payload if payload is not None else await self._large_input(lease), JobSpec)
             except ValueError as error:
-                _log.exception("job %s cannot be read", lease.job_id)
+                _log.exception("job %s cannot be read", lease.job_id, extra={"job_id": lease.job_id})
                 await self.finish(lease, Failure(InternalError.code, f"the stored job cannot be read: {error}"))
                 continue
             born, began = int(created_ms) / 1000, int(started_ms) / 1000

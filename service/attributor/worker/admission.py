@@ -128,7 +128,7 @@ class Admission:
             if not self._keeper.hold(job.lease.job_id, job.spec):
                 return False
         except Exception as error:  # the reason why its model never will be there; whatever else would hold it for ever
-            self._outlets.refuse(job.lease, failure(error))
+            self._outlets.refuse(job.lease, failure(error, job_id=job.lease.job_id))
             return True
         self._outlets.admit(job)
         return True

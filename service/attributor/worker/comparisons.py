@@ -74,9 +74,10 @@ class Comparisons:
             outcome = await self._comparator.explain(job.spec)
         except asyncio.CancelledError:
             outcome = LATE if job.lease in self._late else None
-            log.info("%s of job %s was stopped", job.spec.explanation.method, job.lease.job_id)
+            about = {"job_id": job.lease.job_id}
+            log.info("%s of job %s was stopped", job.spec.explanation.method, job.lease.job_id, extra=about)
         except Exception as error:  # no defect may leave its job running for ever
-            outcome = failure(error)
+            outcome = failure(error, job_id=job.lease.job_id)
         del self._running[job.lease]
         self._late.discard(job.lease)
         if not self._closing:

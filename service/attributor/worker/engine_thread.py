@@ -17,6 +17,7 @@ from attributor.engine.fairness import HEAD_START
 from attributor.jobs.job import ClaimedJob, Failure, Lease, Progress
 from attributor.jobs.result import JobResult, PartialResult
 from attributor.ports import Clock
+from attributor.worker.observer import Observer
 
 #: The thread's name.
 THREAD = "engine"
@@ -59,6 +60,8 @@ class EngineThread:
         self.watched: Collection[str] = ()
         #: How the active jobs stood at the last look.
         self.progress: Mapping[str, Progress] = {}
+        #: Is told of each pass, in this thread.
+        self.observer = Observer()
         self._pass_s = 0.0
         #: When the pass under way began, by the clock; None between passes.
         self.pass_began_s: float | None = None
@@ -160,6 +163,8 @@ class EngineThread:
         finished = self._engine.step()
         self.pass_began_s = None
         self._pass_s = self._clock() - began_s
+        if (done := self._engine.last_pass) is not None:
+            self.observer.passed(done)
         self._look_for_room()
         ended: dict[Lease, JobResult | Failure | None] = dict.fromkeys(stopped)
         for each in finished:

@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 
 from attributor.engine.engine import Engine
@@ -21,7 +20,9 @@ from attributor.worker.admission import Admission, Outlets
 from attributor.worker.comparisons import LATE, Comparisons
 from attributor.worker.engine_thread import Ended, EngineThread
 from attributor.worker.model_keeper import ModelKeeper
+from attributor.worker.observer import Observer
 from attributor.worker.places import NO_PLACES, Places
+from attributor.worker.policy import WorkerPolicy
 from attributor.worker.publishing import Publishing
 
 log = logging.getLogger(__name__)
@@ -40,18 +41,6 @@ LADEN_S = 0.003
 #: enough to claim several at once when many come.
 CLAIM_PAUSE_S = 0.002
 UNSTORABLE = Failure(InternalError.code, "the answer cannot be stored; the worker's log has the details")
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerPolicy:
-    """How a worker behaves; units and reasons stand in `settings.WorkerSettings`."""
-
-    max_active_jobs: int
-    max_comparators: int
-    beat_s: float
-    step_timeout_s: float
-    drain_s: float
-    rescan_s: float
 
 
 class WorkerLoop:
@@ -73,6 +62,7 @@ class WorkerLoop:
         self._admission = Admission(keeper, self._fleet, outlets, clock, policy.rescan_s)
         self._engine = EngineThread(engine, clock, policy.beat_s / 2, self._deliver_all)
         self._publishing = Publishing(self._queue)
+        self._observer = Observer()
         self._policy = policy
         self._clock = clock
         self._on_hang = on_hang
@@ -99,6 +89,10 @@ class WorkerLoop:
     def idle(self) -> bool:
         """Whether it holds no job."""
         return not self._held
+
+    def observe(self, observer: Observer) -> None:
+        """Tell it from now on what happens here."""
+        self._observer = self._engine.observer = observer
 
     def retire(self) -> None:
         """Claim no more; go on with what is held."""
@@ -179,6 +173,7 @@ class WorkerLoop:
         for job in claimed:
             job_id = job.lease.job_id
             self._held[job_id] = job.lease
+            self._observer.took(job)
             if job.alone:
                 self._alone = job.lease
             born_s = self._born_at_s[job_id] = self._clock() - (job.started_at - job.created_at)
@@ -235,6 +230,7 @@ class WorkerLoop:
                 if not self._ended:
                     asyncio.get_running_loop().call_soon(self._send)
                 self._delivering.add(lease)
+                self._observer.computed(lease, outcome)
                 self._ended[lease] = outcome
 
     def _send(self) -> None:
@@ -260,7 +256,7 @@ class WorkerLoop:
                 [recorded] = await self._recorded({lease: tried})
                 break
             except Exception:  # no answer, whatever is wrong with it, may leave its job running for ever
-                log.exception("the answer of job %s cannot be stored", lease.job_id)
+                log.exception("the answer of job %s cannot be stored", lease.job_id, extra={"job_id": lease.job_id})
                 recorded = last  # its lease will run out, and another worker will try
         self._settle(lease, recorded=recorded)
 
@@ -275,7 +271,9 @@ class WorkerLoop:
     def _settle(self, lease: Lease, *, recorded: bool) -> None:
         """A job is off our hands."""
         if not recorded:
-            log.warning("job %s went to another worker; this answer is dropped", lease.job_id)
+            about = {"job_id": lease.job_id}
+            log.warning("job %s went to another worker; this answer is dropped", lease.job_id, extra=about)
+        self._observer.settled(lease, recorded=recorded)
         if self._held.get(lease.job_id) == lease:  # else it was lost, and the job claimed again
             del self._held[lease.job_id]
             if self._alone == lease:

@@ -32,4 +32,5 @@ class Publishing:
         try:
             await self._queue.publish(lease, partial)
         except ValueError:  # it will be said again when the job ends, and fail it then
-            log.exception("what is known of job %s cannot be stored", lease.job_id)
+            about = {"job_id": lease.job_id}
+            log.exception("what is known of job %s cannot be stored", lease.job_id, extra=about)

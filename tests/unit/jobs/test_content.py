@@ -22,6 +22,7 @@ SPEC = JobSpec(
 def test_how_a_job_is_treated_and_shown_makes_no_other_question():
     pictures = (Visualization(VisualizationKind.BARS),)
     shown = replace(SPEC, fingerprint="0" * 64, priority=2, deadline_s=3.0, visualizations=pictures)
+    assert content_key(replace(shown, traceparent="00-a-b-01")) == content_key(shown)
     assert content_key(shown) == content_key(SPEC)
 
 

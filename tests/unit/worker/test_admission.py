@@ -21,7 +21,8 @@ from attributor.registry.keeper import Keeper
 from attributor.registry.registry import Registry
 from attributor.runtimes.torch_runtime import configure_threads
 from attributor.worker import admission, loop
-from attributor.worker.loop import WorkerLoop, WorkerPolicy
+from attributor.worker.loop import WorkerLoop
+from attributor.worker.policy import WorkerPolicy
 from bundles import LINEAR, write_bundle
 from unit.worker.memory_queue import MemoryQueue, until
 

@@ -14,7 +14,8 @@ from attributor.jobs.explanation import Explanation, Method
 from attributor.jobs.job import Failure, JobKind, JobSpec
 from attributor.jobs.result import AttributionResult
 from attributor.worker import loop
-from attributor.worker.loop import WorkerLoop, WorkerPolicy
+from attributor.worker.loop import WorkerLoop
+from attributor.worker.policy import WorkerPolicy
 from doubles import RecordingModel, job_spec, one_model
 from problems import named
 from unit.worker.memory_queue import AllThere, MemoryQueue, until

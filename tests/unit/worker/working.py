@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from attributor.engine.engine import Engine
-from attributor.worker.loop import WorkerLoop, WorkerPolicy
+from attributor.worker.loop import WorkerLoop
+from attributor.worker.policy import WorkerPolicy
 from doubles import RecordingModel, fixed, job_spec, one_model
 from problems import named
 from unit.worker.memory_queue import AllThere, MemoryQueue

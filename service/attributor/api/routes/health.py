@@ -1,14 +1,15 @@
 """/health: whether the process lives, and whether the service can serve."""
 
 import asyncio
+from collections.abc import Mapping
 
 from fastapi import APIRouter, Response
 
-from attributor.api.dependencies import Provided
+from attributor.api.dependencies import Deps, Provided
 from attributor.api.documents import HealthDocument
 from attributor.api.representation import as_json
 from attributor.errors import StoreUnavailable
-from attributor.jobs.model import Readiness
+from attributor.jobs.model import ModelReport, Readiness
 
 #: The longest that the store is waited for, seconds. Ours: below what the orchestrators' own probes wait for by habit.
 STORE_WAIT_S = 3.0
@@ -35,11 +36,17 @@ async def ready(deps: Provided) -> Response:
             reports = await deps.fleet.model_reports()
     except (StoreUnavailable, TimeoutError):
         return as_json({"ready": False, "store": False, "workers": 0, "models": {}}, 503)
+    models = readiness_by_model(deps, reports)
+    is_ready = workers > 0 and deps.events.reading and Readiness.READY in models.values() and not deps.draining.is_set()
+    body = {"ready": is_ready, "store": True, "workers": workers, "models": models}
+    return as_json(body, 200 if is_ready else 503)
+
+
+def readiness_by_model(deps: Deps, reports: Mapping[str, ModelReport]) -> Mapping[str, Readiness]:
+    """Of every model on disk, by `name@version`."""
     models = {}
     for info in deps.catalog.all():
         report = reports.get(info.ref)
         current = report is not None and report.digest == info.digest
         models[info.ref] = report.readiness if report and current else Readiness.LOADING
-    is_ready = workers > 0 and deps.events.reading and Readiness.READY in models.values() and not deps.draining.is_set()
-    body = {"ready": is_ready, "store": True, "workers": workers, "models": models}
-    return as_json(body, 200 if is_ready else 503)
+    return models
