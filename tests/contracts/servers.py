@@ -86,12 +86,12 @@ def _redis(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def _redis_tls(folder: Path) -> Iterator[str]:
-    """Over TLS only, for a user with the rights that `attributor doctor` advises and no more, but KEYS, with which tests
-    look at what is left."""
+    """Over TLS only, for a user with the rights that `attributor doctor` advises and no more, but two with which tests
+    look at what is left, and cut connections."""
     ca, certificate, key = certificates(folder)
     rights = RIGHTS.removeprefix("ACL SETUSER ... ").format(keys="{test-")
     acl = folder / "users.acl"
-    acl.write_text(f"user default off\nuser service on >a-word {rights} +keys\n")
+    acl.write_text(f"user default off\nuser service on >a-word {rights} +keys +client|kill\n")
     port = free_port()
     options = ("--tls-port", str(port), "--port", "0", "--bind", "127.0.0.1", "--save", "", "--dir", str(folder))
     files = (

@@ -127,7 +127,7 @@ def test_missing_rights_are_named(server, admin, rules, about, said):
 @pytest.fixture
 def advised(server: EmbeddedStore, admin: Redis) -> str:
     """The URL of a user with the rights that are advised."""
-    rules = checkup._RIGHTS.format(keys="{attributor}:").split()[3:]
+    rules = checkup.RIGHTS.format(keys="{attributor}:").split()[3:]
     assert len(rules) > 4
     admin.execute_command("ACL", "SETUSER", "user", "on", ">word", *rules)
     return as_user(server, "user", "word")

@@ -10,7 +10,8 @@ from attributor.storage.embedded import EmbeddedStore
 
 @pytest.mark.parametrize("protocol", [2, 3])
 async def test_replies_have_one_shape_whatever_protocol_an_address_names(store_url, protocol):
-    async with RedisStore(f"{store_url}?protocol={protocol}", namespace="shapes") as store:
+    more = "&" if "?" in store_url else "?"
+    async with RedisStore(f"{store_url}{more}protocol={protocol}", namespace="test-shapes") as store:
         await store.call("HSET", store.keys.key("counters"), "a", 1)
         assert await store.call("HGETALL", store.keys.key("counters")) == [b"a", b"1"]
         await store.call("DEL", store.keys.key("counters"))

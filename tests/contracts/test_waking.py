@@ -11,6 +11,15 @@ from attributor.storage.connection import RedisStore
 from attributor.storage.redis_queue import RedisJobQueue
 
 
+@pytest.fixture(autouse=True)
+async def connected(store):
+    """Connections and scripts for all who wait, so that they begin in the order of the test, over TLS as well."""
+    for _ in range(2):  # the server learns the scripts, then all connect
+        workers = [RedisJobQueue(store) for _ in range(6)]
+        await asyncio.gather(*(worker.claim(1, wait_s=0.01) for worker in workers))
+        await asyncio.gather(*(worker.leave() for worker in workers))
+
+
 @pytest.fixture
 async def waiting(store, queue):
     """Claims of several workers, which wait one after the other."""

@@ -103,7 +103,8 @@ class RedisStore:
                     await self._said(futures.pop(0), before)
                 reply = [await future for future in futures][-1]
             except (WireLost, exceptions.ResponseError, StoreUnavailable) as error:
-                self._follow(error)
+                if self._follow(error):
+                    return await self.block(command, before, after)
                 if after is None:  # what ends a wait by an error (a failover, a server that loads) ends the connection
                     raise WireLost(str(error)) from error
                 if isinstance(error, WireSilent):
@@ -163,13 +164,20 @@ class RedisStore:
     async def _retried(self, send: Callable[[Wire], list[asyncio.Future[Any]]]) -> list[Any]:
         for attempt in range(self._retries):
             try:
-                return await self._replies(send)
+                return await self._followed(send)
             except WireSilent:
                 raise
-            except (WireLost, _ElsewhereOrLater):
+            except (WireLost, _Loading, _Elsewhere):
                 pass
             await asyncio.sleep(_BACKOFF_S * 2**attempt)
-        return await self._replies(send)
+        return await self._followed(send)
+
+    async def _followed(self, send: Callable[[Wire], list[asyncio.Future[Any]]]) -> list[Any]:
+        """From the node that has our keys. To be sent to another one is no loss, and is done at once."""
+        try:
+            return await self._replies(send)
+        except _Elsewhere:
+            return await self._replies(send)
 
     async def _replies(self, send: Callable[[Wire], list[asyncio.Future[Any]]]) -> list[Any]:
         wire = self._wire
@@ -179,8 +187,10 @@ class RedisStore:
         try:
             return [await future for future in futures]
         except exceptions.ResponseError as error:
-            if self._follow(error) or str(error).startswith(_LOADING):
-                raise _ElsewhereOrLater(str(error)) from error
+            if self._follow(error):
+                raise _Elsewhere(str(error)) from error
+            if str(error).startswith(_LOADING):
+                raise _Loading(str(error)) from error
             raise
 
     def _follow(self, error: Exception) -> bool:
@@ -212,15 +222,19 @@ class RedisStore:
             return self._wire
 
 
-class _ElsewhereOrLater(Exception):
-    """The server is reading its file, or our keys are on another node."""
+class _Loading(Exception):
+    """The server is reading its file."""
+
+
+class _Elsewhere(Exception):
+    """Our keys are on another node of the cluster."""
 
 
 @contextmanager
 def _stated_errors() -> Iterator[None]:
     try:
         yield
-    except (WireLost, _ElsewhereOrLater, exceptions.ConnectionError) as error:
+    except (WireLost, _Loading, _Elsewhere, exceptions.ConnectionError) as error:
         # The text of the cause may hold a host or a path, which is not the client's business; the log has it.
         raise StoreUnavailable("the job store does not answer; try again in a few seconds") from error
     except exceptions.ResponseError as error:
