@@ -147,6 +147,11 @@ class WorkerSettings(BaseModel):
         "of a picture of 3x224x224.",
     )
     max_active_jobs: int = Field(64, ge=1, description="Jobs computed together: enough to fill a pass with short ones.")
+    heartbeat_file: Path | None = Field(
+        None,
+        description="A file that is touched every second while the worker lives, whether or not the store answers: for "
+        "an orchestrator's probe. Unset: none.",
+    )
     beat_s: float = Field(0.5, gt=0, description="Interval of lease renewal, progress and cancellation, seconds.")
     step_timeout_s: float = Field(
         120.0, gt=0, description="A pass longer than this is taken for hung: the worker restarts."

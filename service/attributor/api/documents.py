@@ -287,6 +287,12 @@ class ProblemPageDocument(ProblemCodeDocument):
     what_to_do: str = Field(description="Markdown, a sentence or two.")
 
 
+class AcceptingDocument(Document):
+    """Whether jobs can be taken."""
+
+    accepting: bool
+
+
 class HealthDocument(Document):
     """Whether the service can serve."""
 

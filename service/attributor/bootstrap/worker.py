@@ -12,6 +12,7 @@ from contextlib import suppress
 import torch
 
 from attributor.bootstrap.exits import EXIT_RECYCLED
+from attributor.bootstrap.heartbeat import heartbeat
 from attributor.bootstrap.observing import observed
 from attributor.bootstrap.store import open_store, queue_policy, result_store
 from attributor.comparators.captum_process import REQUIRED, CaptumProcess, ComparatorPolicy
@@ -84,7 +85,8 @@ def run_worker(settings: Settings, redis_url: str) -> int:
             async with observed("worker", fleet.count) as (tally, tracing):
                 counts = JobCounts(tally)
                 loop.observe(counts if tracing is None else Observers(counts, JobTraces(tracing)))
-                await loop.run(stop)
+                async with heartbeat(settings.worker.heartbeat_file):
+                    await loop.run(stop)
             with suppress(StoreUnavailable):  # then it is missed a few seconds later
                 await fleet.worker_left(worker_id)
             return EXIT_RECYCLED if await looking else 0

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from fastapi import APIRouter, Response
 
 from attributor.api.dependencies import Deps, Provided
-from attributor.api.documents import HealthDocument
+from attributor.api.documents import AcceptingDocument, HealthDocument
 from attributor.api.representation import as_json
 from attributor.errors import StoreUnavailable
 from attributor.jobs.model import ModelReport, Readiness
@@ -21,6 +21,23 @@ router = APIRouter(prefix="/health", tags=["health"])
 async def live() -> dict[str, str]:
     """Answers while the process can answer at all."""
     return {"status": "alive"}
+
+
+@router.get(
+    "/accepting",
+    summary="Whether jobs can be taken",
+    responses={200: {"model": AcceptingDocument}, 503: {"model": AcceptingDocument, "description": "Not now."}},
+)
+async def accepting(deps: Provided) -> Response:
+    """200 when the job store answers and this process goes on; 503 otherwise. For whoever spreads requests: jobs may
+    wait for workers that are still to come."""
+    try:
+        async with asyncio.timeout(STORE_WAIT_S):
+            await deps.fleet.workers_alive()
+    except (StoreUnavailable, TimeoutError):
+        return as_json({"accepting": False}, 503)
+    is_accepting = not deps.draining.is_set()
+    return as_json({"accepting": is_accepting}, 200 if is_accepting else 503)
 
 
 @router.get(

@@ -19,7 +19,9 @@ router = APIRouter(prefix="/v1/quarantine", tags=["quarantine"])
 @router.get(
     "", summary="List jobs in quarantine", responses={200: {"model": QuarantineDocument}, **documented(422, 503)}
 )
-async def list_quarantined(deps: Provided, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Response:
+async def list_quarantined(
+    deps: Provided, limit: Annotated[int, Query(ge=1, le=1000, description="Most jobs to show.")] = 100
+) -> Response:
     """Jobs that were lost with their workers again and again, the last time while nothing else was computed there.
 
     They have failed with `worker_lost`, and stay until they expire.
@@ -31,7 +33,7 @@ async def list_quarantined(deps: Provided, limit: Annotated[int, Query(ge=1, le=
 @router.get(
     "/{job_id}",
     summary="Inspect a job in quarantine",
-    responses={200: {"model": QuarantinedDocument}, **documented(404, 503)},
+    responses={200: {"model": QuarantinedDocument}, **documented(404, 422, 503)},
 )
 async def inspect_quarantined(job_id: str, deps: Provided) -> Response:
     """What was asked, without the inputs, and how it ended."""
@@ -47,7 +49,7 @@ async def inspect_quarantined(job_id: str, deps: Provided) -> Response:
     "/{job_id}:retry",
     status_code=204,
     summary="Retry a job in quarantine",
-    responses={204: {"description": "It is queued, under its old id."}, **documented(404, 503)},
+    responses={204: {"description": "It is queued, under its old id."}, **documented(404, 422, 503)},
 )
 async def retry_quarantined(job_id: str, deps: Provided) -> Response:
     """Queue it again, once more alone: a worker that it kills takes no other job with it."""
@@ -60,7 +62,7 @@ async def retry_quarantined(job_id: str, deps: Provided) -> Response:
     "/{job_id}",
     status_code=204,
     summary="Drop a job in quarantine",
-    responses={204: {"description": "Its input and record are erased."}, **documented(404, 503)},
+    responses={204: {"description": "Its input and record are erased."}, **documented(404, 422, 503)},
 )
 async def drop_quarantined(job_id: str, deps: Provided) -> Response:
     """Erase it before it expires."""

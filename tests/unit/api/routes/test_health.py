@@ -40,9 +40,25 @@ async def deps(server) -> AsyncIterator[Deps]:
         yield Deps(None, None, None, events, fleet, catalog, Limits(1, 1, 1.0, 1.0))
 
 
-async def _ready(deps: Deps) -> httpx.Response:
+async def _ready(deps: Deps, path: str = "/health/ready") -> httpx.Response:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(create_app(deps)), base_url="http://x") as client:
-        return await client.get("/health/ready")
+        return await client.get(path)
+
+
+async def test_jobs_are_accepted_without_workers_but_not_without_a_store_or_at_the_end(deps, server, monkeypatch):
+    monkeypatch.setattr(health, "STORE_WAIT_S", 0.2)
+    pid = server.pid
+    await deps.fleet.worker_left("w")
+    assert (await _ready(deps)).status_code == 503
+    assert (await _ready(deps, "/health/accepting")).status_code == 200
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert (await _ready(deps, "/health/accepting")).status_code == 503
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    deps.draining.set()
+    answer = await _ready(deps, "/health/accepting")
+    assert (answer.status_code, answer.json()) == (503, {"accepting": False})
 
 
 async def test_a_service_that_hears_of_no_ends_is_not_ready(deps):
