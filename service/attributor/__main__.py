@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
-from attributor.bootstrap import models_commands, quarantine_commands
+from attributor.bootstrap import keys_commands, models_commands, quarantine_commands
 from attributor.bootstrap.exits import EXIT_CONFIG
 from attributor.bootstrap.processes import thread_environment
 from attributor.errors import AttributorError
@@ -16,6 +17,7 @@ from attributor.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Integrated gradients over HTTP.")
 app.add_typer(models_commands.app, name="models")
+app.add_typer(keys_commands.app, name="keys")
 app.add_typer(quarantine_commands.app, name="quarantine")
 
 Models = Annotated[Path | None, typer.Option("--models", help="The folder of bundles (default: models).")]
@@ -176,6 +178,8 @@ def main() -> None:
         app()
     except AttributorError as error:
         sys.exit(f"attributor: {error.detail}")
+    except SettingsError as error:
+        sys.exit(f"attributor: a setting is wrong: {error}")
     except ValidationError as error:
         found = "; ".join(
             ": ".join(filter(None, (".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, "))))

@@ -20,6 +20,8 @@ AttributorError
     JobNotFinished            job_not_finished        there is no result yet
     NoResult                  no_result               the job ended without a result
     NotAcceptable             not_acceptable          no representation of the asked-for media type
+    Unauthorized              unauthorized            no key, or none that is known
+    Forbidden                 forbidden               the key does not open this
   Unavailable                 try again later
     ModelNotReady             model_not_ready         the model failed its proof at load
     QueueFull                 queue_full              as much waits as the service accepts
@@ -163,6 +165,18 @@ class NotAcceptable(RequestError):
     """The result has no representation of the media type asked for."""
 
     code = "not_acceptable"
+
+
+class Unauthorized(RequestError):
+    """The request comes with no key, or with none that is known."""
+
+    code = "unauthorized"
+
+
+class Forbidden(RequestError):
+    """The key that the request comes with does not open this."""
+
+    code = "forbidden"
 
 
 class Unavailable(AttributorError):

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from attributor.jobs.access import ApiKey
 from attributor.jobs.figures import Figures
 from attributor.jobs.given import GivenMolecule, GivenText
 from attributor.jobs.job import ClaimedJob, Failure, JobRecord, JobSpec, Lease, Progress
@@ -154,6 +155,31 @@ class JobStore(Protocol):
 
     async def erase(self, job_id: str, *, tenant: str) -> bool:
         """Delete a finished job's input, result and record; False if there is none or it is not finished."""
+
+
+class KeyStore(Protocol):
+    """API keys, and the sessions that browsers opened with them. All methods raise StoreUnavailable."""
+
+    async def key(self, key_id: str) -> ApiKey | None:
+        """A key, or None: it never was, or was revoked."""
+
+    async def all(self) -> list[ApiKey]:
+        """All keys, by tenant and age."""
+
+    async def add(self, key: ApiKey) -> None:
+        """Keep a new key."""
+
+    async def revoke(self, key_id: str) -> bool:
+        """Forget a key; False if there is none."""
+
+    async def open_session(self, digest: str, key_id: str, ttl_s: float) -> None:
+        """Begin a session; `digest`: of its secret."""
+
+    async def session(self, digest: str) -> str | None:
+        """The id of the key that a session was opened with, or None: it never was, or has ended."""
+
+    async def close_session(self, digest: str) -> None:
+        """End a session."""
 
 
 class ResultStore(Protocol):

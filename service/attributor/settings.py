@@ -3,6 +3,7 @@
 Set by environment (`ATTRIBUTOR_API__PORT=9000`) or by the CLI's options, which win. Manifests never come here.
 """
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self
 
@@ -15,12 +16,35 @@ _FROZEN = ConfigDict(frozen=True, extra="forbid")
 BEATS_PER_LEASE = 3
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address. A name counts as elsewhere, but `localhost`."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
 class ApiSettings(BaseModel):
     """The HTTP process."""
 
     model_config = _FROZEN
 
-    host: str = Field("127.0.0.1", description="Address to listen on. Loopback: there are no API keys yet.")
+    host: str = Field(
+        "127.0.0.1",
+        description="Address to listen on. On any other than a loopback address requests need an API key.",
+    )
+    keys: bool | None = Field(
+        None,
+        description="Whether requests need an API key (`attributor keys create`). Unset: unless `host` is a loopback "
+        "address. Without keys the service starts on a loopback address only.",
+    )
+    cors_origins: tuple[str, ...] = Field(
+        (),
+        description="Origins of pages elsewhere that may use the API, such as https://dashboard.example.com, as a JSON "
+        "list.",
+    )
     port: int = Field(8080, ge=1, le=65535, description="TCP port to listen on.")
     processes: int | None = Field(
         None,
@@ -78,6 +102,13 @@ class StoreSettings(BaseModel):
         ge=1,
         description="Evaluations that may wait; above that, 503. A bound on the wait: what a small model's worker does "
         "in five minutes, and a GPU with a large net in an hour.",
+    )
+    tenant_part: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Where there are API keys: the most of `max_queued` and `max_queued_cost` that one tenant's jobs "
+        "may take; above that, 429.",
     )
     cache_bytes: int = Field(
         64_000_000,
@@ -192,6 +223,21 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     store: StoreSettings = StoreSettings()
     worker: WorkerSettings = WorkerSettings()
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether requests need an API key."""
+        return not is_loopback(self.api.host) if self.api.keys is None else self.api.keys
+
+    @model_validator(mode="after")
+    def _nobody_else_without_keys(self) -> Self:
+        """An open port on a network is an open door to every model and every job."""
+        if not self.needs_keys and not is_loopback(self.api.host):
+            raise ValueError(
+                f"api.host {self.api.host} is not a loopback address, and there the service runs with API keys only; "
+                "leave api.keys unset, and make a key with `attributor keys create`"
+            )
+        return self
 
     @model_validator(mode="after")
     def _leases_outlast_beats(self) -> Self:

@@ -9,6 +9,7 @@ from attributor import __version__
 from attributor.api import problems
 from attributor.api.body_limit import BodyLimit
 from attributor.api.dependencies import Deps
+from attributor.api.gate import COOKIE, CSRF_HEADER, OPEN
 from attributor.api.quick import Application
 from attributor.api.routes import (
     attributions,
@@ -19,6 +20,7 @@ from attributor.api.routes import (
     problem_pages,
     quarantine,
     results,
+    session,
 )
 
 DESCRIPTION = """Integrated gradients over HTTP: how much each feature of an input contributed to a model's score, with
@@ -52,6 +54,7 @@ def create_app(deps: Deps) -> Application:
         quarantine.router,
         health.router,
         metrics.router,
+        session.router,
         problem_pages.router,
     ):
         app.include_router(router)
@@ -62,10 +65,33 @@ def create_app(deps: Deps) -> Application:
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
-        return _with_overlapping_forms(_with_problem_media_type(plain()))
+        return _with_keys(_with_overlapping_forms(_with_problem_media_type(plain())))
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app
+
+
+def _with_keys(document: dict[str, Any]) -> dict[str, Any]:
+    """Where the gate stands, each of its refusals may be the answer."""
+    document.setdefault("components", {})["securitySchemes"] = {
+        "key": {"type": "http", "scheme": "bearer", "description": "An API key, where the service asks for them."},
+        "session": {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": COOKIE,
+            "description": f"Of a browser that signed in; changes need {CSRF_HEADER}, too.",
+        },
+    }
+    content = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for path, operations in document["paths"].items():
+        if path.startswith(OPEN):
+            continue
+        for operation in operations.values():
+            operation["security"] = [{"key": []}, {"session": []}, {}]
+            for status, title in (("401", "No key, or an unknown one"), ("403", "The key does not open this")):
+                operation["responses"].setdefault(status, {"description": title, "content": content})
+            operation["responses"] = dict(sorted(operation["responses"].items()))
+    return document
 
 
 def _with_problem_media_type(document: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from fastapi import Depends, Request
 
 from attributor.api.known_asks import KnownAsks
 from attributor.api.last_read import LastRead
-from attributor.ports import FleetView, JobEvents, JobQueue, JobStore, ModelCatalog, Quarantine
+from attributor.jobs.access import ANYBODY, Caller
+from attributor.ports import FleetView, JobEvents, JobQueue, JobStore, KeyStore, ModelCatalog, Quarantine
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Deps:
     draining: asyncio.Event = field(default_factory=asyncio.Event)
     last_read: LastRead = field(default_factory=LastRead)
     known_asks: KnownAsks = field(default_factory=KnownAsks)
+    keys: KeyStore = field(kw_only=True)
     shares_answers: bool = field(default=True, kw_only=True)
 
 
@@ -47,10 +49,17 @@ async def provided(request: Request) -> Deps:
     return deps
 
 
-async def tenant_of(_: Request) -> str:
-    """There is one tenant until there are API keys."""
-    return "default"
+async def caller_of(request: Request) -> Caller:
+    """In whose name a request comes, as the gate found; anybody may anything where there is none."""
+    caller: Caller = request.scope.get("attributor.caller", ANYBODY)
+    return caller
+
+
+async def tenant_of(request: Request) -> str:
+    """Whose jobs a request is about."""
+    return (await caller_of(request)).tenant
 
 
 Provided = Annotated[Deps, Depends(provided)]
+Called = Annotated[Caller, Depends(caller_of)]
 Tenant = Annotated[str, Depends(tenant_of)]

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from attributor.api.documented import Document
 from attributor.api.documented_result import ResultDocument
+from attributor.jobs.access import Scope
 from attributor.jobs.explanation import GammaKind, Method, Quantity
 from attributor.jobs.model import Fit, Framework, InputKind, OutputKind, OutputScale, Part, Readiness, SourceKind
 from attributor.jobs.state import JobState
@@ -285,6 +286,16 @@ class ProblemPageDocument(ProblemCodeDocument):
     code: str
     meaning: str = Field(description="Markdown, a sentence or two.")
     what_to_do: str = Field(description="Markdown, a sentence or two.")
+
+
+class SessionDocument(Document):
+    """Who is signed in."""
+
+    tenant: str
+    scopes: list[Scope]
+    csrf_token: str | None = Field(
+        description="For X-CSRF-Token; null where the request came with a key, not a cookie."
+    )
 
 
 class AcceptingDocument(Document):

@@ -4,7 +4,7 @@ import time
 
 import orjson
 from opentelemetry.trace import Span, Status, StatusCode
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from attributor.api.quick import Application
 from attributor.telemetry import metrics
@@ -19,17 +19,18 @@ _METHODS = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"
 
 
 class Observed:
-    """`app`, with its requests counted by route."""
+    """`app`, with its requests counted by route; `guarded`: the same behind what stands before it."""
 
-    def __init__(self, app: Application, tally: Tally, tracing: Tracing | None = None) -> None:
+    def __init__(self, app: Application, guarded: ASGIApp, tally: Tally, tracing: Tracing | None = None) -> None:
         self._app = app
+        self._guarded = guarded
         self._tally = tally
         self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._guarded(scope, receive, send)
         elif self._tracing is None:
             await self._counted(scope, receive, send, None)
         else:
@@ -51,7 +52,7 @@ class Observed:
                 self._count_refusal(message.get("body", b""))
             await send(message)
 
-        await self._app(scope, receive, counting)
+        await self._guarded(scope, receive, counting)
 
     def _count(self, scope: Scope, status: int, seconds: float, span: Span | None) -> None:
         method, route = _method(scope), self._route(scope)

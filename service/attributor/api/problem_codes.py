@@ -48,6 +48,18 @@ SECTIONS: tuple[Section, ...] = (
                 "The path exists, but not with that method.",
                 "Use one of those in `Allow`.",
             ),
+            errors.Unauthorized.code: Meaning(
+                401,
+                "No key, or an unknown one",
+                "The service asks for API keys; the request came with none, or with one that was revoked or never was.",
+                "Send `Authorization: Bearer <key>`; `attributor keys create` makes one.",
+            ),
+            errors.Forbidden.code: Meaning(
+                403,
+                "The key does not open this",
+                "The key lacks a scope, or a page used a session without its `csrf_token`.",
+                "Ask who runs the service for a key with that scope; send `csrf_token` as `X-CSRF-Token`.",
+            ),
             errors.NotAcceptable.code: Meaning(
                 406,
                 "No such representation",

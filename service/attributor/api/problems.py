@@ -16,7 +16,7 @@ from starlette.routing import Match
 from attributor import errors
 from attributor.api.faults import told
 from attributor.api.problem_codes import CODES
-from attributor.errors import AttributorError, Unavailable
+from attributor.errors import AttributorError, Unauthorized, Unavailable
 from attributor.jobs.job import Failure
 
 log = logging.getLogger(__name__)
@@ -95,7 +95,11 @@ def problem(
 
 def stated(error: AttributorError) -> Response:
     """One of our errors as a problem."""
-    headers = {"Retry-After": str(_retry_after_s(error))} if isinstance(error, Unavailable) else None
+    headers = None
+    if isinstance(error, Unavailable):
+        headers = {"Retry-After": str(_retry_after_s(error))}
+    elif isinstance(error, Unauthorized):
+        headers = {"WWW-Authenticate": "Bearer"}
     if error.field is None:
         return problem(error.code, error.detail, headers=headers)
     return problem(error.code, f"{error.field}: {error.detail}", [(error.field, error.detail)], headers)

@@ -8,10 +8,14 @@ import sys
 
 import uvicorn
 import uvloop
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 from attributor.api.app import create_app
 from attributor.api.dependencies import Deps, Limits
+from attributor.api.gate import Gate
 from attributor.api.observed import Observed
+from attributor.api.quick import Application
 from attributor.api.recent_reports import RecentReports
 from attributor.bootstrap.exits import EXIT_CONFIG
 from attributor.bootstrap.http_server import Http, Server
@@ -25,6 +29,7 @@ from attributor.storage.connection import RedisStore
 from attributor.storage.redis_events import RedisJobEvents
 from attributor.storage.redis_fleet import RedisFleet
 from attributor.storage.redis_jobs import RedisJobStore
+from attributor.storage.redis_keys import RedisKeys
 from attributor.storage.redis_quarantine import RedisQuarantine
 from attributor.storage.redis_queue import RedisJobQueue
 from attributor.telemetry.logs import configure_logging
@@ -57,8 +62,9 @@ async def _serve(settings: Settings, redis_url: str, *, shares_port: bool) -> No
         for ref, problem in catalog.problems.items():
             log.warning("model %s is left out: %s", ref, problem)
         deps = wire(settings, store, events, catalog, tracing)
+        app = create_app(deps)
         config = uvicorn.Config(
-            Observed(create_app(deps), tally, tracing),
+            Observed(app, _guarded(app, settings, deps), tally, tracing),
             host=settings.api.host,
             port=settings.api.port,
             lifespan="off",
@@ -81,6 +87,22 @@ async def _serve(settings: Settings, redis_url: str, *, shares_port: bool) -> No
             sys.exit(EXIT_CONFIG)
         finally:
             looking.cancel()
+
+
+def _guarded(app: Application, settings: Settings, deps: Deps) -> ASGIApp:
+    """The application behind its gate, and before both what browsers ask of pages elsewhere."""
+    origins = settings.api.cors_origins
+    guarded: ASGIApp = Gate(app, deps.keys, origins) if settings.needs_keys else app
+    if not origins:
+        return guarded
+    # Without credentials: a page elsewhere comes with a key, not with this host's cookie.
+    return CORSMiddleware(
+        guarded,
+        allow_origins=origins,
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "Last-Event-ID", "Prefer"],
+        expose_headers=["ETag", "Idempotency-Replayed", "Location", "Preference-Applied", "Retry-After"],
+    )
 
 
 def _spare_the_collector() -> None:
@@ -123,6 +145,7 @@ def wire(
         queue=RedisJobQueue(store, policy) if tracing is None else TracedQueue(store, policy, tracing),
         store=RedisJobStore(store, result_store(settings, store)),
         quarantine=RedisQuarantine(store),
+        keys=RedisKeys(store),
         events=events,
         fleet=RecentReports(RedisFleet(store)),
         catalog=catalog,

@@ -3,6 +3,7 @@
 Never imports torch: the processes that supervise others stay small.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -104,5 +105,5 @@ def environment(settings: Settings) -> dict[str, str]:
         for key, item in nested or [(None, value)]:
             variable = f"ATTRIBUTOR_{name}__{key}" if key else f"ATTRIBUTOR_{name}"
             if item is not None:
-                flat[variable.upper()] = str(item)
+                flat[variable.upper()] = json.dumps(item) if isinstance(item, list) else str(item)
     return flat

@@ -31,6 +31,7 @@ def queue_policy(settings: Settings) -> QueuePolicy:
         max_attempts=settings.store.max_attempts,
         max_queued=settings.store.max_queued,
         max_queued_cost=settings.store.max_queued_cost,
+        tenant_part=settings.store.tenant_part if settings.needs_keys else 1.0,
         result_ttl_s=settings.store.result_ttl_s,
         cache_bytes=settings.store.cache_bytes,
     )

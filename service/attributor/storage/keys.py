@@ -47,6 +47,8 @@ NAMES: Mapping[str, str] = MappingProxyType(
         "bell": "bell:",  # <name>: list of a token that wakes who waits under it
         "desk": "desk:",  # <name>: channel for the answers that somebody waits for there
         "events": "ev",  # stream: ids and their states, one entry per script that changed any
+        "keys": "keys",  # hash of ids of API keys to what is kept of them
+        "session": "session:",  # <digest>: id of the key that a browser signed in with
         "workers": "workers",  # zset of worker ids by last beat, ms
         "models": "models",  # hash of name@version to the newest report
         "metrics": "metrics",  # hash: what processes have counted, as telemetry/metrics.py names it

@@ -63,7 +63,7 @@ class Script:
 
 
 def deps(script: Script) -> Deps:
-    return Deps(None, script, None, script, None, None, Limits(1, 1, 1.0, 1.0))
+    return Deps(None, script, None, script, None, None, Limits(1, 1, 1.0, 1.0), keys=None)
 
 
 async def told(script: Script, made: Deps | None = None) -> list[str]:
@@ -109,7 +109,9 @@ class Running:
 async def progress_of(store: Running) -> list[tuple[float, dict]]:
     """When progress was told, and what."""
     found = []
-    async for chunk in event_stream(Deps(None, store, None, store, None, None, Limits(1, 1, 1.0, 1.0)), "j", "t"):
+    async for chunk in event_stream(
+        Deps(None, store, None, store, None, None, Limits(1, 1, 1.0, 1.0), keys=None), "j", "t"
+    ):
         lines = chunk.decode().splitlines()
         if lines[0] == "event: progress":
             (data,) = (line.removeprefix("data: ") for line in lines if line.startswith("data: "))

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from attributor.api.answers import job_document, summary
 from attributor.api.asking import Asked, asked_again, asked_for, asked_in
-from attributor.api.dependencies import Deps, Provided, Tenant, tenant_of
+from attributor.api.dependencies import Called, Deps, Provided, Tenant, caller_of
 from attributor.api.documents import JobDocument, JobPageDocument
 from attributor.api.examples import EXAMPLES
 from attributor.api.known_asks import words_of
@@ -34,6 +34,7 @@ from attributor.api.schemas.bodies import AttributionBody
 from attributor.api.schemas.pictures import PictureQuery
 from attributor.api.schemas.queries import FormQuery, JobQuery, ListQuery
 from attributor.errors import NotAcceptable
+from attributor.jobs.access import Caller
 from attributor.jobs.job import JobSpec, Visualization, VisualizationKind
 from attributor.jobs.state import TERMINAL, JobState
 
@@ -72,7 +73,7 @@ async def create_attribution(
     body: Annotated[AttributionBody, Body(openapi_examples=EXAMPLES)],
     request: Request,
     deps: Provided,
-    tenant: Tenant,
+    caller: Called,
     query: Annotated[FormQuery, Query()],
     prefer: Prefer = None,
     idempotency_key: Annotated[
@@ -82,10 +83,12 @@ async def create_attribution(
     """Queue one job that explains every input of the body."""
 
     async def asking() -> Asked:
-        return await asked_for(deps, body, tenant, repeated=True)  # to make a fingerprint finds absurd nesting, too
+        return await asked_for(
+            deps, body, caller.tenant, repeated=True
+        )  # to make a fingerprint finds absurd nesting, too
 
     wanted = _of_a_job(query)
-    return await _created(asking, request, deps, tenant, wanted, ", ".join(prefer or ()), idempotency_key or None)
+    return await _created(asking, request, deps, caller, wanted, ", ".join(prefer or ()), idempotency_key or None)
 
 
 async def quickly_created(deps: Deps, request: Request, document: Any) -> Response | None:
@@ -93,7 +96,8 @@ async def quickly_created(deps: Deps, request: Request, document: Any) -> Respon
     query = _known_query(request.scope["query_string"])
     if query is None or "idempotency-key" in request.headers:
         return None
-    tenant = await tenant_of(request)
+    caller = await caller_of(request)
+    tenant = caller.tenant
     asking: Callable[[], Awaitable[Asked]]
     words = words_of(document, tenant)
     if (known := await asked_again(deps, words)) is not None:
@@ -104,7 +108,7 @@ async def quickly_created(deps: Deps, request: Request, document: Any) -> Respon
         except ValidationError:
             return None
         asking = partial(asked_in, deps, words, body, tenant)
-    return await _created(asking, request, deps, tenant, query, combined(request.headers, "prefer"), None)
+    return await _created(asking, request, deps, caller, query, combined(request.headers, "prefer"), None)
 
 
 @lru_cache(_REMEMBERED)
@@ -129,7 +133,7 @@ async def _created(
     asking: Callable[[], Awaitable[Asked]],
     request: Request,
     deps: Deps,
-    tenant: str,
+    caller: Caller,
     query: JobQuery,
     prefer: str | None,
     idempotency_key: str | None,
@@ -143,12 +147,13 @@ async def _created(
         idempotency_key=idempotency_key,
         content_key=asked.content_key if deps.shares_answers else None,
         answer_to=deps.events.desk if wait_s else None,
+        terms=caller.terms,
     )
     if wait_s is None:
-        response = await accepted(deps, await known_job(deps, enqueued.job_id, tenant))
+        response = await accepted(deps, await known_job(deps, enqueued.job_id, caller.tenant))
     else:
         queued = asked.spec if enqueued.waits else None
-        answered = await wait_until_ended(deps, enqueued.job_id, tenant, wait_s, just_queued=queued)
+        answered = await wait_until_ended(deps, enqueued.job_id, caller.tenant, wait_s, just_queued=queued)
         if answered is None:
             raise not_found(enqueued.job_id)
         record, result = answered
@@ -181,7 +186,7 @@ router.add_api_route(
             "headers": _CREATED | _headers("Retry-After"),
             "description": "Accepted; poll `Location`. Without results, also where the job is answered at once.",
         },
-        **documented(400, 404, 406, 413, 415, 422, 503),
+        **documented(400, 404, 406, 413, 415, 422, 429, 503),
     },
 )
 

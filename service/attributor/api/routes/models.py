@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from attributor.api.dependencies import Provided, Tenant
+from attributor.api.dependencies import Called, Provided
 from attributor.api.documents import ModelDocument, ModelListDocument, PredictionDocument
 from attributor.api.mapping.specs import prediction_spec
 from attributor.api.model_documents import model_document, prediction_document
@@ -41,23 +41,23 @@ async def get_model(name: str, deps: Provided) -> Response:
 @router.post(
     "/{name}:predict",
     summary="Predict",
-    responses={200: {"model": PredictionDocument}, **documented(400, 404, 413, 415, 422, 500, 503)},
+    responses={200: {"model": PredictionDocument}, **documented(400, 404, 413, 415, 422, 429, 500, 503)},
 )
-async def predict(name: str, body: PredictionBody, deps: Provided, tenant: Tenant) -> Response:
+async def predict(name: str, body: PredictionBody, deps: Provided, caller: Called) -> Response:
     """Probabilities and logits for each input, values of a regression, or the best of each position of a sequence."""
     if len(body.inputs) > deps.limits.max_inputs:
         raise InvalidRequest(f"at most {deps.limits.max_inputs} in one request", field="inputs")
     model = await servable(deps, name)
-    spec = await read_aside(model, prediction_spec, body, model.info, tenant=tenant, sources=model.sources)
-    job_id = (await deps.queue.enqueue(spec, answer_to=deps.events.desk)).job_id
-    answered = await wait_until_ended(deps, job_id, tenant, deps.limits.predict_timeout_s, just_queued=spec)
+    spec = await read_aside(model, prediction_spec, body, model.info, tenant=caller.tenant, sources=model.sources)
+    job_id = (await deps.queue.enqueue(spec, answer_to=deps.events.desk, terms=caller.terms)).job_id
+    answered = await wait_until_ended(deps, job_id, caller.tenant, deps.limits.predict_timeout_s, just_queued=spec)
     record, result = answered or (None, None)
     if record is not None and record.failure is not None:
         return job_failed(record.failure)
     if not isinstance(result, PredictionResult):
-        await deps.queue.cancel(job_id, tenant=tenant)
+        await deps.queue.cancel(job_id, tenant=caller.tenant)
         raise PredictionTimeout(f"no worker answered within {deps.limits.predict_timeout_s:g} s")
-    await deps.store.erase(job_id, tenant=tenant)
+    await deps.store.erase(job_id, tenant=caller.tenant)
     return as_json(prediction_document(result, model.info))
 
 

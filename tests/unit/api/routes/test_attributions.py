@@ -12,6 +12,7 @@ from attributor.api.dependencies import Deps, Limits
 from attributor.api.documents import JobDocument
 from attributor.jobs.job import JobKind, JobRecord, JobSpec
 from attributor.jobs.state import JobState
+from attributor.jobs.terms import Terms
 from attributor.ports import Enqueued
 from unit.api.models import INPUTS, MODELS
 
@@ -31,7 +32,13 @@ class Told:
     desk: str = "here"
 
     async def enqueue(
-        self, spec: JobSpec, *, idempotency_key: str | None, content_key: str | None, answer_to: str | None
+        self,
+        spec: JobSpec,
+        *,
+        idempotency_key: str | None,
+        content_key: str | None,
+        answer_to: str | None,
+        terms: Terms,
     ) -> Enqueued:
         self.keys.append(content_key)
         self.desks.append(answer_to)
@@ -52,7 +59,7 @@ class Told:
 
 async def created(told: Told, *, shares_answers: bool = True, **headers: str) -> httpx.Response:
     limits = Limits(1_000_000, 9, 1.0, 1.0)
-    app = create_app(Deps(told, told, told, told, told, told, limits, shares_answers=shares_answers))
+    app = create_app(Deps(told, told, told, told, told, told, limits, keys=None, shares_answers=shares_answers))
     body = {"model": "digits", "inputs": [INPUTS["digits"]]}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         return await client.post("/v1/attributions", json=body, headers=headers)

@@ -36,7 +36,7 @@ class Told:
 
 
 async def estimated(told: Told, n_inputs: int = 1, model: str = "digits", **fields: Any) -> httpx.Response:
-    app = create_app(Deps(None, told, None, None, told, told, Limits(1_000_000, 9, 1.0, 1.0)))
+    app = create_app(Deps(None, told, None, None, told, told, Limits(1_000_000, 9, 1.0, 1.0), keys=None))
     body = {"model": model, "inputs": [INPUTS.get(model, {})] * n_inputs, **fields}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         return await client.post("/v1/attributions:estimate", json=body)

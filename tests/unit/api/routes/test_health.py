@@ -37,7 +37,7 @@ async def deps(server) -> AsyncIterator[Deps]:
         await fleet.beat_worker("w")
         await fleet.report_model(ModelReport(INFO.ref, INFO.digest, Readiness.READY, None, LAYERS, {}, 0.0))
         catalog = SimpleNamespace(all=lambda: [INFO])
-        yield Deps(None, None, None, events, fleet, catalog, Limits(1, 1, 1.0, 1.0))
+        yield Deps(None, None, None, events, fleet, catalog, Limits(1, 1, 1.0, 1.0), keys=None)
 
 
 async def _ready(deps: Deps, path: str = "/health/ready") -> httpx.Response:

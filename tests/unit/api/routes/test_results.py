@@ -43,7 +43,7 @@ class Told:
 
 
 async def got(store: Told, path: str = "/v1/attributions/j/results") -> httpx.Response:
-    app = create_app(Deps(None, store, None, None, None, None, Limits(1_000, 9, 1.0, 1.0)))
+    app = create_app(Deps(None, store, None, None, None, None, Limits(1_000, 9, 1.0, 1.0), keys=None))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         return await client.get(path)
 
@@ -90,7 +90,7 @@ async def test_further_pages_do_not_read_the_answer_again():
         return AttributionResult((result(input=0), result(input=1)))
 
     store.result = read
-    app = create_app(Deps(None, store, None, None, None, None, Limits(1_000, 9, 1.0, 1.0)))
+    app = create_app(Deps(None, store, None, None, None, None, Limits(1_000, 9, 1.0, 1.0), keys=None))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         pages = [(await client.get(f"/v1/attributions/j/results?limit=1&offset={k}")).json() for k in (0, 1)]
     assert [page["results"][0]["input"] for page in pages] == [0, 1]
