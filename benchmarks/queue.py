@@ -1,8 +1,8 @@
-"""Our queue against saq, taskiq and celery, and against bare commands: the same nothing, on the same server, in one run.
+"""Our queue against saq, taskiq and celery, and against bare commands: the same nothing, on one server, in one run.
 
-Jobs per second (all enqueued at once), latency from the call that enqueues to the result seen (at a steady rate), and how
+Jobs per second (all enqueued at once), latency from the call that enqueues to the result seen (one at a time), and how
 long after `kill -9` of the worker that holds a job its result comes from another. Every queue as its documentation
-advises for at-least-once, with the same time (5 s) after which a silent worker loses its jobs. Figures are kept in
+advises for at-least-once, with the same time (5 s) after which a silent worker loses its jobs. Figures stand in
 RESULTS.md.  Run (extra `queueing`): .venv/bin/python -m benchmarks.queue [--rounds N] [--only NAME ...] [--url URL]
 """
 
@@ -149,7 +149,7 @@ async def _killed(party: Party, workers: Workers, folder: Path, *, quiet: bool) 
     with tempfile.TemporaryDirectory(dir=folder) as place:
         job = asyncio.create_task(party.hold(Path(place)))
         others = None if quiet else asyncio.create_task(_others(party))
-        while (pid := parties.holder(Path(place))) is None:
+        while (pid := parties.holder(Path(place))) is None:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         await asyncio.sleep(HELD_S)
         workers.kill(pid)
@@ -189,7 +189,8 @@ def _report(figures: dict[str, Figures], server: dict) -> None:
     print("| bytes waiting / ended | redelivered after s: quiet, with others |\n" + "|---" * 7 + "|")
     ours = figures["attributor"].rate if "attributor" in figures else [float("nan")]
     for name, each in figures.items():
-        rate, cpu = statistics.median(each.rate), [statistics.median(column) for column in zip(*each.cpu_ms, strict=True)]
+        rate = statistics.median(each.rate)
+        cpu = [statistics.median(column) for column in zip(*each.cpu_ms, strict=True)]
         cells = [
             name,
             f"{rate:,.0f} ({min(each.rate):,.0f} to {max(each.rate):,.0f})",

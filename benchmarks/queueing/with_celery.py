@@ -1,7 +1,7 @@
 """celery on Redis: what is not acknowledged is put back once it is older than the visibility timeout.
 
-At least once by late acknowledgement and by rejecting what a lost process of the pool held; many tasks reserved at once,
-as its guide advises for short ones.
+At least once by late acknowledgement and by rejecting what a lost process of the pool held; many tasks reserved at
+once, as its guide advises for short ones.
 """
 
 import asyncio
