@@ -1,10 +1,10 @@
 """Ten times what the workers can do, over HTTP: do answers about jobs still come, and is accepted work done in time?
 
-`attributor serve` with two API processes, two workers and a queue of small bounds. This process measures what the workers
-can do, then asks about jobs and for predictions at a steady rate, idle and while another process sends ten times as many
-jobs as that, at fixed times, whatever is answered; all on the same cores. Ends with status 1 where a bar is missed: polls
-within 100 ms (p99), refusals only 429 and 503 with Retry-After, no accepted job lost, and none that waits longer than what
-the bound lets stand before it takes.
+`attributor serve` with two API processes, two workers and a queue of small bounds. This process measures what workers
+can do, then asks about jobs and for predictions at a steady rate, idle and while another one sends ten times as many
+jobs as that, at fixed times, whatever is answered; all on the same cores. Ends with status 1 where a bar is missed:
+polls within 100 ms (p99), refusals only 429 and 503 with Retry-After, no accepted job lost, and none that waits longer
+than what the bound lets stand before it takes.
 
 Run: .venv/bin/python -m benchmarks.overload [--rounds N] [--times 10] [--seconds S]
 """
@@ -26,43 +26,23 @@ from pathlib import Path
 
 import uvloop
 
+from benchmarks.loaded_service import API_PROCESSES, WORKERS, Connection, ready, serve
 from benchmarks.serving import processes
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 #: A job: pictures, and evaluations of each.
 PICTURES, STEPS = 8, 50
 COST = PICTURES * STEPS
 #: The bound, evaluations that wait: two seconds of work, or so.
 MAX_QUEUED_COST = 20_000
-API_PROCESSES = WORKERS = 2
 CLIENTS, CAPACITY_S = 32, 6.0
 POLLS_PER_S, PREDICTIONS_PER_S = 40, 5
 MOST_POLL_MS = 100.0
-#: Accepted work may wait for what stands before it: the bound, one job more, and what workers hold, 64 jobs each at most.
-#: Twice as long as that takes at the measured pace, for the pace of a shared machine varies.
+#: Accepted work may wait for what stands before it: the bound, one job more, and what workers hold, 64 jobs each at
+#: most. Twice as long as that takes at the measured pace, for the pace of a shared machine varies.
 SLACK = 2.0
 BODIES = 200
 REFUSED = (429, 503)
 ATTRIBUTIONS, PREDICT = "/v1/attributions", "/v1/models/digits:predict"
-
-
-class Connection:
-    """One kept-alive connection; one request at a time."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-
-    async def ask(self, head: str, body: bytes = b"", more: str = "") -> tuple[int, dict[bytes, bytes], bytes]:
-        """Status, headers, and body of the answer to e.g. `GET /path`."""
-        if self._streams is None:
-            self._streams = await asyncio.open_connection("127.0.0.1", self._port)
-        reader, writer = self._streams
-        lines = f"{head} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n{more}"
-        writer.write(f"{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        first, *rest = (await reader.readuntil(b"\r\n\r\n")).lower().split(b"\r\n")
-        headers = dict(line.split(b": ", 1) for line in rest if line)
-        return int(first[9:12]), headers, await reader.readexactly(int(headers.get(b"content-length", 0)))
 
 
 @dataclass
@@ -111,36 +91,14 @@ def main() -> int:
     given = asked.parse_args()
     with tempfile.TemporaryDirectory(prefix="overload-") as folder:
         port = processes.free_port()
-        server = serve(port, Path(folder))
+        bound = {"ATTRIBUTOR_STORE__MAX_QUEUED_COST": str(MAX_QUEUED_COST)}
+        server = serve(port, Path(folder), bound)
         try:
             processes.wait_until(lambda: ready(port), server, 120)
             rounds = [uvloop.run(measure(port, given.times, given.seconds)) for _ in range(given.rounds)]
         finally:
             server.stop()
     return report(rounds, given.times)
-
-
-def serve(port: int, folder: Path) -> processes.Server:
-    command = [sys.executable, "-m", "attributor", "serve", "--port", str(port), "--models", str(REPOSITORY / "models")]
-    command += ["--data-dir", str(folder / "data"), "--workers", str(WORKERS), "--log-level", "warning"]
-    settings = {
-        "ATTRIBUTOR_API__PROCESSES": str(API_PROCESSES),
-        "ATTRIBUTOR_STORE__MAX_QUEUED_COST": str(MAX_QUEUED_COST),
-        "ATTRIBUTOR_STORE__CACHE_BYTES": "0",
-    }
-    return processes.start([command], [port], REPOSITORY, settings, folder / "log")
-
-
-def ready(port: int) -> bool:
-    async def ask() -> bool:
-        status, _, body = await Connection(port).ask("GET /health/ready")
-        health = json.loads(body)
-        return status == 200 and health["workers"] == WORKERS and set(health["models"].values()) == {"ready"}
-
-    try:
-        return asyncio.run(ask())
-    except OSError:
-        return False
 
 
 async def measure(port: int, times: float, seconds: float) -> Round:

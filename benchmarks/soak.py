@@ -24,6 +24,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+
 from benchmarks.soak_jobs import Wish, mixed, write_models
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
