@@ -36,7 +36,7 @@ serve: $(VENV)/.demo
 	@$(BIN)/attributor serve
 
 soak: $(VENV)/.dev
-	@$(BIN)/python benchmarks/soak.py
+	@$(BIN)/python -m benchmarks.soak
 
 chaos: $(VENV)/.dev
 	@$(BIN)/python tests/e2e/chaos.py

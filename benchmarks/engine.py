@@ -1,7 +1,7 @@
 """How near the engine comes to the physical limit: the same forward and backward passes in plain torch.
 
 One run, one process, one thread: both bundles, 64 jobs of one input at 5 % and 1 %, against plain passes at batch 256.
-Prints a table; figures are kept in RESULTS.md.  Run: .venv/bin/python benchmarks/engine.py
+Prints a table; figures are kept in RESULTS.md.  Run: .venv/bin/python -m benchmarks.engine
 """
 
 import statistics

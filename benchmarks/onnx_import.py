@@ -1,7 +1,7 @@
 """What an imported ONNX file costs: forward pass and gradient for the inputs, against the module that was exported.
 
 One process, one thread; both are run in turns, so that whatever else the machine does meets both. Figures are kept in
-RESULTS.md.  Run: .venv/bin/python benchmarks/onnx_import.py
+RESULTS.md.  Run: .venv/bin/python -m benchmarks.onnx_import
 """
 
 import statistics

@@ -4,7 +4,7 @@ Two real bundles, one of texts of any length and one that raises; all methods of
 inputs, predictions, bad requests, failures, and cancellations at any moment. Prints the memory of each process after
 2,000 and after 20,000 jobs, and ends with status 1 where one has grown by more than 5 %.
 
-Run: make soak, or .venv/bin/python benchmarks/soak.py [--jobs N] [--workers N]
+Run: make soak, or .venv/bin/python -m benchmarks.soak [--jobs N] [--workers N]
 """
 
 import argparse
@@ -24,7 +24,8 @@ from pathlib import Path
 
 import httpx
 import psutil
-from soak_jobs import Wish, mixed, write_models
+
+from benchmarks.soak_jobs import Wish, mixed, write_models
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
 #: The bar: memory after all jobs over that after the first ones.
