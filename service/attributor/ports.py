@@ -91,12 +91,11 @@ class JobQueue(Protocol):
         empty: bool = False,
     ) -> Claimed:
         """Take jobs of the engine for so many evaluations, and up to `comparisons` jobs of comparators, under fresh
-        leases; may be none. The last one may be more than there is room for, and of long ones only the beginning
-        counts. `jobs`: no more than so many (None: as many as evaluations); those of priority 0 are taken up to that
-        whatever the room. `wait_s`: first wait until a job is queued, for so long at most. `keen`: of those that wait,
-        to be woken before others, and before those that have waited longer; who has claimed so comes back at once, or
-        says that it leaves, and nobody else is woken meanwhile. `empty`: whether the worker holds no job: only then it
-        is given one that is to be computed alone."""
+        leases; may be none. Of long jobs only the beginning counts; the last one may be more than there is room for.
+        `jobs`: no more (None: as many as evaluations); those of priority 0 are taken whatever the room. `wait_s`: first
+        wait for a job, for so long at most. `keen`: to be woken before others, and before those that have waited
+        longer; who claims so comes back at once, or says that it leaves, and nobody else is woken meanwhile. `empty`:
+        whether the worker holds nothing: only then it is given a job that is to be computed alone."""
 
     async def leave(self) -> None:
         """Do not come back at once: let others be woken."""
