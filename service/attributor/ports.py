@@ -162,9 +162,6 @@ class KeyStore(Protocol):
     async def key(self, key_id: str) -> ApiKey | None:
         """A key, or None: it never was, or was revoked."""
 
-    async def all(self) -> list[ApiKey]:
-        """All keys, by tenant and age."""
-
     async def add(self, key: ApiKey) -> None:
         """Keep a new key."""
 

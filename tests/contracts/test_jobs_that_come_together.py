@@ -79,7 +79,7 @@ async def test_the_same_question_among_them_is_computed_once(queue, jobs, make_s
 async def test_each_wakes_a_worker_that_does_not_come_back_at_once(store, queue, make_spec):
     others = [RedisJobQueue(store) for _ in range(2)]
     waiting = [asyncio.create_task(each.claim(5, wait_s=2.0)) for each in others]
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.3)  # until both wait, over TLS as well
     await asyncio.gather(*(queue.enqueue(make_spec()) for _ in range(2)))
     async with asyncio.timeout(1):  # also who finds that the other has taken both
         assert sum(len(found) for found in await asyncio.gather(*waiting)) == 2

@@ -29,7 +29,9 @@ class Away:
 
 async def asked(*requests: tuple[str, str]) -> tuple[list[httpx.Response], dict[str, float]]:
     away, tally = Away(), Tally()
-    app = create_app(Deps(away, away, None, SimpleNamespace(reading=False), away, None, Limits(1_000, 9, 1.0, 1.0)))
+    app = create_app(
+        Deps(away, away, None, SimpleNamespace(reading=False), away, None, Limits(1_000, 9, 1.0, 1.0), keys=None)
+    )
     transport = httpx.ASGITransport(Observed(app, app, tally))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         return [await client.request(method, path) for method, path in requests], dict(tally.take())
@@ -49,7 +51,7 @@ async def test_the_quick_way_is_its_route():
     headers = {"content-type": "application/json"}
     tally = Tally()
     away = Away()
-    app = create_app(Deps(away, away, None, None, away, None, Limits(1_000, 9, 1.0, 1.0)))
+    app = create_app(Deps(away, away, None, None, away, None, Limits(1_000, 9, 1.0, 1.0), keys=None))
     transport = httpx.ASGITransport(Observed(app, app, tally))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         answer = await client.post("/v1/attributions", content=b'{"model": "m", "inputs": [{}]}', headers=headers)
