@@ -176,6 +176,11 @@ def ended(client: httpx.Client, path: str, within_s: float = 20) -> dict[str, An
     return job
 
 
+def computing_path(client: httpx.Client, path: str) -> None:
+    """Wait until a job has shown progress."""
+    eventually(lambda: (job := client.get(path).json())["progress"] and job["progress"]["evaluations"], 20)
+
+
 def running(client: httpx.Client, path: str) -> dict[str, Any]:
     """The job there, once it computes."""
     return eventually(lambda: (job := client.get(path).json())["state"] == "running" and job, 20)

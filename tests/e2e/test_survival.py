@@ -13,6 +13,7 @@ import pytest
 from attributor.bootstrap.api import EXIT_CONFIG
 from attributor.storage.embedded import EmbeddedStore
 from e2e.live import (
+    computing_path,
     created,
     ended,
     events,
@@ -30,18 +31,13 @@ from e2e.live import (
 pytestmark = pytest.mark.e2e
 
 
-def computing(client: httpx.Client, path: str) -> None:
-    """Wait until a job has shown progress."""
-    eventually(lambda: (job := client.get(path).json())["progress"] and job["progress"]["evaluations"], 20)
-
-
 def test_whatever_is_killed_is_replaced_and_jobs_go_on(launch):
     service = launch()
     with httpx.Client(base_url=service.url, timeout=20) as client:
         kept = explained(client, pair("raises"))["links"]["self"]
 
         path = created(client, slow(30))
-        computing(client, path)
+        computing_path(client, path)
         worker = service.pid("worker")
         os.kill(worker, signal.SIGKILL)
         told = [event.data for event in events(client, path) if event.name in ("state", "end")]
@@ -58,7 +54,7 @@ def test_whatever_is_killed_is_replaced_and_jobs_go_on(launch):
         assert client.get(path).json() == job
 
         path = created(client, slow(30))
-        computing(client, path)
+        computing_path(client, path)
         store = service.pid("store")
         os.kill(store, signal.SIGKILL)
         assert service.pid("store", other_than=store)
@@ -94,7 +90,7 @@ def test_nothing_outlives_a_killed_supervisor_and_its_data_serve_again(launch, t
 def test_a_planned_restart_costs_a_job_no_attempt(launch, tmp_path):
     service = launch(tmp_path, ATTRIBUTOR_WORKER__DRAIN_S="0.2")
     with httpx.Client(base_url=service.url, timeout=20) as client:
-        computing(client, path := created(client, slow(60)))
+        computing_path(client, path := created(client, slow(60)))
     assert service.stop() == 0
     with httpx.Client(base_url=launch(tmp_path).url, timeout=20) as client:
         job = ended(client, path)

@@ -26,7 +26,9 @@ NAMES: Mapping[str, str] = MappingProxyType(
         "costs": "costs",  # hash of tenants to the evaluations that wait for a worker
         "queued_of": "queued_of",  # hash of tenants to the number of their queued jobs
         "asked": "asked:",  # <hour>: hash of tenants with a quota to the evaluations they asked for
-        "pace": "pace",  # hash: per_s, evaluations done in a second while jobs wait; at_ms, done: when it was looked
+        # hash: per_s, evaluations done in a second while jobs wait; at_ms, done: when that was measured; looked_ms:
+        # when somebody looked for leases that had run out
+        "pace": "pace",
         "index": "index:",  # <tenant>: zset of the attribution jobs' ids by seq, for listing
         "idem": "idem:",  # <tenant>:<idempotency key>: hash of id and fingerprint
         "claim": "claim:",  # <nonce>: list of the ids that one claim took, for its repetition

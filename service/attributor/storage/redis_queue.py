@@ -254,7 +254,8 @@ class RedisJobQueue:
             "the job is in quarantine",
         )
         late = Failure(DeadlineExceeded.code, "the job's deadline passed while it waited in the queue")
-        return sorted(_ids(await self._store.run("reap", attempts, _REAP_LIMIT, encode(lost), encode(late))))
+        words = (attempts, _REAP_LIMIT, encode(lost), encode(late), _ms(self._policy.lease_s))
+        return sorted(_ids(await self._store.run("reap", *words)))
 
 
 def _ids(replied: Iterable[bytes]) -> frozenset[str]:

@@ -5,7 +5,7 @@
 -- Measures what is done in a second.
 -- KEYS: 1 namespace
 -- ARGV: 1 most attempts, 2 most entries to treat in this call, 3 failure bytes of a job put into quarantine, 4 those of a
---       late one
+--       late one, 5 lease in ms
 -- Returns: the ids taken from workers
 
 local now = now_ms()
@@ -52,8 +52,23 @@ local function measure_pace()
   end
 end
 
+-- Where nobody has looked for so long, the server was away, or all workers: leases ran out that could not be renewed. Who
+-- still computes gets as long as a lease to say so.
+local AWAY_MS = 3000
+local function was_away()
+  local looked_ms = tonumber(redis.call('HGET', key('pace'), 'looked_ms') or now)
+  redis.call('HSET', key('pace'), 'looked_ms', now)
+  return now - looked_ms > AWAY_MS
+end
+
 mend_counters()
 local lost = due('leases')
+if was_away() then
+  for _, id in ipairs(lost) do
+    redis.call('ZADD', key('leases'), now + ARGV[5], id)
+  end
+  lost = {}
+end
 for _, id in ipairs(lost) do
   local job = read(id)
   take_from_worker(job)
