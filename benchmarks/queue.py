@@ -32,7 +32,7 @@ WORKERS = 2
 JOBS, WARM_JOBS, WAITING_JOBS = 2_000, 200, 2_000
 RATE, PACED_S = 50, 6.0
 #: How long a job is held before its worker is killed, and how long its result is waited for afterwards, seconds.
-HELD_S, MOST_S = 2.0, 120.0
+HELD_S, MOST_S = 2.0, 60.0
 OTHERS_EVERY_S = 1.0
 
 
