@@ -21,7 +21,7 @@ class Connection:
 
     async def ask(self, head: str, body: bytes = b"", more: str = "") -> tuple[int, dict[bytes, bytes], bytes]:
         """Status, headers, and body of the answer to e.g. `GET /path`."""
-        if self._streams is None:
+        if self._streams is None or self._streams[0].at_eof():  # the service hangs up on who says nothing for long
             self._streams = await asyncio.open_connection("127.0.0.1", self._port)
         reader, writer = self._streams
         lines = f"{head} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n{more}"

@@ -13,9 +13,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import uvloop
 from attributor.storage.embedded import EmbeddedStore
+from numpy.typing import NDArray
 from redis import Redis
+from sklearn.datasets import load_breast_cancer, load_digits
 
 from benchmarks.loaded_service import Connection, ready, serve
 from benchmarks.serving import processes
@@ -43,6 +46,15 @@ class Cost:
     store_ms: float
     kept_bytes: float
     store_bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Inputs of a net, under its input's name."""
+
+    name: str
+    shape: list[int]
+    data: NDArray[np.float64]
 
 
 COSTS = ()
@@ -78,7 +90,12 @@ def _walls(cost: Cost) -> str:
     gigabytes = 64
     per_memory = gigabytes * 1e9 / cost.kept_bytes
     return (
+<<<<<<< HEAD
         f"One store's core: {_short(per_core)} jobs/s, {_short(per_core * cost.evaluations)} evaluations/s. "
+=======
+        f"One store's core: {_short(per_core)} jobs/s, "
+        f"{_short(per_core * cost.evaluations)} evaluations/s. "
+>>>>>>> 08527964a78faa702457207b8efc113bd4318806
         f"{gigabytes} GB: {_short(per_memory / DAY_S)} jobs/s with results of a day, "
         f"{_short(per_memory / MINUTES_S)} of 5 minutes."
     )
@@ -90,43 +107,40 @@ def _short(value: float) -> str:
 
 def measure() -> None:
     """Prints a cost per net."""
-    nets = {"breast-cancer": ("features", [30], 20.0), "digits": ("image", [1, 8, 8], 1.0)}
+    drawn = {"breast-cancer": Rows("features", [30], load_breast_cancer().data)}
+    drawn["digits"] = Rows("image", [1, 8, 8], load_digits().data / 16)
     with tempfile.TemporaryDirectory(prefix="scaling-") as folder:
         port = processes.free_port()
         server = serve(port, Path(folder), {})
         try:
             processes.wait_until(lambda: ready(port), server, 120)
             store = Redis.from_url(EmbeddedStore(Path(folder) / "data").url)
-            for net, (name, shape, most) in nets.items():
-                print(uvloop.run(_measured(port, server, store, net, (name, shape, most))), flush=True)
+            for net, rows in drawn.items():
+                print(uvloop.run(_measured(port, server, store, net, rows)), flush=True)
         finally:
             server.stop()
 
 
-async def _measured(
-    port: int, server: processes.Server, store: Redis, net: str, drawn: tuple[str, list[int], float]
-) -> Cost:
-    done, evaluations = await _asked(port, net, drawn, WARM_S)
+async def _measured(port: int, server: processes.Server, store: Redis, net: str, rows: Rows) -> Cost:
+    done, evaluations = await _asked(port, net, rows, WARM_S)
     before = _taken(server, store)
-    done, evaluations = await _asked(port, net, drawn, MEASURED_S)
+    done, evaluations = await _asked(port, net, rows, MEASURED_S)
     worker, api, used_cpu, kept, sent = (b - a for a, b in zip(before, _taken(server, store), strict=True))
     ms = [round(1e3 * seconds / done, 3) for seconds in (worker, api, used_cpu)]
     return Cost(net, round(evaluations / done, 1), *ms, round(kept / done), round(sent / done))
 
 
-async def _asked(port: int, net: str, drawn: tuple[str, list[int], float], seconds: float) -> tuple[int, int]:
+async def _asked(port: int, net: str, rows: Rows, seconds: float) -> tuple[int, int]:
     """Jobs done, and their evaluations, by clients that are never without one."""
     end, done, evaluations = time.perf_counter() + seconds, 0, 0
-    name, shape, most = drawn
-    length = shape[0] if len(shape) == 1 else shape[1] * shape[2]
 
     async def client() -> None:
         nonlocal done, evaluations
         connection = Connection(port)
         while time.perf_counter() < end:
-            data = [round(random.uniform(0, most), 3) for _ in range(length)]
-            tensor = {"shape": shape, "datatype": "FP32", "data": data}
-            body = json.dumps({"model": net, "inputs": [{name: tensor}], "tolerance": 0.05}).encode()
+            data = (random.choice(rows.data) * random.uniform(0.99, 1.01)).round(4).tolist()
+            tensor = {"shape": rows.shape, "datatype": "FP32", "data": data}
+            body = json.dumps({"model": net, "inputs": [{rows.name: tensor}], "tolerance": 0.05}).encode()
             status, _, text = await connection.ask("POST /v1/attributions", body, "Prefer: wait=60\r\n")
             if status != 200:
                 raise RuntimeError(f"{status} {text[:300]!r}")

@@ -15,6 +15,7 @@ POP_S = 1.0
 
 class Bare:
     name = "bare LPUSH and BRPOP"
+    keeps = False
     command = (sys.executable, "-m", "benchmarks.queueing.bare")
 
     async def open(self) -> None:

@@ -27,6 +27,7 @@ NOTHING, HOLD = "nothing", "hold"
 
 class Ours:
     name = "attributor"
+    keeps = True
     command = (sys.executable, "-m", "benchmarks.queueing.ours")
 
     async def open(self) -> None:

@@ -24,8 +24,10 @@ class Party(Protocol):
     """A client of a queue, and how its workers are started."""
 
     name: str
+    #: Whether a job outlives the worker that has it.
+    keeps: bool
     #: Of one worker process.
-    command: list[str]
+    command: tuple[str, ...]
 
     async def open(self) -> None:
         """Connect."""

@@ -15,14 +15,20 @@ from celery.result import ResultSet
 
 from benchmarks.queueing.party import AT_ONCE, LEASE_S, RESULT_TTL_S, hangs, url
 
-HANGS_S = 3600.0
+#: How often is looked for such tasks; as it comes, each 100 s (10 s, and then only every tenth time).
+RESTORE_S = 2
+HANGS_S, WAIT_S = 3600.0, 90.0
 _URL = url().replace("unix://", "redis+socket://")
 
 app = Celery("queueing", broker=_URL, backend=_URL)
 app.conf.update(
     task_acks_late=True,
     task_reject_on_worker_lost=True,
-    broker_transport_options={"visibility_timeout": LEASE_S},
+    broker_transport_options={
+        "visibility_timeout": LEASE_S,
+        "unacked_restore_interval": RESTORE_S,
+        "unacked_restore_throttle": 1,
+    },
     result_backend_transport_options={"visibility_timeout": LEASE_S},
     worker_prefetch_multiplier=AT_ONCE,
     result_expires=RESULT_TTL_S,
@@ -44,6 +50,7 @@ def hold(folder: str) -> bool:
 
 class CeleryParty:
     name = "celery"
+    keeps = True
     command = (
         *(sys.executable, "-m", "celery", "-A", "benchmarks.queueing.with_celery", "worker", "--pool", "prefork"),
         *("--concurrency", "1", "--hostname", "w{number}@%h", "--loglevel", "ERROR", "--without-mingle"),
@@ -57,10 +64,10 @@ class CeleryParty:
             each.shutdown(wait=False)
 
     async def ask(self) -> None:
-        await self._in_thread(0, lambda: nothing.delay().get())
+        await self._in_thread(0, lambda: nothing.delay().get(timeout=WAIT_S))
 
     async def hold(self, folder: Path) -> None:
-        await self._in_thread(1, lambda: hold.delay(str(folder)).get())
+        await self._in_thread(1, lambda: hold.delay(str(folder)).get(timeout=WAIT_S))
 
     async def ask_all(self, n: int) -> None:
         await self._in_thread(0, lambda: ResultSet([nothing.delay() for _ in range(n)]).join_native())

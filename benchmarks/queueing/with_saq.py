@@ -22,6 +22,7 @@ OPTIONS = {"retries": 3, "heartbeat": LEASE_S, "timeout": 600, "ttl": RESULT_TTL
 
 class Saq:
     name = "saq"
+    keeps = True
     command = (sys.executable, "-m", "benchmarks.queueing.with_saq")
 
     async def open(self) -> None:

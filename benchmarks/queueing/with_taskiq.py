@@ -35,6 +35,7 @@ async def hold(folder: str) -> bool:
 
 class Taskiq:
     name = "taskiq"
+    keeps = True
     command = (
         *(sys.executable, "-m", "taskiq", "worker", "benchmarks.queueing.with_taskiq:broker", "--workers", "1"),
         *("--max-async-tasks", str(AT_ONCE), "--ack-type", "when_saved", "--log-level", "ERROR"),

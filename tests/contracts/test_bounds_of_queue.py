@@ -23,6 +23,26 @@ async def test_the_queue_is_bounded_by_evaluations(store, make_spec, counters):
     assert (await counters())["queued"] == 2
 
 
+async def test_urgent_jobs_find_room_where_others_fill_the_queue_but_not_for_ever(store, make_spec):
+    queue = RedisJobQueue(store, QueuePolicy(max_queued=8, max_queued_cost=80))
+    await queue.enqueue(make_spec(cost=80))
+    with pytest.raises(QueueFull):
+        await queue.enqueue(make_spec(cost=1))
+    await queue.enqueue(make_spec(priority=0, cost=10))
+    with pytest.raises(QueueFull):
+        await queue.enqueue(make_spec(priority=0, cost=1))
+
+
+async def test_urgent_jobs_of_a_tenant_find_room_beyond_its_part(store, make_spec):
+    queue = RedisJobQueue(store, QueuePolicy(max_queued=80, max_queued_cost=800, tenant_part=0.1))
+    await queue.enqueue(make_spec(cost=80))
+    with pytest.raises(TenantQueueFull):
+        await queue.enqueue(make_spec(cost=1))
+    await queue.enqueue(make_spec(priority=0, cost=10))
+    with pytest.raises(TenantQueueFull):
+        await queue.enqueue(make_spec(priority=0, cost=1))
+
+
 async def test_one_tenant_fills_its_part_and_no_more(store, make_spec):
     queue = RedisJobQueue(store, QueuePolicy(max_queued=8, max_queued_cost=100, tenant_part=0.5))
     await queue.enqueue(make_spec(tenant="greedy", cost=60))

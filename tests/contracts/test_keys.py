@@ -16,6 +16,10 @@ from attributor.storage.redis_quarantine import RedisQuarantine
 from attributor.storage.redis_queue import RedisJobQueue
 
 
+#: Plain commands only: one kind of server tells it all, and making the application takes its time.
+pytestmark = pytest.mark.parametrize("store_url", ["valkey"], indirect=True, scope="session")
+
+
 @pytest.fixture
 def keys(store):
     return RedisKeys(store)

@@ -39,13 +39,16 @@ local function waits_of(tenant)
   return waits[tenant]
 end
 
--- Why a job cannot be taken, if it cannot, and when it may be.
-local function refused(tenant, cost, most_of_tenant, quota)
-  if queued >= tonumber(ARGV[1]) or cost_queued >= tonumber(ARGV[2]) then
+-- Why a job cannot be taken, if it cannot, and when it may be. Urgent ones do not wait behind the others, so these cannot
+-- take all the room.
+local function refused(line, tenant, cost, most_of_tenant, quota)
+  local room = line:sub(-1) == '0' and 1 + ROOM_OF_URGENT or 1
+  if queued >= tonumber(ARGV[1]) * room or cost_queued >= tonumber(ARGV[2]) * room then
     return { 'full', done_in_ms(cost_queued) }
   end
   local own = waits_of(tenant)
-  if own.jobs >= tonumber(ARGV[3]) or own.cost >= tonumber(most_of_tenant ~= '' and most_of_tenant or ARGV[4]) then
+  local most_cost = tonumber(most_of_tenant ~= '' and most_of_tenant or ARGV[4])
+  if own.jobs >= tonumber(ARGV[3]) * room or own.cost >= most_cost * room then
     return { 'tenant_full', done_in_ms(own.cost) }
   end
   if quota ~= '' then
@@ -79,7 +82,7 @@ local function stored(id, payload, ttl_ms, idem_key, fingerprint, kind, tenant, 
   content = content ~= '' and content
   local result = content and kept_answer(content, tonumber(ARGV[6]))
   if not result then
-    local refusal = refused(tenant, tonumber(cost), most_of_tenant, quota)
+    local refusal = refused(line, tenant, tonumber(cost), most_of_tenant, quota)
     if refusal then
       return refusal
     end
