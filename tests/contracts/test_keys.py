@@ -14,10 +14,14 @@ from attributor.storage.redis_jobs import RedisJobStore
 from attributor.storage.redis_keys import RedisKeys
 from attributor.storage.redis_quarantine import RedisQuarantine
 from attributor.storage.redis_queue import RedisJobQueue
+from contracts.servers import server
 
 
-#: Plain commands only: one kind of server tells it all, and making the application takes its time.
-pytestmark = pytest.mark.parametrize("store_url", ["valkey"], indirect=True, scope="session")
+@pytest.fixture(scope="module")
+def store_url(tmp_path_factory):
+    """Plain commands only: one kind of server tells it all, and making the application takes its time."""
+    with server("valkey", tmp_path_factory.mktemp("keys")) as url:
+        yield url
 
 
 @pytest.fixture
