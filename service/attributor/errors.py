@@ -168,9 +168,13 @@ class NotAcceptable(RequestError):
 
 
 class Unauthorized(RequestError):
-    """The request comes with no key, or with none that is known."""
+    """The request comes with no key, or with one that is not known (`refused`)."""
 
     code = "unauthorized"
+
+    def __init__(self, detail: str, *, refused: bool = False) -> None:
+        super().__init__(detail)
+        self.refused = refused
 
 
 class Forbidden(RequestError):

@@ -5,7 +5,7 @@ Set by environment (`ATTRIBUTOR_API__PORT=9000`) or by the CLI's options, which 
 
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -26,6 +26,10 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+#: As browsers write it (RFC 6454, 6.2): no path, and no wildcard; another would never match.
+Origin = Annotated[str, Field(pattern=r"^https?://[a-z0-9.:\[\]_-]+$")]
+
+
 class ApiSettings(BaseModel):
     """The HTTP process."""
 
@@ -40,7 +44,7 @@ class ApiSettings(BaseModel):
         description="Whether requests need an API key (`attributor keys create`). Unset: unless `host` is a loopback "
         "address. Without keys the service starts on a loopback address only.",
     )
-    cors_origins: tuple[str, ...] = Field(
+    cors_origins: tuple[Origin, ...] = Field(
         (),
         description="Origins of pages elsewhere that may use the API, such as https://dashboard.example.com, as a JSON "
         "list.",

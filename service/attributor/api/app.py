@@ -9,7 +9,7 @@ from attributor import __version__
 from attributor.api import problems
 from attributor.api.body_limit import BodyLimit
 from attributor.api.dependencies import Deps
-from attributor.api.gate import COOKIE, CSRF_HEADER, OPEN
+from attributor.api.gate import COOKIE, CSRF_HEADER, is_open, scope_for
 from attributor.api.quick import Application
 from attributor.api.routes import (
     attributions,
@@ -79,15 +79,17 @@ def _with_keys(document: dict[str, Any]) -> dict[str, Any]:
             "type": "apiKey",
             "in": "cookie",
             "name": COOKIE,
-            "description": f"Of a browser that signed in; changes need {CSRF_HEADER}, too.",
+            "description": f"Of a browser that signed in; changes need {CSRF_HEADER}, too. Over TLS: __Host-{COOKIE}.",
         },
     }
     content = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for path, operations in document["paths"].items():
-        if path.startswith(OPEN):
+        if is_open(path):
             continue
-        for operation in operations.values():
-            operation["security"] = [{"key": []}, {"session": []}, {}]
+        for method, operation in operations.items():
+            scope = scope_for(method.upper(), path)
+            scopes = [] if scope is None else [scope.value]
+            operation["security"] = [{"key": scopes}, {"session": scopes}, {}]
             for status, title in (("401", "No key, or an unknown one"), ("403", "The key does not open this")):
                 operation["responses"].setdefault(status, {"description": title, "content": content})
             operation["responses"] = dict(sorted(operation["responses"].items()))

@@ -1,6 +1,7 @@
 """What the routes are given: the ports and the limits, wired by `bootstrap.api`."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -60,6 +61,17 @@ async def tenant_of(request: Request) -> str:
     return (await caller_of(request)).tenant
 
 
+async def still_opens_of(request: Request) -> Callable[[], Awaitable[bool]]:
+    """Says whether what a request came with is still good; it always is where nothing is asked for."""
+    still_opens: Callable[[], Awaitable[bool]] = request.scope.get("attributor.still_opens", _always)
+    return still_opens
+
+
+async def _always() -> bool:
+    return True
+
+
 Provided = Annotated[Deps, Depends(provided)]
 Called = Annotated[Caller, Depends(caller_of)]
+StillOpens = Annotated[Callable[[], Awaitable[bool]], Depends(still_opens_of)]
 Tenant = Annotated[str, Depends(tenant_of)]

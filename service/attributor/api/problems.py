@@ -37,6 +37,8 @@ _BY_STATUS = {
 }
 #: So many faults are listed; ours: more help nobody, and a body of a million wrong entries would get them all back.
 MOST_FAULTS = 20
+#: RFC 6750, 3: with an error code where a key was sent.
+_CHALLENGE = 'Bearer realm="attributor"'
 _METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
 
@@ -99,7 +101,7 @@ def stated(error: AttributorError) -> Response:
     if isinstance(error, Unavailable):
         headers = {"Retry-After": str(_retry_after_s(error))}
     elif isinstance(error, Unauthorized):
-        headers = {"WWW-Authenticate": "Bearer"}
+        headers = {"WWW-Authenticate": _CHALLENGE + (', error="invalid_token"' if error.refused else "")}
     if error.field is None:
         return problem(error.code, error.detail, headers=headers)
     return problem(error.code, f"{error.field}: {error.detail}", [(error.field, error.detail)], headers)

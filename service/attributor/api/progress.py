@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from math import inf
 from typing import Any
 
@@ -76,7 +76,7 @@ def succeeded(job_id: str, spec: JobSpec, sent: Sent) -> JobRecord:
     )
 
 
-async def event_stream(deps: Deps, job_id: str, tenant: str) -> AsyncIterator[bytes]:
+async def event_stream(deps: Deps, job_id: str, tenant: str) -> AsyncGenerator[bytes, None]:
     """`state` at every change of state or position, `progress` every second while it runs, `end` last; comments in
     between.
 
@@ -91,7 +91,7 @@ async def event_stream(deps: Deps, job_id: str, tenant: str) -> AsyncIterator[by
         yield _RECONNECT
 
 
-async def _events(deps: Deps, job_id: str, tenant: str) -> AsyncIterator[bytes]:
+async def _events(deps: Deps, job_id: str, tenant: str) -> AsyncGenerator[bytes, None]:
     said = _Said()
     async with deps.events.subscribe(job_id) as changes:
         while True:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from attributor.api.app import create_app
 from attributor.api.dependencies import Deps, Limits
-from attributor.api.gate import Gate
+from attributor.api.gate import Gate, OwnPages
 from attributor.api.observed import Observed
 from attributor.api.quick import Application
 from attributor.api.recent_reports import RecentReports
@@ -42,6 +42,10 @@ log = logging.getLogger(__name__)
 #: (700, 10, 10) it walks through an answer with 64 results again and again while that is read and written, and finds
 #: nothing.
 COLLECTED_AT = (50_000, 20, 20)
+
+
+#: Browsers need not ask again for so long. Ours: what it says changes with the settings only.
+PREFLIGHT_S = 600
 
 
 def run_api(settings: Settings, redis_url: str, *, shares_port: bool = False) -> None:
@@ -92,7 +96,7 @@ async def _serve(settings: Settings, redis_url: str, *, shares_port: bool) -> No
 def _guarded(app: Application, settings: Settings, deps: Deps) -> ASGIApp:
     """The application behind its gate, and before both what browsers ask of pages elsewhere."""
     origins = settings.api.cors_origins
-    guarded: ASGIApp = Gate(app, deps.keys, origins) if settings.needs_keys else app
+    guarded: ASGIApp = Gate(app, deps.keys) if settings.needs_keys else OwnPages(app, origins)
     if not origins:
         return guarded
     # Without credentials: a page elsewhere comes with a key, not with this host's cookie.
@@ -101,6 +105,7 @@ def _guarded(app: Application, settings: Settings, deps: Deps) -> ASGIApp:
         allow_origins=origins,
         allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "Last-Event-ID", "Prefer"],
+        max_age=PREFLIGHT_S,
         expose_headers=["ETag", "Idempotency-Replayed", "Location", "Preference-Applied", "Retry-After"],
     )
 

@@ -1,10 +1,9 @@
 """The commands `attributor keys ...`: API keys, in a store that runs."""
 
 import asyncio
-import logging
+import os
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -16,6 +15,8 @@ from attributor.errors import InvalidRequest
 from attributor.jobs.access import USUAL_SCOPES, ApiKey, Scope, new_key
 from attributor.jobs.terms import Terms
 from attributor.storage.redis_keys import RedisKeys
+from attributor.telemetry.audit import audit
+from attributor.telemetry.logs import configure_logging
 
 app = typer.Typer(no_args_is_help=True, help="Make, show and revoke API keys.")
 
@@ -27,7 +28,6 @@ Weight = Annotated[float, typer.Option(help="Of the tenant's part of the workers
 Waiting = Annotated[int | None, typer.Option(min=1, help="Evaluations that may wait; default: the queue's part.")]
 Hourly = Annotated[int | None, typer.Option(min=1, help="Evaluations that may be asked for within an hour.")]
 
-audit = logging.getLogger("attributor.audit")
 T = TypeVar("T")
 
 
@@ -49,7 +49,7 @@ def create(
     except ValueError as error:
         raise InvalidRequest(str(error)) from error
     _in_store(data_dir, redis_url, lambda keys: keys.add(key))
-    _note("created", key)
+    _note(key)
     typer.echo(text)
 
 
@@ -68,7 +68,7 @@ def revoke(key_id: KeyId, data_dir: DataDir = None, redis_url: RedisUrl = None) 
     """Forget a key: within five seconds it opens nothing, nor do sessions that were opened with it."""
     if not _in_store(data_dir, redis_url, lambda keys: keys.revoke(key_id)):
         raise InvalidRequest(f"there is no key '{key_id}'")
-    audit.warning("key %s was revoked", key_id)
+    audit("key_revoked", key=key_id, uid=str(os.getuid()))
     typer.echo(f"{key_id} is revoked")
 
 
@@ -87,16 +87,14 @@ def rotate(key_id: KeyId, data_dir: DataDir = None, redis_url: RedisUrl = None) 
     made = _in_store(data_dir, redis_url, renew)
     if made is None:
         raise InvalidRequest(f"there is no key '{key_id}'")
-    _note(f"made in place of {key_id}", made[1])
+    _note(made[1], in_place_of=key_id)
     typer.echo(made[0])
     typer.echo(f"when everybody uses it: attributor keys revoke {key_id}", err=True)
 
 
-def _note(what: str, key: ApiKey) -> None:
-    shown = replace(key, digest="")
-    audit.warning(
-        "key %s of tenant %s was %s; it opens %s", shown.id, shown.tenant, what, ", ".join(sorted(key.scopes))
-    )
+def _note(key: ApiKey, in_place_of: str | None = None) -> None:
+    scopes = ",".join(sorted(key.scopes))
+    audit("key_created", key=key.id, tenant=key.tenant, scopes=scopes, in_place_of=in_place_of, uid=str(os.getuid()))
 
 
 def _line(key: ApiKey) -> str:
@@ -110,6 +108,7 @@ def _line(key: ApiKey) -> str:
 
 def _in_store(data_dir: Path | None, redis_url: str | None, step: Callable[[RedisKeys], Awaitable[T]]) -> T:
     settings = given_store(data_dir, redis_url)
+    configure_logging(settings.log_level, "keys", settings.log_format)
 
     async def run() -> T:
         async with open_store(settings, found_url(settings)) as store:

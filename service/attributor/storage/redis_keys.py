@@ -8,6 +8,8 @@ from attributor.jobs.access import ApiKey, Scope
 from attributor.jobs.terms import Terms
 from attributor.storage.connection import RedisStore
 
+_SCOPES = frozenset(Scope)
+
 
 class RedisKeys:
     """Port KeyStore."""
@@ -21,7 +23,7 @@ class RedisKeys:
         return None if data is None else _read(key_id, data)
 
     async def all(self) -> list[ApiKey]:
-        """See the port."""
+        """All keys, by tenant and age. Raises StoreUnavailable."""
         rows = await self._store.call("HGETALL", self._store.keys.key("keys"))
         found = [_read(key_id.decode(), data) for key_id, data in zip(rows[::2], rows[1::2], strict=True)]
         return sorted(found, key=lambda key: (key.tenant, key.created_at))
@@ -65,7 +67,8 @@ def _written(key: ApiKey) -> bytes:
 
 
 def _read(key_id: str, data: bytes) -> ApiKey:
+    """A scope that only another release knows opens nothing here."""
     held: dict[str, Any] = orjson.loads(data)
     terms = Terms(held["weight"], held["max_queued_cost"], held["evaluations_per_hour"])
-    scopes = frozenset(Scope(each) for each in held["scopes"])
+    scopes = frozenset(Scope(each) for each in held["scopes"] if each in _SCOPES)
     return ApiKey(key_id, held["digest"], held["tenant"], scopes, held["created_at"], held["label"], terms)

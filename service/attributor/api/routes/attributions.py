@@ -11,9 +11,10 @@ from pydantic import ValidationError
 
 from attributor.api.answers import job_document, summary
 from attributor.api.asking import Asked, asked_again, asked_for, asked_in
-from attributor.api.dependencies import Called, Deps, Provided, Tenant, caller_of
+from attributor.api.dependencies import Called, Deps, Provided, StillOpens, Tenant, caller_of
 from attributor.api.documents import JobDocument, JobPageDocument
 from attributor.api.examples import EXAMPLES
+from attributor.api.gate import while_it_opens
 from attributor.api.known_asks import words_of
 from attributor.api.negotiation import JSON, NPY, PNG, SVG, combined, negotiate, wanted_wait_s
 from attributor.api.problems import documented
@@ -222,7 +223,8 @@ async def list_attributions(
 ) -> Response:
     """Jobs without their results."""
     page = await deps.store.page(tenant=tenant, **query.model_dump())
-    return as_json({"attributions": [summary(r, None) for r in page.records], "next_cursor": page.next_cursor})
+    document = {"attributions": [summary(r, None) for r in page.records], "next_cursor": page.next_cursor}
+    return as_json(document, headers={"Cache-Control": "private, no-cache"})
 
 
 @router.get(
@@ -267,11 +269,11 @@ async def get_attribution(
         **documented(404, 422, 503),
     },
 )
-async def watch_attribution(job_id: str, deps: Provided, tenant: Tenant) -> StreamingResponse:
+async def watch_attribution(job_id: str, deps: Provided, tenant: Tenant, still_opens: StillOpens) -> StreamingResponse:
     """Evaluations done, running completeness error and queue position, as they change."""
     await known_job(deps, job_id, tenant)
     return StreamingResponse(
-        event_stream(deps, job_id, tenant),
+        while_it_opens(event_stream(deps, job_id, tenant), still_opens),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
