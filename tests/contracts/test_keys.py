@@ -1,11 +1,14 @@
 """API keys, and the gate that asks for them, on a real store and the real application."""
 
+import re
+
 import httpx
+import orjson
 import pytest
 from attributor.api import gate
 from attributor.api.app import create_app
 from attributor.api.dependencies import Deps, Limits
-from attributor.api.gate import COOKIE, CSRF_HEADER, Gate
+from attributor.api.gate import COOKIE, CSRF_HEADER, Gate, OwnPages, while_it_opens
 from attributor.jobs.access import USUAL_SCOPES, ApiKey, Scope, csrf_token, new_key, opens, parts_of
 from attributor.jobs.terms import USUAL_TERMS, Terms
 from attributor.storage.redis_events import RedisJobEvents
@@ -63,7 +66,7 @@ async def deps(store, keys):
 
 @pytest.fixture
 async def client(deps, keys):
-    guarded = Gate(create_app(deps), keys, ["https://pages.example"])
+    guarded = Gate(create_app(deps), keys)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(guarded), base_url="http://service") as client:
         yield client
 
@@ -119,13 +122,20 @@ async def test_without_a_key_nothing_is_reached(client, headers, status, code, c
         ):
             answer = await client.request(method, path, headers=headers, json={})
             assert (answer.status_code, answer.json()["code"]) == (status, code)
-            assert answer.headers["WWW-Authenticate"] == "Bearer"
+            sent = "Bearer" in headers.get("Authorization", "") or "Cookie" in headers
+            error = ', error="invalid_token"' if sent else ""
+            assert answer.headers["WWW-Authenticate"] == f'Bearer realm="attributor"{error}'
     assert caplog.text.count("refused") == 4
 
 
+@pytest.mark.filterwarnings("ignore:open_binary is deprecated:DeprecationWarning")  # what brings the docs' scripts
 async def test_health_and_documentation_need_no_key(client):
-    for path in ("/health/live", "/openapi.json", "/docs", "/problems/unauthorized"):
+    for path in ("/health/live", "/openapi.json", "/docs", "/problems", "/problems/unauthorized"):
         assert (await client.get(path)).status_code == 200
+    wanted = re.findall(r'(?:src|href)="(?:http://service)?(/[^"]+)"', (await client.get("/docs")).text)
+    assert wanted  # its scripts and styles
+    for path in wanted:
+        assert (await client.get(path)).status_code == 200, path
 
 
 async def test_every_route_of_the_document_is_behind_the_gate(client, deps):
@@ -136,7 +146,7 @@ async def test_every_route_of_the_document_is_behind_the_gate(client, deps):
             answer = await client.request(method.upper(), path.replace("{", "").replace("}", ""))
             if answer.status_code != 401:
                 open_paths.add(path)
-    assert open_paths == {"/health/live", "/health/ready", "/health/accepting", "/problems/{code}"}
+    assert open_paths == {"/health/live", "/health/ready", "/health/accepting", "/problems", "/problems/{code}"}
 
 
 async def test_a_key_opens_what_its_scopes_say(client, issue):
@@ -207,7 +217,8 @@ async def test_a_browser_signs_in_reads_by_cookie_and_changes_with_the_token_onl
         ({CSRF_HEADER: token, "Origin": "https://elsewhere.example"}, 403),
         ({CSRF_HEADER: token, "Origin": "http://service:81"}, 403),
         ({CSRF_HEADER: token, "Origin": "http://service"}, 422),
-        ({CSRF_HEADER: token, "Origin": "https://pages.example"}, 422),
+        ({CSRF_HEADER: token, "Sec-Fetch-Site": "same-site"}, 403),
+        ({CSRF_HEADER: token, "Sec-Fetch-Site": "same-origin"}, 422),
         ({CSRF_HEADER: token}, 422),
     ):
         answer = await client.post("/v1/attributions", json={}, headers=headers)
@@ -216,8 +227,6 @@ async def test_a_browser_signs_in_reads_by_cookie_and_changes_with_the_token_onl
     assert token == csrf_token(session)
     assert (await client.delete("/v1/session", headers={CSRF_HEADER: token})).status_code == 204
     client.cookies.set(COOKIE, session)  # a copy of it
-    gate_ = client._transport.app
-    gate_.forget_session(session)
     assert (await client.get("/v1/attributions")).status_code == 401
 
 
@@ -251,3 +260,76 @@ async def test_a_busy_client_costs_the_store_one_question(client, issue, keys, m
     for _ in range(5):
         await client.get("/v1/attributions", headers=bearer(text))
     assert len(asked) == 1
+
+
+async def test_a_session_opens_no_other_and_is_kept_nowhere(client, issue):
+    text, _ = await issue("t")
+    signed_in = await client.post("/v1/session", headers=bearer(text))
+    assert signed_in.headers["Cache-Control"] == "no-store"
+    again = await client.post("/v1/session", headers={CSRF_HEADER: signed_in.json()["csrf_token"]})
+    assert again.status_code == 401
+    assert "Set-Cookie" not in again.headers
+    # A key that is sent beside a cookie is what counts.
+    assert (await client.get("/v1/session", headers=bearer(text))).json()["csrf_token"] is None
+
+
+async def test_over_tls_a_cookie_that_another_host_could_have_set_counts_for_nothing(client, issue):
+    text, _ = await issue("t")
+    tls = {"X-Forwarded-Proto": "https, http"}
+    answer = await client.post("/v1/session", headers=bearer(text) | tls)
+    name, _, session = answer.headers["Set-Cookie"].partition(";")[0].partition("=")
+    assert name == f"__Host-{COOKIE}"
+    assert "Domain" not in answer.headers["Set-Cookie"]
+    client.cookies.clear()
+    for sent, status in ((name, 200), (COOKIE, 401)):
+        answer = await client.get("/v1/session", headers={"Cookie": f"{sent}={session}", **tls})
+        assert answer.status_code == status
+
+
+async def test_what_another_release_wrote_opens_what_this_one_knows(store, keys, issue):
+    _, key = await issue("t", Scope.READ)
+    [_, written] = await store.call("HGETALL", store.keys.key("keys"))
+    held = orjson.loads(written)
+    held |= {"colour": "red", "scopes": [*held["scopes"], "paint"]}
+    await store.call("HSET", store.keys.key("keys"), key.id, orjson.dumps(held))
+    assert await keys.key(key.id) == key
+
+
+async def test_a_key_that_cannot_be_read_is_a_defect_and_opens_nothing(client, store, issue, caplog):
+    text, key = await issue("t")
+    await store.call("HSET", store.keys.key("keys"), key.id, b"{}")
+    answer = await client.get("/v1/attributions", headers=bearer(text))
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+    assert "GET /v1/attributions failed" in caplog.text
+
+
+async def test_a_stream_ends_with_what_it_was_asked_for_with():
+    asked, answers = [], [True, True, False]
+
+    async def still() -> bool:
+        return answers[len(asked) - 1]
+
+    async def events():
+        try:
+            for number in range(9):
+                asked.append(number)
+                yield b"%d" % number
+        finally:
+            asked.append("closed")
+
+    assert [event async for event in while_it_opens(events(), still)] == [b"0", b"1"]
+    assert asked == [0, 1, 2, "closed"]
+
+
+async def test_without_keys_pages_of_others_change_nothing(deps):
+    app = OwnPages(create_app(deps), ["https://lab.example"])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client:
+        for headers, status in (
+            ({}, 404),
+            ({"Origin": "http://service"}, 404),
+            ({"Origin": "https://lab.example", "Sec-Fetch-Site": "cross-site"}, 404),
+            ({"Origin": "https://evil.example"}, 403),
+            ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ):
+            assert (await client.post("/v1/quarantine/job_0:retry", headers=headers)).status_code == status
+            assert (await client.get("/v1/attributions", headers=headers)).status_code == 200

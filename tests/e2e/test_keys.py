@@ -3,12 +3,17 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 
 import httpx
 import pytest
 from e2e.live import created, ended, events, pair, problem, slow
 
 pytestmark = pytest.mark.e2e
+
+#: Of `api.gate.BELIEVED_S`, with time for a slow machine.
+REVOKED_WITHIN_S = 8.0
 
 
 def attributor(*words: str, data_dir, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -26,6 +31,8 @@ def guarded(small_models, tmp_path_factory):
         "ATTRIBUTOR_API__HOST": "0.0.0.0",
         "ATTRIBUTOR_API__CORS_ORIGINS": '["https://pages.example"]',
         "ATTRIBUTOR_STORE__MAX_QUEUED": "8",
+        "ATTRIBUTOR_API__PROCESSES": "2",
+        "ATTRIBUTOR_LOG_LEVEL": "warning",
     }
     service = start(small_models, tmp_path_factory.mktemp("guarded"), SETTINGS | more)
     try:
@@ -122,9 +129,65 @@ def test_pages_of_the_allow_list_may_ask_and_no_others(guarded):
         assert "Access-Control-Allow-Credentials" not in answer.headers
 
 
-def test_what_concerns_keys_is_in_the_log_and_no_secret_is(guarded):
+def test_a_stream_that_was_opened_with_a_key_ends_when_it_is_revoked(guarded, issued):
+    client, other = issued("left"), issued("left")
+    key_id = client.headers["Authorization"].split("_")[1]
+    body = slow(240)
+    path = created(client, body | {"inputs": body["inputs"] * 4})
+    began = time.monotonic()
+    revoking = threading.Timer(0.5, lambda: attributor("keys", "revoke", key_id, data_dir=guarded.data_dir))
+    revoking.start()
+    names = [event.name for event in events(client, path)]
+    assert "progress" in names
+    assert "end" not in names
+    assert time.monotonic() - began < REVOKED_WITHIN_S
+    revoking.join()
+    problem(client.get(path), 401, "unauthorized")
+    assert other.delete(path).status_code == 202
+
+
+def test_who_signs_out_is_out_in_every_process_and_a_session_ends_with_its_key(guarded, issued):
+    client = issued("people")
+    with browser_of(guarded) as browser, browser_of(guarded) as thief, browser_of(guarded) as another:
+        token = browser.post("/v1/session", headers=dict(client.headers)).json()["csrf_token"]
+        another.post("/v1/session", headers=dict(client.headers)).raise_for_status()
+        thief.cookies.update(dict(browser.cookies))
+        assert {thief.get("/v1/attributions").status_code for _ in range(8)} == {200}
+        assert browser.delete("/v1/session", headers={"X-CSRF-Token": token}).status_code == 204
+        assert not browser.cookies
+        assert {thief.get("/v1/attributions").status_code for _ in range(8)} == {401}
+        attributor("keys", "revoke", client.headers["Authorization"].split("_")[1], data_dir=guarded.data_dir)
+        time.sleep(REVOKED_WITHIN_S)
+        assert {another.get("/v1/attributions").status_code for _ in range(8)} == {401}
+
+
+def browser_of(guarded) -> httpx.Client:
+    """Each request goes over a connection of its own, so to any process."""
+    return httpx.Client(base_url=guarded.url, limits=httpx.Limits(max_keepalive_connections=0), timeout=30)
+
+
+def test_the_audit_log_tells_who_was_refused_and_no_secret(guarded, issued):
+    made = attributor("keys", "create", "--tenant", "audited", "--scope", "read", data_dir=guarded.data_dir)
+    text = made.stdout.strip()
+    _, key_id, secret = text.split("_", 2)
+    assert f"attributor.audit: key_created key={key_id} tenant=audited scopes=read uid=" in made.stderr
+    with browser_of(guarded) as client:
+        bearer = {"Authorization": f"Bearer {text}"}
+        client.post("/v1/attributions", json=pair("slow"), headers=bearer)
+        client.get("/v1/quarantine/x%0Asigned_in%20key=y", headers=bearer)
+        client.get("/v1/models", headers={"Authorization": f"Bearer atr_{key_id}_{'A' * 43}"})
+        token = client.post("/v1/session", headers=bearer).json()["csrf_token"]
+        [session] = dict(client.cookies).values()
+        client.delete("/v1/session", headers={"X-CSRF-Token": token})
     log = guarded.log()
-    assert "attributor.audit" in log
-    assert "refused POST /v1/attributions: unauthorized" in log
-    assert "signed in" in log
-    assert "atr_" not in log.replace("atr_<id>_<secret>", "")
+    lines = [line.partition("attributor.audit: ")[2] for line in log.splitlines() if key_id in line]
+    about = f"key={key_id} client=127.0.0.1"
+    assert lines == [
+        f"refused code=forbidden method=POST path=/v1/attributions {about}",
+        f"refused code=forbidden method=GET path=/v1/quarantine/x%0Asigned_in%20key%3Dy {about}",
+        f"refused code=unauthorized method=GET path=/v1/models {about}",
+        f"signed_in key={key_id} tenant=audited client=127.0.0.1",
+        f"signed_out key={key_id} tenant=audited client=127.0.0.1",
+    ]
+    assert not any(each in log for each in (secret, session, token))
+    assert "atr_" not in log
