@@ -13,6 +13,7 @@ from attributor.settings import Settings
 from attributor.storage.checkup import Finding, Level, check_store
 from attributor.storage.embedded import EmbeddedStore, find_server
 from attributor.storage.redis_fleet import RedisFleet
+from attributor.storage.redis_keys import RedisKeys
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
@@ -31,9 +32,10 @@ def findings(settings: Settings) -> Iterator[Finding]:
         yield finding
     if usable:
         try:
+            yield from asyncio.run(_keys(settings, url))
             yield from asyncio.run(_fleet(settings, url))
         except AttributorError as error:
-            yield Finding(Level.PROBLEM, "workers", f"not known: {error.detail}", "ask again")
+            yield Finding(Level.PROBLEM, "keys, workers", f"not known: {error.detail}", "ask again")
 
 
 def _models(folder: Path) -> Iterator[Finding]:
@@ -65,6 +67,16 @@ def _not_running(data_dir: Path) -> Iterator[Finding]:
         return
     said = f"embedded, does not run now; `attributor serve` starts {program}, with its data in {data_dir}"
     yield Finding(Level.OK, "store", said)
+
+
+async def _keys(settings: Settings, url: str) -> list[Finding]:
+    if not settings.needs_keys:
+        return []
+    async with open_store(settings, url) as store:
+        count = len(await RedisKeys(store).all())
+    if not count:
+        return [Finding(Level.WARNING, "keys", "none: every request is refused", "attributor keys create makes one")]
+    return [Finding(Level.OK, "keys", f"{count} API key{'s' * (count > 1)}")]
 
 
 async def _fleet(settings: Settings, url: str) -> list[Finding]:

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 from attributor.__main__ import app
+from attributor.jobs.access import USUAL_SCOPES, new_key
 from attributor.jobs.model import ModelReport, Readiness
+from attributor.jobs.terms import Terms
 from attributor.storage.connection import RedisStore
 from attributor.storage.embedded import EmbeddedStore
 from attributor.storage.redis_fleet import RedisFleet
+from attributor.storage.redis_keys import RedisKeys
 from typer.testing import CliRunner, Result
 
 MODELS = Path(__file__).parents[3] / "models"
@@ -41,6 +44,18 @@ def test_a_store_without_workers_is_a_warning(server, tmp_path):
     assert found.exit_code == 0, found.output
     assert "warning  workers: none" in found.output
     assert "ok       rights" in found.output
+
+
+async def test_a_service_that_asks_for_keys_and_has_none_is_a_warning(server, monkeypatch):
+    async def said() -> str:
+        return (await asyncio.to_thread(doctor, "--models", MODELS, "--redis-url", server.url)).output
+
+    assert "keys:" not in await said()
+    monkeypatch.setenv("ATTRIBUTOR_API__KEYS", "true")
+    assert "warning  keys: none: every request is refused" in await said()
+    async with RedisStore(server.url) as store:
+        await RedisKeys(store).add(new_key("t", USUAL_SCOPES, 0.0, "", Terms())[1])
+    assert "ok       keys: 1 API key\n" in await said()
 
 
 async def test_workers_and_what_they_say_of_models_are_told(server):
