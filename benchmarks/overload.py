@@ -20,10 +20,12 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+import psutil
 import uvloop
 
 from benchmarks.loaded_service import API_PROCESSES, WORKERS, Connection, ready, serve
@@ -71,6 +73,8 @@ class Round:
     idle: Seen
     loaded: Seen
     flood: dict
+    #: Part of all cores that others had meanwhile, who are no part of this.
+    others: float
     waits_s: list[float]
     lost: int
 
@@ -95,13 +99,14 @@ def main() -> int:
         server = serve(port, Path(folder), bound)
         try:
             processes.wait_until(lambda: ready(port), server, 120)
-            rounds = [uvloop.run(measure(port, given.times, given.seconds)) for _ in range(given.rounds)]
+            rounds = [uvloop.run(measure(server, given.times, given.seconds)) for _ in range(given.rounds)]
         finally:
             server.stop()
     return report(rounds, given.times)
 
 
-async def measure(port: int, times: float, seconds: float) -> Round:
+async def measure(server: processes.Server, times: float, seconds: float) -> Round:
+    [port] = server.ports
     await closed_loop(port, 1.0)
     capacity = await closed_loop(port, CAPACITY_S)
     idle = await probed(port, 5.0)
@@ -109,12 +114,34 @@ async def measure(port: int, times: float, seconds: float) -> Round:
     words = [sys.executable, "-m", "benchmarks.overload", "flood", str(port), str(times * capacity), str(seconds)]
     process = await asyncio.create_subprocess_exec(*words, stdout=subprocess.PIPE)
     await asyncio.sleep(2.0)  # by then the queue is full
+    before = taken_s(server)
     loaded = await probed(port, seconds - 3.0)
+    all_s, ours_s, cores_s = (b - a for a, b in zip(before, taken_s(server), strict=True))
     said, _ = await process.communicate()
     jobs = await ended(port, began)
     waits = [_seconds(job["started_at"]) - _seconds(job["created_at"]) for job in jobs if job["state"] == "succeeded"]
     flooded = json.loads(said)
-    return Round(capacity, idle, loaded, flooded, sorted(waits), flooded["statuses"].get("202", 0) - len(waits))
+    return Round(
+        capacity,
+        idle,
+        loaded,
+        flooded,
+        (all_s - ours_s) / cores_s,
+        sorted(waits),
+        flooded["statuses"].get("202", 0) - len(waits),
+    )
+
+
+def taken_s(server: processes.Server) -> tuple[float, float, float]:
+    """Processor time so far: of the machine, of the service and the load, and all that there was."""
+    times = psutil.cpu_times()
+    load = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    used = 0.0
+    for process in {*server.tree(), *load}:
+        with suppress(psutil.Error):
+            spent = process.cpu_times()
+            used += spent.user + spent.system
+    return sum(times) - times.idle - times.iowait - times.guest - times.guest_nice, used, sum(times)
 
 
 async def closed_loop(port: int, seconds: float) -> float:
@@ -243,7 +270,7 @@ def report(rounds: list[Round], times: float) -> int:
     print(f"{API_PROCESSES} API processes, {WORKERS} workers; jobs of {COST} evaluations; bound {MAX_QUEUED_COST:,}")
     head = ["round", "done/s", "sent/s", "accepted, refused", "p99 ms: accepted, refused"]
     head += ["poll p50 / p99 ms: idle, loaded", "prediction p50 / p99 ms: idle, loaded", "predictions refused"]
-    head += ["wait s p50 / most (bar)"]
+    head += ["wait s p50 / most (bar)", "others, of all cores"]
     print("| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|")
     missed = []
     for number, each in enumerate(rounds, 1):
@@ -265,6 +292,7 @@ def report(rounds: list[Round], times: float) -> int:
             ),
             f"{ill} of {predicted}",
             f"{statistics.median(each.waits_s):.2f} / {each.waits_s[-1]:.2f} ({each.most_wait_s():.1f})",
+            f"{each.others:.0%}",
         ]
         print("| " + " | ".join(cells) + " |")
         bars = {

@@ -190,20 +190,26 @@ def _report(figures: dict[str, Figures], server: dict) -> None:
     print(f"\n{product} {version}, {os.cpu_count()} cores, {WORKERS} workers, medians of rounds, commit {commit}")
     print("| queue | jobs/s (least to most) | ours | p50 / p99 ms | CPU ms a job: server, workers, client ", end="")
     print("| bytes waiting / ended | redelivered after s: quiet, with others |\n" + "|---" * 7 + "|")
-    ours = figures["attributor"].rate if "attributor" in figures else [float("nan")]
+    ours = figures["attributor"].rate if "attributor" in figures else []
     for name, each in figures.items():
         rate = statistics.median(each.rate)
         cpu = [statistics.median(column) for column in zip(*each.cpu_ms, strict=True)]
         cells = [
             name,
             f"{rate:,.0f} ({min(each.rate):,.0f} to {max(each.rate):,.0f})",
-            f"{statistics.median(ours) / rate:.2f} x",
+            f"{_ratio(ours, each.rate)}",
             f"{statistics.median(each.p50_ms):.2f} / {statistics.median(each.p99_ms):.1f}",
             ", ".join(f"{value:.3f}" for value in cpu),
             f"{statistics.median(each.waiting_bytes):,.0f} / {statistics.median(each.ended_bytes):,.0f}",
             ", ".join(_seconds(each.redelivered_s[quiet]) for quiet in (True, False)),
         ]
         print("| " + " | ".join(cells) + " |")
+
+
+def _ratio(ours: list[float], theirs: list[float]) -> str:
+    """Median of the rounds' ratios: what else the machine did then, it did to both."""
+    ratios = sorted(our / their for our, their in zip(ours, theirs, strict=False))
+    return f"{statistics.median(ratios):.2f} x ({ratios[0]:.2f} to {ratios[-1]:.2f})" if ratios else ""
 
 
 def _seconds(times: list[float]) -> str:

@@ -90,8 +90,7 @@ def _walls(cost: Cost) -> str:
     gigabytes = 64
     per_memory = gigabytes * 1e9 / cost.kept_bytes
     return (
-        f"One store's core: {_short(per_core)} jobs/s, "
-        f"{_short(per_core * cost.evaluations)} evaluations/s. "
+        f"One store's core: {_short(per_core)} jobs/s, {_short(per_core * cost.evaluations)} evaluations/s. "
         f"{gigabytes} GB: {_short(per_memory / DAY_S)} jobs/s with results of a day, "
         f"{_short(per_memory / MINUTES_S)} of 5 minutes."
     )

@@ -51,8 +51,8 @@ async def nothing(_) -> bool:
 
 
 async def hold(context, *, folder: str) -> bool:
-    while hangs(folder) or context["job"].meta:
-        context["job"].meta["hangs"] = True
+    hung = hangs(folder)
+    while hung:
         await context["job"].update()
         await asyncio.sleep(TOUCH_S)
     return True

@@ -100,12 +100,17 @@ class StoreSettings(BaseModel):
         description="A job that lost so many workers, the last one while nothing else was computed there, is put into "
         "quarantine; after one less it is computed alone.",
     )
-    max_queued: int = Field(10_000, ge=1, description="Jobs that may wait; above that, 503: a bound on memory.")
+    max_queued: int = Field(
+        10_000,
+        ge=1,
+        description="Jobs that may wait; above that, 503: a bound on memory. For those of priority `high`, and "
+        "predictions, there is an eighth more room.",
+    )
     max_queued_cost: int = Field(
         2_000_000,
         ge=1,
         description="Evaluations that may wait; above that, 503. A bound on the wait: what a small model's worker does "
-        "in five minutes, and a GPU with a large net in an hour.",
+        "in five minutes, and a GPU with a large net in an hour. An eighth more for priority `high`.",
     )
     tenant_part: float = Field(
         0.5,
@@ -181,7 +186,12 @@ class WorkerSettings(BaseModel):
         "and parts of a path are summed up early; what cannot do with it ends with `out_of_memory`. 200 MB: 300 nodes "
         "of a picture of 3x224x224.",
     )
-    max_active_jobs: int = Field(64, ge=1, description="Jobs computed together: enough to fill a pass with short ones.")
+    max_active_jobs: int = Field(
+        64,
+        ge=1,
+        description="Jobs computed together: enough to fill a pass with short ones. Of those with priority `high`, and "
+        "predictions, a quarter more.",
+    )
     heartbeat_file: Path | None = Field(
         None,
         description="A file that is touched every second while the worker lives, whether or not the store answers: for "

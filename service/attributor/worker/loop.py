@@ -21,7 +21,7 @@ from attributor.worker.comparisons import LATE, Comparisons
 from attributor.worker.engine_thread import Ended, EngineThread
 from attributor.worker.model_keeper import ModelKeeper
 from attributor.worker.observer import Observer
-from attributor.worker.places import NO_PLACES, Places
+from attributor.worker.places import NO_PLACES, Places, of_engine
 from attributor.worker.policy import WorkerPolicy
 from attributor.worker.publishing import Publishing
 
@@ -214,8 +214,7 @@ class WorkerLoop:
         waiting = self._admission.comparisons
         compared = sum(self._held.get(lease.job_id) == lease for lease in self._comparisons)
         computed = len(self._held) - compared - waiting
-        free = max(self._policy.max_active_jobs - computed, 0)
-        room = self._engine.room
+        room, free = of_engine(self._engine.room, self._policy.max_active_jobs, computed)
         comparators = max(self._policy.max_comparators - len(self._comparisons) - waiting, 0)
         keen = self._engine.light and not self._engine.laden and room > 0 and free > 0
         return Places(room, free, comparators, keen=keen, empty=not self._held)

@@ -46,6 +46,19 @@ async def test_no_more_is_held_than_the_policy_allows():
     assert queue.most_held == 3
 
 
+async def test_urgent_jobs_are_taken_beyond_what_may_be_held_but_not_all():
+    queue, model = MemoryQueue(), HeldModel(PROBLEM)
+    queue.put(*(f"job {i}" for i in range(6)))
+    async with working(queue, model, max_active_jobs=4):
+        await until(lambda: len(queue.leases) == 4)
+        queue.put("urgent", "more urgent", spec=job_spec(PROBLEM, priority=0))
+        await until(lambda: "urgent" in queue.leases)
+        await asyncio.sleep(0.1)
+        assert queue.most_held == 5
+        model.gate.set()
+        await until(lambda: len(queue.outcomes) == 8)
+
+
 async def test_a_store_that_is_away_for_a_moment_is_survived():
     queue, model = MemoryQueue(away=True), HeldModel(PROBLEM)
     queue.put("a")
