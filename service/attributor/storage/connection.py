@@ -32,6 +32,11 @@ _REFUSALS = ("ASK ", "OOM", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN",
 _LOADING = "LOADING"
 #: That of one that cannot write its file.
 _CANNOT_PERSIST = "MISCONF"
+#: Those of one that does not know us, or does not let us do all we need: to commands, and in scripts (Valkey, Redis).
+_FORBIDDEN = ("NOAUTH", "NOPERM", "ERR ACL failure in script", "ERR The user executing the script can't")
+#: Those after which a new connection may lead to another server, or have another standing: the primary's name stands
+#: for another one after a failover, and a password holds from the next connection on.
+_HANG_UP = ("READONLY", "NOAUTH")
 _UNKNOWN_SCRIPT = "NOSCRIPT"
 
 #: What stands before every script, in this order.
@@ -45,8 +50,8 @@ class RedisStore:
 
     `url`: redis://, rediss:// or unix://, as redis-py reads it. Connects at the first command. Every method raises
     StoreUnavailable when the server does not answer or cannot serve, after the wire's SILENCE_S at most if it is there
-    and silent. What is sent is sent again after a lost
-    connection, so it must do no harm twice.
+    and silent. What is sent is sent again after a lost connection, so it must do no harm twice. Of a cluster, the URL of
+    any node will do.
     """
 
     def __init__(self, url: str, *, namespace: str = "attributor", retries: int = _RETRIES) -> None:
@@ -191,6 +196,8 @@ class RedisStore:
                 raise _Elsewhere(str(error)) from error
             if str(error).startswith(_LOADING):
                 raise _Loading(str(error)) from error
+            if str(error).startswith(_HANG_UP):
+                wire.close()
             raise
 
     def _follow(self, error: Exception) -> bool:
@@ -242,6 +249,8 @@ def _stated_errors() -> Iterator[None]:
             raise StoreUnavailable("the job store has no room or takes no writes now; try again later") from error
         if str(error).startswith(_CANNOT_PERSIST):
             raise StoreUnavailable("the job store cannot write to its disk") from error
+        if str(error).startswith(_FORBIDDEN):
+            raise StoreUnavailable("the job store does not let the service in, or not do all that it needs") from error
         raise
 
 

@@ -122,7 +122,8 @@ class RedisJobEvents:
         #: Somebody waits for changes.
         self._wanted = asyncio.Event()
         self._desk = uuid4().hex
-        self._may_listen = True
+        #: It has been said that the server lets this user subscribe to nothing.
+        self._said_refused = False
         self._listens: Callable[[], bool] = lambda: False
         #: Answers that nobody has asked for yet, oldest first.
         self._kept: OrderedDict[str, bytes] = OrderedDict()
@@ -262,21 +263,20 @@ class RedisJobEvents:
 
     async def _keep_listening(self) -> None:
         """Beside the reader: answers that are not sent are fetched, changes that are not read are lost."""
-        while self._may_listen:
+        while True:
             await asyncio.sleep(MAX_BLOCK_S)
             await self._listen()
 
     async def _listen(self) -> None:
-        """At the desk, for what is sent there; if it is not listened to already, and may be."""
-        if not self._may_listen or self._listens():
+        """At the desk, for what is sent there; if it is not listened to already."""
+        if self._listens():
             return
         try:
             self._listens = await self._store.listen(self._store.keys.key("desk", self._desk), self._deliver)
-        except StoreUnavailable:  # what is sent then is fetched
-            return
-        except ResponseError as error:  # a server that lets this user subscribe to nothing
-            self._may_listen = False
-            _log.warning("the job store sends no answers, so they are fetched: %s", error)
+        except StoreUnavailable as error:  # what is sent then is fetched
+            if isinstance(error.__cause__, ResponseError) and not self._said_refused:
+                self._said_refused = True
+                _log.warning("the job store sends no answers, so they are fetched: %s", error.__cause__)
 
     async def _newest(self) -> str:
         entries = await self._store.call("XREVRANGE", self._stream, "+", "-", "COUNT", 1)
