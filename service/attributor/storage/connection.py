@@ -50,8 +50,8 @@ class RedisStore:
 
     `url`: redis://, rediss:// or unix://, as redis-py reads it. Connects at the first command. Every method raises
     StoreUnavailable when the server does not answer or cannot serve, after the wire's SILENCE_S at most if it is there
-    and silent. What is sent is sent again after a lost connection, so it must do no harm twice. Of a cluster, the URL of
-    any node will do.
+    and silent. What is sent is sent again after a lost connection, so it must do no harm twice. Of a cluster, the URL
+    of any node will do.
     """
 
     def __init__(self, url: str, *, namespace: str = "attributor", retries: int = _RETRIES) -> None:
