@@ -22,6 +22,7 @@ from attributor.registry.catalog import FolderCatalog
 from attributor.settings import Settings
 from attributor.storage.redis_events import RedisJobEvents
 from attributor.storage.redis_keys import RedisKeys
+from contracts.servers import server
 from contracts.test_partial_results import path_result
 
 #: As a job's own, and of none.
@@ -40,6 +41,13 @@ def operations() -> Iterator[tuple[str, str]]:
 
 
 OF_A_JOB = [(method, path) for method, path in operations() if JOB in path and "quarantine" not in path]
+
+
+@pytest.fixture(scope="module")
+def store_url(tmp_path_factory):
+    """Whose a job is is told by the same commands everywhere: one kind of server is enough."""
+    with server("valkey", tmp_path_factory.mktemp("tenants")) as url:
+        yield url
 
 
 @pytest.fixture
