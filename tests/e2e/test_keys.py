@@ -28,7 +28,7 @@ def guarded(small_models, tmp_path_factory):
     from e2e.live import start
 
     more = {
-        "ATTRIBUTOR_API__HOST": "0.0.0.0",
+        "ATTRIBUTOR_API__KEYS": "true",
         "ATTRIBUTOR_API__CORS_ORIGINS": '["https://pages.example"]',
         "ATTRIBUTOR_STORE__MAX_QUEUED": "8",
         "ATTRIBUTOR_API__PROCESSES": "2",

@@ -15,8 +15,7 @@ import promql_parser
 import pytest
 import yaml
 from attributor.telemetry.metrics import METRICS
-from e2e.live import ROOT, created, ended, eventually, explained, pair, slow
-from e2e.test_survival import computing
+from e2e.live import ROOT, computing_path, created, ended, eventually, explained, pair, slow
 from prometheus_client.parser import text_string_to_metric_families
 
 pytestmark = pytest.mark.e2e
@@ -87,7 +86,7 @@ def test_the_queue_and_a_lost_worker_show(launch):
     service = launch(ATTRIBUTOR_WORKER__MAX_ACTIVE_JOBS="1")
     with httpx.Client(base_url=service.url, timeout=20) as client:
         paths = [created(client, slow(30)) for _ in range(3)]
-        computing(client, paths[0])
+        computing_path(client, paths[0])
         of_engine = ("computed_by", "engine"), ("priority", "1")
         samples = scraped(client)[1]
         assert samples["attributor_queue_jobs", *of_engine] == 2
