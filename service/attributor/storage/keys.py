@@ -122,7 +122,7 @@ CLAIMED_AT_ONCE = 64
 ABOVE_TO_BELOW = 15
 
 #: Beyond every bound, jobs of priority 0 find so much more room, as a part of it: else whoever fills the queue with
-#: other jobs would keep out those that need not wait behind them (55 of 60 predictions at ten times overload, measured).
+#: other jobs would keep out those that need not wait behind them (55 of 60 predictions at ten times overload).
 #: Ours: predictions count a third of an evaluation, so that this is room for many, and memory grows by no more.
 ROOM_OF_URGENT = 0.125
 
