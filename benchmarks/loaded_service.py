@@ -18,10 +18,22 @@ class Connection:
     def __init__(self, port: int) -> None:
         self._port = port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._fresh = True
 
     async def ask(self, head: str, body: bytes = b"", more: str = "") -> tuple[int, dict[bytes, bytes], bytes]:
-        """Status, headers, and body of the answer to e.g. `GET /path`."""
-        if self._streams is None or self._streams[0].at_eof():  # the service hangs up on who says nothing for long
+        """Status, headers, and body of the answer to e.g. `GET /path`. Asks again where the service hung up on a
+        connection that had been idle for long, as HTTP lets it."""
+        try:
+            return await self._ask(head, body, more)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            if self._fresh:
+                raise
+            self._streams = None
+            return await self._ask(head, body, more)
+
+    async def _ask(self, head: str, body: bytes, more: str) -> tuple[int, dict[bytes, bytes], bytes]:
+        self._fresh = self._streams is None
+        if self._streams is None:
             self._streams = await asyncio.open_connection("127.0.0.1", self._port)
         reader, writer = self._streams
         lines = f"{head} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n{more}"

@@ -102,6 +102,7 @@ def main() -> int:
             rounds = [uvloop.run(measure(server, given.times, given.seconds)) for _ in range(given.rounds)]
         finally:
             server.stop()
+            print((Path(folder) / "log").read_text(errors="replace")[-2000:], end="")
     return report(rounds, given.times)
 
 
