@@ -217,8 +217,9 @@ class RedisStore:
                 if self._silences > known:
                     raise WireSilent("another who tried to connect meanwhile met silence")
                 try:
-                    self._wire = await open_wire(self._nodes.url)
-                    await self._nodes.learn(self._wire)
+                    wire = await open_wire(self._nodes.url)
+                    await self._nodes.learn(wire)
+                    self._wire = wire  # only now: others may turn to another node meanwhile
                 except WireSilent:
                     self._silences += 1
                     self._nodes.try_another()
