@@ -15,7 +15,7 @@ demo: $(VENV)/.demo
 
 test: check
 	@echo "== every test: real processes, real HTTP, real Valkey"
-	@$(BIN)/python -m pytest -q -m e2e -n 3 --dist loadfile
+	@$(BIN)/python -m pytest -q -m e2e -n 4 --dist loadfile
 
 check: $(VENV)/.dev
 	@echo "== format and lint"
