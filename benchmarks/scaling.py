@@ -59,7 +59,7 @@ class Rows:
 
 #: Tables: `--measure`. A photograph (a ResNet at 3x224x224): evaluations and worker from RESULTS.md, "Serving", 32
 #: clients. Its input and its attributions are float32, 602 kB each, kept once and sent to the store and from it once;
-#: the store takes what writing and reading in pieces took with the client's part in it (RESULTS.md, "Queue"), at most;
+#: the store takes what writing and reading 50 MB in pieces took for as much, the client's part in it, so at most this;
 #: the API reads 602 kB of base64 and writes as much (2.5 and 1.4 ms) beside what it does for a small job.
 COSTS = (
     Cost("breast-cancer", 13.6, 0.284, 0.339, 0.172, 3_567, 6_016),

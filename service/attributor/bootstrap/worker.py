@@ -40,7 +40,7 @@ from attributor.worker.tracing import JobTraces
 log = logging.getLogger(__name__)
 
 #: Added to the niceness of a worker on the processor, which takes whatever cores there are: API and store, which take
-#: little, get them first. Ours; on two cores at ten times overload, answers about jobs took 213 ms (p99, median of
+#: little, get them first. Ours; on two cores at ten times overload, answers about jobs took 214 ms (p99, median of
 #: three rounds), and then 23.
 _NICENESS = 5
 
