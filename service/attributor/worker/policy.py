@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class WorkerPolicy:
-    """How a worker behaves; units and reasons stand in `settings.WorkerSettings`, those of `lease_s` in `settings.StoreSettings`."""
+    """How a worker behaves; units and reasons stand in `settings.WorkerSettings`, for `lease_s` in `StoreSettings`."""
 
     max_active_jobs: int
     max_comparators: int
