@@ -50,6 +50,6 @@ async def _taken(step: Step) -> bool:
     try:
         await step()
     except StoreUnavailable as error:  # what one asks may be refused, and the next taken
-        log.warning("cannot beat: %s", error)
+        log.warning("cannot beat: %s (%s)", error, error.__cause__)
         return False
     return True

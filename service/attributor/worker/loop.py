@@ -151,7 +151,7 @@ class WorkerLoop:
                 self._comes_back |= places.keen
                 claimed = await places.claim(self._queue, BELL_S if waits else 0.0)
             except StoreUnavailable as error:
-                log.warning("cannot claim: %s", error)
+                log.warning("cannot claim: %s (%s)", error, error.__cause__)
                 await asyncio.sleep(STORE_RETRY_S)
                 waits = False
                 continue
@@ -266,7 +266,7 @@ class WorkerLoop:
             try:
                 return await self._queue.finish_all(ended)
             except StoreUnavailable as error:
-                log.warning("cannot store %d answers: %s", len(ended), error)
+                log.warning("cannot store %d answers: %s (%s)", len(ended), error, error.__cause__)
                 await asyncio.sleep(STORE_RETRY_S)
 
     def _settle(self, lease: Lease, *, recorded: bool) -> None:
