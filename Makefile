@@ -2,13 +2,14 @@
 # make test    install, then every check and every test
 # make soak    20,000 mixed jobs through the real service: does memory stay flat? some minutes
 # make chaos   ten minutes, 2,000 jobs, processes killed and frozen at random: is anything lost, or done twice?
+# make away    the store goes away under a running service, for a minute each time
 # make check   format, lint, types, import contracts, and the fast tests
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check soak chaos format serve openapi train clean
+.PHONY: demo test check soak chaos away format serve openapi train clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/python docs/demo.py
@@ -40,6 +41,9 @@ soak: $(VENV)/.dev
 
 chaos: $(VENV)/.dev
 	@$(BIN)/python tests/e2e/chaos.py
+
+away: $(VENV)/.dev
+	@ATTRIBUTOR_TEST_AWAY_S=60 $(BIN)/python -m pytest -q -m e2e tests/e2e/test_store_away.py
 
 openapi: $(VENV)/.dev
 	@$(BIN)/attributor openapi

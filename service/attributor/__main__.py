@@ -132,7 +132,7 @@ def worker(
 def doctor(models: Models = None, data_dir: DataDir = None, redis_url: RedisUrl = None) -> None:
     """Look for what stands in the way: store, rights, memory, models, workers. Status 1 where there is a problem."""
     from attributor.bootstrap.doctor import findings
-    from attributor.storage.checkup import Level
+    from attributor.storage.findings import Level
 
     settings = _given(models, None, store={"data_dir": data_dir, "redis_url": redis_url})
     status = 0

@@ -10,21 +10,25 @@ import pytest
 from attributor.jobs.job import Progress
 from attributor.jobs.result import PartialResult
 from attributor.jobs.state import JobState
-from attributor.storage import checkup
-from attributor.storage.checkup import Finding, Level, check_store, shown
+from attributor.storage import checkup, embedded, rights
+from attributor.storage.checkup import check_store, shown
 from attributor.storage.connection import RedisStore
 from attributor.storage.embedded import EmbeddedStore
+from attributor.storage.findings import Finding, Level
 from attributor.storage.keys import Keys
 from attributor.storage.redis_fleet import RedisFleet
 from attributor.storage.redis_jobs import RedisJobStore
 from attributor.storage.redis_queue import RedisJobQueue
+from contracts.servers import redis_server
 from redis import Redis, exceptions
 
 NAMESPACE = "attributor"
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[EmbeddedStore]:
+@pytest.fixture(params=["valkey", "redis"])
+def server(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedStore]:
+    if request.param == "redis":
+        monkeypatch.setattr(embedded, "find_server", redis_server)
     server = EmbeddedStore(tmp_path)
     assert server.start()
     yield server
@@ -127,7 +131,7 @@ def test_missing_rights_are_named(server, admin, rules, about, said):
 @pytest.fixture
 def advised(server: EmbeddedStore, admin: Redis) -> str:
     """The URL of a user with the rights that are advised."""
-    rules = checkup.RIGHTS.format(keys="{attributor}:").split()[3:]
+    rules = rights.RIGHTS.format(keys="{attributor}:").split()[3:]
     assert len(rules) > 4
     admin.execute_command("ACL", "SETUSER", "user", "on", ">word", *rules)
     return as_user(server, "user", "word")
@@ -170,7 +174,7 @@ def test_every_command_that_the_store_is_sent_is_tried():
     of_adapters = {
         name for path in folder.glob("redis_*.py") for name in re.findall(r"\(\"([A-Z]{3,})\"", path.read_text())
     }
-    tried = {command[0] for command in checkup._commands(*"abcdef")} | {"PUBLISH", "SUBSCRIBE", "EXEC"}
+    tried = {command[0] for command in rights._commands(*"abcdef")} | {"PUBLISH", "SUBSCRIBE", "EXEC"}
     assert {"XADD", "ZPOPMIN"} < of_scripts
     assert len(of_adapters) > 5
     assert of_scripts | of_adapters | {"EVAL", "EVALSHA", "MULTI"} <= tried
@@ -196,6 +200,7 @@ def test_a_server_that_cannot_write_its_file_is_named(server, admin):
     assert "rdb_last_bgsave_status" in found["persistence"].said
     assert "MISCONF" in found["writing"].said
     assert "store" not in found
+    admin.config_set("save", "")  # so that it ends without
 
 
 @pytest.mark.parametrize(

@@ -252,12 +252,23 @@ async def test_stopping_what_was_never_started_does_nothing(store):
     await RedisJobEvents(store).stop()
 
 
-async def test_starting_without_a_server_is_stated(tmp_path):
-    async with RedisStore(f"unix://{tmp_path}/none.sock") as store:
-        events = RedisJobEvents(store)
-        with pytest.raises(StoreUnavailable):
-            await events.start()
-        await events.stop()
+async def test_a_server_that_comes_later_is_waited_for(tmp_path, make_spec):
+    server = EmbeddedStore(tmp_path)
+    async with RedisStore(server.url) as store, RedisJobEvents(store) as events:
+        assert events.desk is None
+        server.start()
+        try:
+            async with asyncio.timeout(5):
+                while events.desk is None:
+                    await asyncio.sleep(0.05)
+            await _hears_a_cancellation(events, RedisJobQueue(store), make_spec)
+        finally:
+            server.stop()
+
+
+async def test_one_that_never_comes_does_not_hold_up_the_end(tmp_path):
+    async with RedisStore(f"unix://{tmp_path}/none.sock") as store, RedisJobEvents(store):
+        await asyncio.sleep(0.2)
 
 
 @pytest.mark.parametrize("how", ["unblocked", "failover"])

@@ -10,8 +10,9 @@ from attributor.errors import AttributorError
 from attributor.jobs.model import ModelReport, Readiness
 from attributor.registry.catalog import FolderCatalog
 from attributor.settings import Settings
-from attributor.storage.checkup import Finding, Level, check_store
+from attributor.storage.checkup import check_store
 from attributor.storage.embedded import EmbeddedStore, find_server
+from attributor.storage.findings import Finding, Level
 from attributor.storage.redis_fleet import RedisFleet
 from attributor.storage.redis_keys import RedisKeys
 

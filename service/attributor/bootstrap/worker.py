@@ -31,7 +31,7 @@ from attributor.storage.redis_queue import RedisJobQueue
 from attributor.telemetry.logs import configure_logging
 from attributor.worker.collector import give_back_memory
 from attributor.worker.counting import JobCounts, Observers
-from attributor.worker.loop import WorkerLoop
+from attributor.worker.loop import STORE_RETRY_S, WorkerLoop
 from attributor.worker.policy import WorkerPolicy
 from attributor.worker.process import end_hung, run_until_signalled
 from attributor.worker.recycling import RecyclingPolicy, recycle
@@ -80,7 +80,6 @@ def run_worker(settings: Settings, redis_url: str) -> int:
     async def work(stop: asyncio.Event) -> int:
         async with open_store(settings, redis_url) as store:
             fleet = RedisFleet(store)
-            await _forget_the_dead(fleet)
             queue = RedisJobQueue(store, queue_policy(settings), result_store(settings, store))
             engine = Engine(registry, time.monotonic, job_vector_bytes=settings.worker.job_vector_bytes)
             comparator = CaptumProcess(registry, lambda ref: catalog.bundle(ref).folder, _comparator_policy(settings))
@@ -93,6 +92,7 @@ def run_worker(settings: Settings, redis_url: str) -> int:
                 counts = JobCounts(tally)
                 loop.observe(counts if tracing is None else Observers(counts, JobTraces(tracing)))
                 async with heartbeat(settings.worker.heartbeat_file):
+                    await _forget_the_dead(fleet, stop)
                     await loop.run(stop)
             with suppress(StoreUnavailable):  # then it is missed a few seconds later
                 await fleet.worker_left(worker_id)
@@ -108,11 +108,18 @@ def _configure_threads(n: int) -> None:
         torch.set_num_interop_threads(1)
 
 
-async def _forget_the_dead(fleet: Fleet) -> None:
-    """Where no other worker lives, nothing that was reported of models is true any more."""
-    if await fleet.workers_alive() == 0:
-        for ref in await fleet.model_reports():
-            await fleet.forget_model(ref)
+async def _forget_the_dead(fleet: Fleet, stop: asyncio.Event) -> None:
+    """Where no other worker lives, nothing that was reported of models is true any more. Waits for the store."""
+    while not stop.is_set():
+        try:
+            if await fleet.workers_alive() == 0:
+                for ref in await fleet.model_reports():
+                    await fleet.forget_model(ref)
+        except StoreUnavailable as error:
+            log.warning("cannot begin: %s (%s)", error, error.__cause__)
+            await asyncio.sleep(STORE_RETRY_S)
+        else:
+            return
 
 
 def _policy(settings: Settings) -> WorkerPolicy:
@@ -120,6 +127,7 @@ def _policy(settings: Settings) -> WorkerPolicy:
         max_active_jobs=settings.worker.max_active_jobs,
         max_comparators=settings.worker.max_comparators,
         beat_s=settings.worker.beat_s,
+        lease_s=settings.store.lease_s,
         step_timeout_s=settings.worker.step_timeout_s,
         drain_s=settings.worker.drain_s,
         rescan_s=settings.models_rescan_s,

@@ -6,18 +6,17 @@ Asks the server itself, in its own words; must not change what is kept in it. Kn
 import statistics
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 from redis import Redis, exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from attributor.storage.cluster import at
+from attributor.storage.findings import Finding, Level
 from attributor.storage.keys import Keys
+from attributor.storage.rights import RIGHTS, check_rights
 
 #: Ours: a server that takes so long to answer a word is of no use to a queue.
 _TIMEOUT_S = 5.0
@@ -28,31 +27,20 @@ _PINGS = 20
 _NEARLY_FULL = 0.8
 #: The oldest Redis whose scripts may say what they do when memory is full; every Valkey does.
 _OLDEST_REDIS = (7, 0)
-_PROBE = "doctor"
-_BOTH = ("MULTI", "EXEC")
 #: Begins what a server says that cannot write its file, also to a ping.
 _CANNOT_WRITE = "MISCONF"
 _ENCODE = "percent-encode name and password (/ is %2F), and look at its port and its options"
-#: What a user of the store's access lists needs; tests run the service's commands as such a one.
-RIGHTS = "ACL SETUSER ... ~{keys}* &{keys}* +@all -@dangerous -@admin +info"
-
-
-class Level(StrEnum):
-    """How bad a finding is: PROBLEM, the service cannot do its work; WARNING, it can, but."""
-
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """`about`: what was looked at; `remedy`: what to do, if anything."""
-
-    level: Level
-    about: str
-    said: str
-    remedy: str = ""
+_OWN_CERTIFICATE = "add ?ssl_certfile=FILE&ssl_keyfile=FILE if the server wants a certificate of ours"
+_NO_TLS = f"use redis:// if the server speaks no TLS, {_OWN_CERTIFICATE}"
+#: What is said of a certificate, its own or ours, and what to do; the first that is found in the text.
+_OF_CERTIFICATES = {
+    "certificate has expired": "the server needs a new certificate",
+    "not yet valid": "look at the clocks of both machines",
+    "mismatch": "use the name or address in the URL that the server's certificate was made for",
+    "CERTIFICATE_VERIFY_FAILED": "add ?ssl_ca_certs=FILE with the authority that signed the server's certificate",
+    "CERTIFICATE_REQUIRED": _OWN_CERTIFICATE,
+    "No such file": "look at the files that the URL names: ssl_ca_certs, ssl_certfile, ssl_keyfile",
+}
 
 
 def check_store(url: str, namespace: str) -> Iterator[Finding]:
@@ -61,16 +49,38 @@ def check_store(url: str, namespace: str) -> Iterator[Finding]:
     if address is None:
         yield Finding(Level.PROBLEM, "store", "its URL cannot be read", _ENCODE)
         return
+    keys = Keys(namespace)
     try:
-        client = Redis.from_url(
-            url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
-        )
-        with client:
-            yield from _checked(client, address, Keys(namespace))
+        with _client(url) as client:
+            node = _with_our_keys(client, keys)
+            if node is None:
+                yield from _checked(client, address, keys)
+                return
+        yield Finding(Level.OK, "cluster", f"{node} is the node for keys of '{keys.prefix}'")
+        url = at(url, node)
+        with _client(url) as client:
+            yield from _checked(client, shown(url) or node, keys)
     except (ValueError, TypeError):  # of the URL's parts; the text may hold some of them
         yield Finding(Level.PROBLEM, "store", f"{address}: its URL has a part that cannot be used", _ENCODE)
     except exceptions.RedisError as error:
         yield Finding(Level.PROBLEM, "store", f"{address} was lost meanwhile: {_line(error)}", "ask again")
+
+
+def _client(url: str) -> Redis:
+    return Redis.from_url(
+        url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
+    )
+
+
+def _with_our_keys(client: Redis, keys: Keys) -> str | None:
+    """The address of the node of a cluster that has our keys, if it is not the one asked."""
+    try:
+        client.exists(keys.key("seq"))
+    except exceptions.MovedError as error:
+        return f"{error.host}:{error.port}"
+    except exceptions.RedisError:
+        pass  # what is wrong with it is found out right after
+    return None
 
 
 def _checked(client: Redis, address: str, keys: Keys) -> Iterator[Finding]:
@@ -83,7 +93,7 @@ def _checked(client: Redis, address: str, keys: Keys) -> Iterator[Finding]:
     else:
         yield _speed(client, address)
     yield from _state(client)
-    yield from _rights(client, keys)
+    yield from check_rights(client, keys)
 
 
 def shown(url: str) -> str | None:
@@ -115,14 +125,16 @@ def _unusable(address: str, keys: Keys, error: exceptions.RedisError) -> Finding
     if isinstance(error, exceptions.AuthenticationError) or "WRONGPASS" in text or "NOAUTH" in text:
         remedy = "they may have expired: put a valid name and password into the URL, redis://NAME:PASSWORD@HOST:PORT"
         return Finding(Level.PROBLEM, "credentials", f"{address}: {text}", remedy)
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        remedy = "add ?ssl_ca_certs=FILE with the authority that signed it, and use the name that it was made for"
-        return Finding(Level.PROBLEM, "certificate", f"{address}: {text}", remedy)
+    is_tls = address.startswith("rediss:")
+    for said, remedy in _OF_CERTIFICATES.items():
+        if is_tls and said in text:
+            return Finding(Level.PROBLEM, "certificate", f"{address}: {text}", remedy)
     if "[SSL" in text or "_ssl.c" in text:
-        return Finding(Level.PROBLEM, "TLS", f"{address}: {text}", "use redis:// if the server speaks no TLS")
+        return Finding(Level.PROBLEM, "TLS", f"{address}: {text}", _NO_TLS)
     if isinstance(error, exceptions.ResponseError):
         return Finding(Level.PROBLEM, "store", f"{address} refuses to serve: {text}", "see its log")
-    remedy = "is it running, at this address, and reachable from here? A server with TLS needs rediss://"
+    other = _NO_TLS if is_tls else "a server with TLS needs rediss://"
+    remedy = f"is it running, at this address, and reachable from here? And {other}"
     return Finding(Level.PROBLEM, "store", f"{address} does not answer: {text}", remedy)
 
 
@@ -205,93 +217,6 @@ def _persistence(told: Mapping[str, Any]) -> Iterator[Finding]:
     else:
         said = "append-only file is off: jobs since its last snapshot are lost when it ends"
         yield Finding(Level.WARNING, "persistence", said, "CONFIG SET appendonly yes, and in its configuration")
-
-
-def _rights(client: Redis, keys: Keys) -> Iterator[Finding]:
-    """Each command that the service sends, or its scripts do, on a key of ours that is taken away again."""
-    names = [keys.prefix + f"{_PROBE}:{uuid4().hex}:{kind}" for kind in range(6)]
-    refused: list[str] = []
-    try:
-        for command in _commands(*names):
-            try:
-                _execute(client, command)
-            except exceptions.NoPermissionError as error:
-                on_keys = "" if "permissions to run" in str(error) else f" on keys of '{keys.prefix}'"
-                refused.append(f"{' and '.join(command) if command == _BOTH else command[0]}{on_keys}")
-    except exceptions.RedisError as error:
-        remedy = "it cannot serve as it is: see what was found before this"
-        yield Finding(Level.PROBLEM, "writing", f"{command[0]}: {error}", remedy)
-        return
-    finally:
-        with suppress(exceptions.RedisError):
-            client.delete(*names)
-    if refused:
-        said = f"not allowed: {', '.join(refused)}"
-        yield Finding(Level.PROBLEM, "rights", said, RIGHTS.format(keys=keys.prefix))
-    else:
-        yield Finding(Level.OK, "rights", "every command that the service needs is allowed")
-    yield _channels(client, keys)
-
-
-def _channels(client: Redis, keys: Keys) -> Finding:
-    try:
-        with client.pubsub() as heard:  # type: ignore[no-untyped-call]
-            heard.subscribe(keys.key("desk", _PROBE))
-            heard.get_message(timeout=_TIMEOUT_S)
-            client.publish(keys.key("desk", _PROBE), b"")
-    except exceptions.NoPermissionError as error:
-        said = f"channels may not be used ({error}): answers are fetched, not sent, which is slower"
-        return Finding(Level.WARNING, "channels", said, f"ACL SETUSER ... &{keys.prefix}* +subscribe +publish")
-    return Finding(Level.OK, "channels", "answers can be sent to whoever waits")
-
-
-def _execute(client: Redis, command: tuple[Any, ...]) -> None:
-    if command != _BOTH:
-        with suppress(exceptions.NoScriptError):
-            client.execute_command(*command)  # type: ignore[no-untyped-call]
-        return
-    connection = client.connection_pool.get_connection()  # its own: it may be left inside of a transaction
-    try:
-        for word in _BOTH:
-            connection.send_command(word)  # type: ignore[no-untyped-call]
-            connection.read_response()
-    except exceptions.ExecAbortError as error:  # EXEC itself is not allowed
-        raise exceptions.NoPermissionError(str(error)) from error
-    finally:
-        connection.disconnect()  # type: ignore[no-untyped-call]
-        client.connection_pool.release(connection)
-
-
-def _commands(text: str, number: str, fields: str, ranked: str, listed: str, stream: str) -> Iterator[tuple[Any, ...]]:
-    """What the service says to a store, word by word: on keys of each kind, which are there when they are needed."""
-    later, soon = round(1000 * (time.time() + 60)), 60_000  # should one of them stay, it is not for long
-    yield from (("TIME",), _BOTH)
-    yield from (("SET", text, "1", "PX", soon), ("GET", text), ("STRLEN", text), ("EXISTS", text))
-    yield from (("INCRBY", number, 1), ("DECRBY", number, 1), ("PEXPIRE", number, soon), ("PEXPIREAT", number, later))
-    yield from (
-        ("HSET", fields, "a", 1),
-        ("PEXPIRE", fields, soon),
-        ("HGET", fields, "a"),
-        ("HMGET", fields, "a"),
-        ("HGETALL", fields),
-    )
-    yield from (("HVALS", fields), ("HINCRBY", fields, "a", 1), ("HINCRBYFLOAT", fields, "a", 0.5))
-    yield from (("HEXISTS", fields, "a"), ("HDEL", fields, "a"))
-    yield from (
-        ("ZADD", ranked, 1, "a"),
-        ("PEXPIRE", ranked, soon),
-        ("ZCARD", ranked),
-        ("ZSCORE", ranked, "a"),
-        ("ZRANGE", ranked, 0, -1),
-    )
-    yield from (("ZCOUNT", ranked, 0, 1), ("ZREVRANGE", ranked, 0, -1), ("ZRANGEBYSCORE", ranked, 0, 1))
-    yield from (("ZREVRANGEBYSCORE", ranked, 1, 0), ("ZREMRANGEBYSCORE", ranked, 5, 6), ("ZPOPMIN", ranked))
-    yield from (("ZINCRBY", ranked, 1, "a"), ("ZRANK", ranked, "a"), ("PEXPIRE", ranked, soon), ("ZREM", ranked, "a"))
-    yield from (("RPUSH", listed, "a"), ("PEXPIRE", listed, soon), ("LRANGE", listed, 0, -1), ("BLPOP", listed, 0.01))
-    yield from (("XADD", stream, "*", "a", 1), ("PEXPIRE", stream, soon), ("XREAD", "COUNT", 1, "STREAMS", stream, "0"))
-    yield ("XREVRANGE", stream, "+", "-", "COUNT", 1)
-    yield from (("EVAL", "return redis.call('EXISTS', KEYS[1])", 1, text), ("EVALSHA", "0" * 40, 1, text))
-    yield from (("PERSIST", text), ("PEXPIRE", text, soon), ("UNLINK", text), ("DEL", text))
 
 
 def _megabytes(nbytes: int) -> str:

@@ -25,7 +25,7 @@ class Nodes:
         """Turn to the node that has our keys, if the answer says that it is another one."""
         if not answer.startswith(_MOVED):
             return False
-        self.url = self._at(answer.split()[2])
+        self.url = at(self.url, answer.split()[2])
         self._keep(self.url)
         return True
 
@@ -43,16 +43,17 @@ class Nodes:
             return  # it is no cluster, or the user may not ask
         for _, _, *nodes in slots:
             for host, port, *_ in nodes:
-                self._keep(self._at(f"{(host or b'').decode()}:{port}"))
+                self._keep(at(self.url, f"{(host or b'').decode()}:{port}"))
 
     def _keep(self, url: str) -> None:
         if url not in self._known:
             self._known.append(url)
 
-    def _at(self, address: str) -> str:
-        """This node's URL with another address; one without a host is on the same."""
-        parts = urlsplit(self.url)
-        user, at, _ = parts.netloc.rpartition("@")
-        host, _, port = address.rpartition(":")
-        host = f"[{host}]" if ":" in host else host or parts.hostname or ""
-        return urlunsplit(parts._replace(netloc=f"{user}{at}{host}:{port}"))
+
+def at(url: str, address: str) -> str:
+    """A node's URL with the address of another one; one without a host is on the same."""
+    parts = urlsplit(url)
+    user, sign, _ = parts.netloc.rpartition("@")
+    host, _, port = address.rpartition(":")
+    host = f"[{host}]" if ":" in host else host or parts.hostname or ""
+    return urlunsplit(parts._replace(netloc=f"{user}{sign}{host}:{port}"))

@@ -139,8 +139,13 @@ class RedisJobEvents:
         return self._desk if self._listens() else None
 
     async def start(self) -> None:
-        """Begin to read. Raises StoreUnavailable; changes made after the return are not missed."""
-        last = await self._newest()
+        """Begin to read; changes made after the return are not missed. Where the store does not answer, it is tried
+        again until it does."""
+        last = None
+        try:
+            last = await self._newest()
+        except StoreUnavailable as error:
+            _log.warning("the job store is not there (%s); trying again until it is", error.__cause__)
         await self._listen()
         self._reader = asyncio.create_task(self._read_from(last), name="attributor-events")
         self._keeper = asyncio.create_task(self._keep_listening(), name="attributor-desk")
@@ -190,8 +195,10 @@ class RedisJobEvents:
         if not peers:
             del self._subscriptions[subscription.job_id]
 
-    async def _read_from(self, last: str) -> None:
+    async def _read_from(self, last: str | None) -> None:
         try:
+            if last is None:
+                last = await self._reconnect()
             while True:
                 try:
                     last, before = await self._pass_on(last), last

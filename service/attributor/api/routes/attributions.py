@@ -17,7 +17,7 @@ from attributor.api.examples import EXAMPLES
 from attributor.api.gate import while_it_opens
 from attributor.api.known_asks import words_of
 from attributor.api.negotiation import JSON, NPY, PNG, SVG, combined, negotiate, wanted_wait_s
-from attributor.api.problems import documented
+from attributor.api.problems import documented, stated
 from attributor.api.progress import event_stream, wait_until_ended
 from attributor.api.representation import (
     JOB_MEDIA_TYPES,
@@ -34,7 +34,7 @@ from attributor.api.result_documents import default_view
 from attributor.api.schemas.bodies import AttributionBody
 from attributor.api.schemas.pictures import PictureQuery
 from attributor.api.schemas.queries import FormQuery, JobQuery, ListQuery
-from attributor.errors import NotAcceptable
+from attributor.errors import NotAcceptable, StoreUnavailable
 from attributor.jobs.access import Caller
 from attributor.jobs.job import JobSpec, Visualization, VisualizationKind
 from attributor.jobs.state import TERMINAL, JobState
@@ -150,19 +150,22 @@ async def _created(
         answer_to=deps.events.desk if wait_s else None,
         terms=caller.terms,
     )
-    if wait_s is None:
-        response = await accepted(deps, await known_job(deps, enqueued.job_id, caller.tenant))
-    else:
-        queued = asked.spec if enqueued.waits else None
-        answered = await wait_until_ended(deps, enqueued.job_id, caller.tenant, wait_s, just_queued=queued)
-        if answered is None:
-            raise not_found(enqueued.job_id)
-        record, result = answered
-        known = Known(result, None if enqueued.replayed else asked.spec, media_type)
-        response = await job_response(deps, request, record, query, known)
-        response.raw_headers.append((b"preference-applied", b"wait=%g" % wait_s))
-        if record.state not in TERMINAL:
-            response.status_code = 202
+    try:
+        if wait_s is None:
+            response = await accepted(deps, await known_job(deps, enqueued.job_id, caller.tenant))
+        else:
+            queued = asked.spec if enqueued.waits else None
+            answered = await wait_until_ended(deps, enqueued.job_id, caller.tenant, wait_s, just_queued=queued)
+            if answered is None:
+                raise not_found(enqueued.job_id)
+            record, result = answered
+            known = Known(result, None if enqueued.replayed else asked.spec, media_type)
+            response = await job_response(deps, request, record, query, known)
+            response.raw_headers.append((b"preference-applied", b"wait=%g" % wait_s))
+            if record.state not in TERMINAL:
+                response.status_code = 202
+    except StoreUnavailable as error:  # it was queued, so the client is told where, and need not send it again
+        response = stated(error)
     response.raw_headers.append((b"location", b"/v1/attributions/" + enqueued.job_id.encode()))
     if enqueued.replayed:
         response.headers["Idempotency-Replayed"] = "true"
