@@ -1,6 +1,7 @@
 """What the check of a store says of real servers with something wrong with them."""
 
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from importlib.resources import files
@@ -200,6 +201,7 @@ def test_a_server_that_cannot_write_its_file_is_named(server, admin):
     assert "rdb_last_bgsave_status" in found["persistence"].said
     assert "MISCONF" in found["writing"].said
     assert "store" not in found
+    shutil.rmtree(folder)
     admin.config_set("save", "")  # so that it ends without
 
 

@@ -18,7 +18,10 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "docs" / "examples"
-READY_WITHIN_S = 60.0
+#: Several services start at once on a few cores, some with nets of which each takes seconds to be proven.
+READY_WITHIN_S = 150.0
+#: Of a service that needs no more than one process of each kind.
+ALONE = {"ATTRIBUTOR_API__PROCESSES": "1", "ATTRIBUTOR_WORKER__PROCESSES": "1"}
 #: By then every API process knows what one has said of a model.
 KNOWN_TO_ALL_S = 0.3
 T = TypeVar("T")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from attributor.api.documents import JobDocument
-from e2e.live import explained, problem, start
+from e2e.live import ALONE, explained, problem, start
 from format_bundles import (
     IMAGE_SHAPE,
     export_bundle,
@@ -38,7 +38,7 @@ def formats(tmp_path_factory) -> Iterator[httpx.Client]:
     transformer_bundle(folder, "tags", "token-classification", labels=("verb", "noun", "other"))
     transformer_bundle(folder, "writer", "causal-lm")
     minilm_bundle(folder)
-    settings = {"ATTRIBUTOR_WORKER__ALLOW_TORCH_EXPORT": "true"}
+    settings = ALONE | {"ATTRIBUTOR_WORKER__ALLOW_TORCH_EXPORT": "true"}
     service = start(folder, tmp_path_factory.mktemp("formats-data"), settings)
     try:
         service.await_ready()

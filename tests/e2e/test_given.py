@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 import pytest
 from attributor.api.documents import JobDocument
-from e2e.live import explained, problem, start
+from e2e.live import ALONE, explained, problem, start
 from format_bundles import POSITIONS, VOCABULARY, minilm_bundle, transformer_bundle
 from given_bundles import MEAN, PHOTO_SHAPE, SEEN_ROWS, STD, molecule_bundle, people_bundle, photo_bundle
 from PIL import Image
@@ -44,7 +44,7 @@ def encoder(tmp_path_factory) -> Iterator[httpx.Client]:
 
 
 def served(folder, data) -> Iterator[httpx.Client]:
-    service = start(folder, data)
+    service = start(folder, data, ALONE)
     try:
         service.await_ready()
         with httpx.Client(base_url=service.url, timeout=60) as client:

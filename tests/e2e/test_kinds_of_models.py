@@ -17,7 +17,7 @@ from bundles import (
     token_bundle,
     two_input_bundle,
 )
-from e2e.live import explained, problem, start
+from e2e.live import ALONE, explained, problem, start
 
 pytestmark = pytest.mark.e2e
 
@@ -40,7 +40,7 @@ def kinds(tmp_path_factory) -> Iterator[httpx.Client]:
         reference_bundle,
     ):
         write(folder)
-    service = start(folder, tmp_path_factory.mktemp("kinds-data"))
+    service = start(folder, tmp_path_factory.mktemp("kinds-data"), ALONE)
     try:
         service.await_ready()
         with httpx.Client(base_url=service.url, timeout=60) as client:

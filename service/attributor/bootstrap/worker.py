@@ -127,7 +127,6 @@ def _policy(settings: Settings) -> WorkerPolicy:
         max_active_jobs=settings.worker.max_active_jobs,
         max_comparators=settings.worker.max_comparators,
         beat_s=settings.worker.beat_s,
-        lease_s=settings.store.lease_s,
         step_timeout_s=settings.worker.step_timeout_s,
         drain_s=settings.worker.drain_s,
         rescan_s=settings.models_rescan_s,

@@ -17,7 +17,6 @@ from attributor.jobs.job import ClaimedJob, Failure, Lease
 from attributor.jobs.result import JobResult
 from attributor.ports import Clock, Comparator, Fleet, JobQueue
 from attributor.worker.admission import Admission, Outlets
-from attributor.worker.beating import Beats, Steps
 from attributor.worker.comparisons import LATE, Comparisons
 from attributor.worker.engine_thread import Ended, EngineThread
 from attributor.worker.model_keeper import ModelKeeper
@@ -56,14 +55,13 @@ class WorkerLoop:
         clock: Clock,
         on_hang: Callable[[], None],
     ) -> None:
+        self._worker_id = worker_id
         self._queue, self._fleet, comparator, keeper = ports
         self._comparisons = Comparisons(comparator, self._deliver)
         outlets = Outlets(self._admit, self._deliver)
         self._admission = Admission(keeper, self._fleet, outlets, clock, policy.rescan_s)
         self._engine = EngineThread(engine, clock, policy.beat_s / 2, self._deliver_all)
         self._publishing = Publishing(self._queue)
-        steps = Steps(partial(self._fleet.beat_worker, worker_id), self._report, self._queue.reap)
-        self._beats = Beats(steps, clock, policy.lease_s)
         self._observer = Observer()
         self._policy = policy
         self._clock = clock
@@ -308,7 +306,11 @@ class WorkerLoop:
                 log.critical("a pass has taken more than %.0f s: it hangs", self._policy.step_timeout_s)
                 self._on_hang()
             self._end_late()
-            await self._beats.beat()
+            for step in (partial(self._fleet.beat_worker, self._worker_id), self._report, self._queue.reap):
+                try:
+                    await step()
+                except StoreUnavailable as error:  # what one asks may be refused, and the next taken
+                    log.warning("cannot beat: %s (%s)", error, error.__cause__)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._policy.beat_s):
                     await self._over.wait()

@@ -28,9 +28,7 @@ from unit.worker.memory_queue import MemoryQueue, until
 
 configure_threads()
 
-POLICY = WorkerPolicy(
-    max_active_jobs=8, max_comparators=1, beat_s=0.01, lease_s=15, step_timeout_s=30, drain_s=5, rescan_s=0.05
-)
+POLICY = WorkerPolicy(max_active_jobs=8, max_comparators=1, beat_s=0.01, step_timeout_s=30, drain_s=5, rescan_s=0.05)
 #: Is not built before a file exists.
 GATED = """
 import time

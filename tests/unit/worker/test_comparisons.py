@@ -73,7 +73,6 @@ async def working(queue: MemoryQueue, **changes: Any) -> AsyncIterator[Working]:
         max_active_jobs=changes.get("max_active_jobs", 4),
         max_comparators=changes.get("max_comparators", 1),
         beat_s=0.01,
-        lease_s=15,
         step_timeout_s=30,
         drain_s=changes.get("drain_s", 5),
         rescan_s=5,

@@ -80,8 +80,7 @@ async def test_jobs_of_lost_workers_are_looked_for_also_where_a_beat_is_refused(
     class Full(MemoryQueue):
         reaped: int = 0
 
-        async def beat(self, progress):
-            await super().beat(progress)
+        async def beat_worker(self, worker_id):
             raise StoreUnavailable("no room")
 
         async def reap(self):

@@ -18,9 +18,7 @@ from unit.worker.memory_queue import AllThere, MemoryQueue
 PROBLEM = named("product")
 #: Takes several passes of the model's 64 points.
 LONG = job_spec(PROBLEM, quadrature=fixed(300))
-POLICY = WorkerPolicy(
-    max_active_jobs=4, max_comparators=1, beat_s=0.01, lease_s=15, step_timeout_s=30, drain_s=5, rescan_s=5
-)
+POLICY = WorkerPolicy(max_active_jobs=4, max_comparators=1, beat_s=0.01, step_timeout_s=30, drain_s=5, rescan_s=5)
 
 
 @dataclass

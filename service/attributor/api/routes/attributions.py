@@ -88,7 +88,7 @@ async def create_attribution(
             deps, body, caller.tenant, repeated=True
         )  # to make a fingerprint finds absurd nesting, too
 
-    wanted = _of_a_job(query)
+    wanted = query.of_a_job()
     return await _created(asking, request, deps, caller, wanted, ", ".join(prefer or ()), idempotency_key or None)
 
 
@@ -117,13 +117,9 @@ def _known_query(raw: bytes) -> JobQuery | None:
     """How results are wanted by a query string; None where something is wrong with it, which the framework tells."""
     try:
         asked = dict(parse_qsl(raw.decode(), keep_blank_values=True))  # the last of several, as the framework has it
-        return _of_a_job(FormQuery.model_validate(asked))
+        return FormQuery.model_validate(asked).of_a_job()
     except ValueError:
         return None
-
-
-def _of_a_job(query: FormQuery) -> JobQuery:
-    return JobQuery.model_validate(query.model_dump())
 
 
 async def _itself(asked: Asked) -> Asked:

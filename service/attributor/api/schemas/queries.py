@@ -42,6 +42,10 @@ class FormQuery(Closed):
         """The same, as documents are made by it."""
         return Form(self.encoding, None if self.fields is None else frozenset(_names(self.fields)))
 
+    def of_a_job(self) -> "JobQuery":
+        """The same, of all results of a job."""
+        return JobQuery.model_validate(self.model_dump())
+
 
 class JobQuery(FormQuery):
     """How a job is answered, as query parameters."""
